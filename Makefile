@@ -1,0 +1,112 @@
+# Each target takes ARGS, handed on to the command it runs: make test ARGS="-k scar", make demo ARGS="--overload 8".
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+ARGS ?=
+# What the tests need from Debian; installed by `make test` when missing.
+DEBIAN_PACKAGES ?=
+
+VENV := .venv
+COMPILED := .venv-compiled
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --constraints constraints.txt --build-constraints constraints.txt
+
+PROJECTS := $(wildcard packages/*/pyproject.toml packages/*/setup.py)
+SOURCES := $(sort $(shell find packages/*/src -type f \( -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null))
+LINTED := packages $(wildcard benchmarks docs examples)
+TYPED := $(wildcard packages/*/src packages/*/tests/typing benchmarks)
+# The part of the package whose coverage is held at 95%.
+CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/*,*/atrion/engine*
+
+# Settings of the caller's shell must not decide what is built here.
+unexport ATRION_COMPILE PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+FORCE:
+.PHONY: FORCE help env compiled demo test check bench docs lock clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(VENV)/.stamp ## Make .venv: the package from source, and every tool
+
+compiled: $(COMPILED)/.stamp ## Make .venv-compiled: the package from its compiled wheel
+
+demo: $(VENV)/.stamp ## Show a service at four times its capacity, without and with Atrion
+	@$(BIN)/atrion demo $(ARGS)
+
+test: check $(COMPILED)/.stamp ## Check, then test the source and the compiled wheel
+	@scripts/debian-packages $(DEBIAN_PACKAGES)
+	@echo "Testing the source."
+	@rm -f .coverage
+	@$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@echo "Coverage of the core, which must be 95%:"
+	@$(BIN)/coverage report --include='$(CORE)' --fail-under=95
+endif
+	@echo "Testing the compiled wheel."
+	@$(COMPILED)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/.stamp ## Check style, types and layers
+	@echo "Checking style."
+	@$(BIN)/ruff check --quiet $(LINTED)
+	@$(BIN)/ruff format --quiet --check $(LINTED) || \
+		{ echo "Some files are not formatted; run: $(BIN)/ruff format $(LINTED)"; exit 1; }
+	@echo "Checking types."
+	@$(BIN)/mypy --no-error-summary $(TYPED)
+	@PATH="$(abspath $(BIN)):$$PATH" basedpyright --ignoreexternal --verifytypes atrion >$(VENV)/verifytypes.txt || \
+		{ grep -E 'error|score' $(VENV)/verifytypes.txt; exit 1; }
+	@echo "Checking layers."
+	@$(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.txt 2>&1 || { cat $(VENV)/lint-imports.txt; exit 1; }
+
+bench: $(VENV)/.stamp $(COMPILED)/.stamp ## Measure both builds beside other libraries
+	@$(COMPILED)/bin/python -m benchmarks --pure-python $(BIN)/python $(ARGS)
+
+docs: $(VENV)/.stamp ## Build the documentation into site/, warnings being errors
+	@echo "Building the documentation into site/."
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean $(ARGS)
+
+lock: $(VENV)/.stamp ## Pin the newest versions of all dependencies in constraints.txt
+	@echo "Pinning versions in constraints.txt."
+	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+		--custom-compile-command "make lock" --all-extras --group dev --group bench --group docs \
+		packages/*/pyproject.toml --output-file constraints.txt $(ARGS) >/dev/null
+
+clean: ## Remove everything that the other targets made
+	@echo "Removing environments, builds and caches."
+	@rm -rf $(VENV) $(COMPILED) dist site packages/*/build packages/*/dist packages/*/src/*.egg-info packages/*/.*_cache
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
+	@find packages $(wildcard benchmarks docs examples) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Atrion needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 env" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV)." >&2
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@ATRION_COMPILE=0 $(INSTALL) --python $(BIN)/python --group dev --group bench --group docs \
+		--editable 'packages/atrion[asgi,demo,lab]'
+	@touch $@
+
+# Changes when a source is added, removed or renamed, which leaves no newer file behind.
+$(VENV)/.sources: $(VENV)/.stamp FORCE
+	@printf '%s\n' $(SOURCES) | cmp --silent - $@ || printf '%s\n' $(SOURCES) >$@
+
+$(COMPILED)/.stamp: $(VENV)/.stamp $(VENV)/.sources $(SOURCES)
+	@echo "Compiling the wheel into $(COMPILED)." >&2
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("include"), "Python.h").stat()' 2>/dev/null || \
+		scripts/debian-packages python3-dev
+	@rm -rf packages/atrion/build dist
+	@ATRION_COMPILE=1 $(UV) build --wheel --python $(BIN)/python --build-constraints constraints.txt \
+		--out-dir dist packages/atrion >$(VENV)/compile.txt 2>&1 || { cat $(VENV)/compile.txt >&2; exit 1; }
+	@$(COMPILED)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python $(BIN)/python $(COMPILED)
+	@wheel=$$(echo dist/atrion-*.whl); \
+		$(INSTALL) --python $(COMPILED)/bin/python --group test --group bench \
+		--reinstall-package atrion "$$wheel[asgi,demo,lab]"
+	@touch $@

@@ -1,0 +1,219 @@
+"""The cases: what is measured, by which method of a guard, against which bare call, and in which group."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+from benchmarks.guards import ROUTE, Guard, nothing_named, work, work_async, work_named
+from benchmarks.measure import (
+    BARE,
+    Batch,
+    Subject,
+    Void,
+    async_batch,
+    async_refused_batch,
+    bare_async_tried_batch,
+    bare_tried_batch,
+    named_batch,
+    refused_batch,
+    said,
+    sync_batch,
+)
+
+MANY = 10_000
+"""Routes of the cases that must be as fast with many routes as with one."""
+
+Build = Callable[[Guard, asyncio.Runner], Batch | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One line of the report for each library; cases of one group are measured in turns with each other."""
+
+    name: str
+    group: str
+    meaning: str
+    bare: Callable[[asyncio.Runner], Batch]
+    build: Build
+
+
+def one_name() -> Iterator[str]:
+    """One route over and over, through the same iterator that `many_names` is."""
+    return cycle([ROUTE])
+
+
+def many_names() -> Iterator[str]:
+    """10,000 routes, in an order in which they were not created: traffic does not walk through memory."""
+    names = [f"{ROUTE}/{number:05d}" for number in range(MANY)]
+    random.Random(MANY).shuffle(names)
+    return cycle(names)
+
+
+def _sync_ok(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.sync_ok()
+    return sync_batch(call) if call else None
+
+
+def _sync_refused(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    refusing = guard.sync_refusing()
+    return refused_batch(refusing) if refusing else None
+
+
+def _async_ok(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.async_ok()
+    return async_batch(runner, call) if call else None
+
+
+def _async_refused(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    refusing = guard.async_refusing()
+    return async_refused_batch(runner, refusing) if refusing else None
+
+
+def _decide(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.decide()
+    return sync_batch(call) if call else None
+
+
+def _decide_for_key(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.decide_for_key()
+    return sync_batch(call) if call else None
+
+
+def _update(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.update()
+    return sync_batch(call) if call else None
+
+
+def _guarded_named(names: Callable[[], Iterator[str]]) -> Build:
+    def build(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+        call = guard.by_name()
+        return named_batch(call, names()) if call else None
+
+    return build
+
+
+def _decide_named(names: Callable[[], Iterator[str]]) -> Build:
+    def build(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+        call = guard.decide_by_name()
+        return named_batch(call, names()) if call else None
+
+    return build
+
+
+def _nothing() -> None:
+    """The bare call of a question: a call that asks none."""
+
+
+CASES: tuple[Case, ...] = (
+    Case(
+        "guarded-sync-ok",
+        "sync-ok",
+        "a guarded function that succeeds",
+        lambda runner: sync_batch(work),
+        _sync_ok,
+    ),
+    Case(
+        "guarded-sync-rejected",
+        "sync-rejected",
+        "the guard refuses: raise and except included",
+        lambda runner: bare_tried_batch(work),
+        _sync_refused,
+    ),
+    Case(
+        "guarded-async-ok",
+        "async-ok",
+        "a guarded coroutine that succeeds",
+        lambda runner: async_batch(runner, work_async),
+        _async_ok,
+    ),
+    Case(
+        "guarded-async-rejected",
+        "async-rejected",
+        "the guard refuses a coroutine: raise and except included",
+        lambda runner: bare_async_tried_batch(runner, work_async),
+        _async_refused,
+    ),
+    Case(
+        "decide",
+        "questions",
+        "may this call go? asked without a call, answered as a value",
+        lambda runner: sync_batch(_nothing),
+        _decide,
+    ),
+    Case(
+        "decide-key",
+        "questions",
+        "the same for one caller's key",
+        lambda runner: sync_batch(_nothing),
+        _decide_for_key,
+    ),
+    Case(
+        "update-physics",
+        "questions",
+        "one observation from outside fed into a route's model",
+        lambda runner: sync_batch(_nothing),
+        _update,
+    ),
+    Case(
+        "guarded-sync-1-route",
+        "routes",
+        "a guarded call on a route named at call time, always the same",
+        lambda runner: named_batch(work_named, one_name()),
+        _guarded_named(one_name),
+    ),
+    Case(
+        "guarded-sync-10000-routes",
+        "routes",
+        "the same, over 10,000 routes in turn",
+        lambda runner: named_batch(work_named, many_names()),
+        _guarded_named(many_names),
+    ),
+    Case(
+        "decide-1-route",
+        "routes",
+        "the question for a route named at call time, always the same",
+        lambda runner: named_batch(nothing_named, one_name()),
+        _decide_named(one_name),
+    ),
+    Case(
+        "decide-10000-routes",
+        "routes",
+        "the same, over 10,000 routes in turn",
+        lambda runner: named_batch(nothing_named, many_names()),
+        _decide_named(many_names),
+    ),
+)
+
+MEMORY_CASE = "memory-per-route"
+
+FLATNESS: dict[str, tuple[str, str]] = {
+    "guarded-sync-flatness": ("guarded-sync-1-route", "guarded-sync-10000-routes"),
+    "decide-flatness": ("decide-1-route", "decide-10000-routes"),
+}
+"""Derived cases: how much slower 10,000 routes are than one."""
+
+MEANINGS: dict[str, str] = {case.name: case.meaning for case in CASES} | {
+    MEMORY_CASE: "state of one route or breaker that has seen a call, at 100,000 of them",
+    "guarded-sync-flatness": "guarded-sync-10000-routes over guarded-sync-1-route",
+    "decide-flatness": "decide-10000-routes over decide-1-route",
+}
+
+
+def subjects_of(case: Case, guards: Sequence[Guard], runner: asyncio.Runner) -> list[Subject]:
+    """The bare call and every library that has the mode which the case measures; nothing where none has."""
+    subjects: list[Subject] = []
+    for guard in guards:
+        try:
+            batch = case.build(guard, runner)
+        except Exception as error:  # a library whose API has changed must not cost the others their numbers
+            subjects.append(Subject(case.name, guard.name, _unmeasurable, trouble=said(error)))
+            continue
+        if batch is not None:
+            subjects.append(Subject(case.name, guard.name, batch))
+    return [Subject(case.name, BARE, case.bare(runner)), *subjects] if subjects else []
+
+
+def _unmeasurable(calls: int) -> float:
+    raise Void("it could not be set up")

@@ -1,0 +1,40 @@
+"""Atrion: adaptive admission control that feels like physics."""
+
+from atrion import physics
+from atrion.control.decision import Decision, Reason
+from atrion.control.flow import Flow
+from atrion.control.route import __file__ as _route_file
+from atrion.engine import Atrion, RouteState
+from atrion.errors import AtrionError, ConfigurationError, FlowRejected, MissingExtraError, ProviderError
+from atrion.physics import SLO, AdaptiveBreak, Mode, PhysicsConfig, Tier
+from atrion.sensing import Outcome, Telemetry
+from atrion.state import InMemoryProvider, PhysicsVector, StateManager, StateProvider
+
+__all__ = [
+    "SLO",
+    "AdaptiveBreak",
+    "Atrion",
+    "AtrionError",
+    "ConfigurationError",
+    "Decision",
+    "Flow",
+    "FlowRejected",
+    "InMemoryProvider",
+    "MissingExtraError",
+    "Mode",
+    "Outcome",
+    "PhysicsConfig",
+    "PhysicsVector",
+    "ProviderError",
+    "Reason",
+    "RouteState",
+    "StateManager",
+    "StateProvider",
+    "Telemetry",
+    "Tier",
+    "compiled",
+    "physics",
+]
+
+compiled: bool = not _route_file.endswith(".py")
+"""Whether the hot core runs as machine code (mypyc) or as Python source."""

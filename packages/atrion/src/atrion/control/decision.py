@@ -1,0 +1,67 @@
+"""The answer to "may this request flow?"."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import final
+
+from atrion.physics.modes import Mode
+
+__all__ = ["Decision", "Reason"]
+
+_MODES = (Mode.BOOTSTRAP, Mode.OPERATIONAL, Mode.CIRCUIT_BREAKER)
+
+
+class Reason(StrEnum):
+    """Why a request flowed or was shed."""
+
+    FLOWS = "flows"
+    PROBE = "probe"
+    SATURATED = "saturated"
+    RESISTANCE = "resistance"
+    CIRCUIT_BREAKER = "circuit_breaker"
+
+
+@final
+class Decision:
+    """One admission decision.
+
+    ``resistance`` in ohms, ``voltage`` in volts, ``retry_after`` in seconds (0 when allowed): when the
+    route is expected to let a like request through, from the decay law.
+    """
+
+    __slots__ = ("allowed", "mode_index", "reason", "resistance", "retry_after", "route", "voltage")
+
+    def __init__(
+        self,
+        allowed: bool,
+        route: str,
+        resistance: float,
+        voltage: float,
+        mode_index: int,
+        reason: Reason,
+        retry_after: float,
+    ) -> None:
+        self.allowed: bool = allowed
+        self.route: str = route
+        self.resistance: float = resistance
+        self.voltage: float = voltage
+        self.mode_index: int = mode_index
+        self.reason: Reason = reason
+        self.retry_after: float = retry_after
+
+    @property
+    def mode(self) -> Mode:
+        """The mode the route was in."""
+        return _MODES[self.mode_index]
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def __str__(self) -> str:
+        verb = "flows" if self.allowed else "shed"
+        text = f"{self.route}: {verb} ({self.reason}), {self.resistance:.1f} Ω against {self.voltage:.1f} V"
+        return text if self.allowed else f"{text}, retry after {self.retry_after:.1f} s"
+
+    def __repr__(self) -> str:
+        return f"<Decision {self}>"

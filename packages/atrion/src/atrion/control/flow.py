@@ -1,0 +1,141 @@
+"""Guards around a call: ``with atrion.flow(...)`` and ``@atrion.protect(...)``, one core for sync and async."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from atrion.control.decision import Decision
+from atrion.control.route import Route
+from atrion.errors import FlowRejected
+from atrion.sensing.telemetry import Outcome
+
+__all__ = ["Flow", "outcome_of", "protect"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SUCCESS = int(Outcome.SUCCESS)
+_FAILURE = int(Outcome.FAILURE)
+_IGNORED = int(Outcome.IGNORED)
+_DROPPED = int(Outcome.DROPPED)
+
+
+def outcome_of(error: BaseException) -> int:
+    """What an exception says of the dependency: cancelled calls were dropped, exits say nothing."""
+    if isinstance(error, asyncio.CancelledError):
+        return _DROPPED
+    if isinstance(error, FlowRejected) or not isinstance(error, Exception):
+        return _IGNORED
+    return _FAILURE
+
+
+class Flow:
+    """One guarded call. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome."""
+
+    __slots__ = ("_clock", "_light", "_outcome", "_route", "_started", "_volts", "open")
+
+    def __init__(self, route: Route, volts: float, clock: Callable[[], float]) -> None:
+        self._route = route
+        self._volts = volts
+        self._clock = clock
+        self._outcome = -1
+        self._started = 0.0
+        self._light = False
+        self.open = False
+
+    def decide(self) -> Decision:
+        """Ask, and begin the call when allowed; the caller then owes :meth:`finish`."""
+        now = self._clock()
+        decision = self._route.decide(self._volts, now)
+        if decision.allowed:
+            self._started = now
+            self._light = self._route.begin(now)
+            self.open = True
+        return decision
+
+    def finish(self, outcome: int = _SUCCESS) -> None:
+        """End the call with an :class:`Outcome`, unless :meth:`ignore`, :meth:`fail` or :meth:`drop` spoke first."""
+        if self.open:
+            self.open = False
+            said = self._outcome
+            self._route.end(self._started, self._clock(), outcome if said < 0 else said, self._light)
+
+    def ignore(self) -> None:
+        """The caller's own fault: the dependency is not to blame."""
+        self._outcome = _IGNORED
+
+    def fail(self) -> None:
+        """A failure that raises nothing, such as an error reply."""
+        self._outcome = _FAILURE
+
+    def drop(self) -> None:
+        """Abandoned before its answer."""
+        self._outcome = _DROPPED
+
+    def __enter__(self) -> Self:
+        now = self._clock()
+        route = self._route
+        if not route.admits(self._volts, now):
+            raise FlowRejected(route.rejection(self._volts))
+        self._started = now
+        self._light = route.begin(now)
+        self.open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish(_SUCCESS if error is None else outcome_of(error))
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish(_SUCCESS if error is None else outcome_of(error))
+
+
+def protect(function: F, route: Route, band: float, width: float, clock: Callable[[], float]) -> F:
+    """Wrap a function, sync or async, in the admission of ``route``; ``band`` and ``width`` in volts."""
+    admits, begin, end, unit, rejection = route.admits, route.begin, route.end, route.unit, route.rejection
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def guarded_async(*args: Any, **kwargs: Any) -> Any:
+            now = clock()
+            volts = band + width * unit()
+            if not admits(volts, now):
+                raise FlowRejected(rejection(volts))
+            light = begin(now)
+            try:
+                result = await function(*args, **kwargs)
+            except BaseException as error:
+                end(now, clock(), outcome_of(error), light)
+                raise
+            end(now, clock(), 0, light)
+            return result
+
+        return guarded_async  # type: ignore[return-value]  # the wrapper has the wrapped one's signature
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        now = clock()
+        volts = band + width * unit()
+        if not admits(volts, now):
+            raise FlowRejected(rejection(volts))
+        light = begin(now)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            end(now, clock(), outcome_of(error), light)
+            raise
+        end(now, clock(), 0, light)
+        return result
+
+    return guarded  # type: ignore[return-value]  # the wrapper has the wrapped one's signature

@@ -1,0 +1,371 @@
+"""The controller of one route: sensing in, physics forward, decisions out. Pure: it is told the time."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from atrion.control.decision import Decision, Reason
+from atrion.physics.adaptive import AdaptiveThreshold
+from atrion.physics.laws import MAX_RESISTANCE, normalize, seconds_until_scar
+from atrion.physics.state import Constants, PhysicsState
+from atrion.sensing.capacity import Capacity
+from atrion.sensing.telemetry import Telemetry
+from atrion.sensing.window import Window
+from atrion.state.port import NodeScar, PhysicsVector
+
+__all__ = ["Route"]
+
+CIRCUIT_BREAKER = 2
+FLOWS = Reason.FLOWS
+PROBE = Reason.PROBE
+SATURATED = Reason.SATURATED
+RESISTANCE = Reason.RESISTANCE
+BROKEN = Reason.CIRCUIT_BREAKER
+
+PROBE_ASKS = 50
+"""One rejected request in this many may pass as a probe, so that a sick route is still measured."""
+PROBE_PATIENCE = 2.0
+"""Seconds after which one request in PROBE_PATIENT_ASKS may pass, so that quiet routes recover too."""
+PROBE_PATIENT_ASKS = 5
+PROBE_IDLE = 300.0
+"""Seconds without any evidence after which the next request passes."""
+PROBE_INTERVAL = 0.1
+"""Least seconds between probes: at most ten a second."""
+PROBES_IN_FLIGHT = 8
+EVIDENCE = 4.0
+"""Calls that count as much as what was believed before."""
+HOLD = 1.0
+"""Seconds one sample of a rare route speaks for, so that scars count time and not calls."""
+LATENCY_BASELINE = 8.0
+"""Service times that a latency may reach before it is pressure of its own."""
+DITHER = 0.6180339887498949
+"""The golden ratio's fraction: successive multiples spread over [0, 1) as evenly as can be."""
+
+
+@final
+class Route:
+    """One route's state. Times in seconds of one monotonic clock, resistance in ohms, voltage in volts."""
+
+    __slots__ = (
+        "_asks", "_dither", "_error", "_error_rate", "_floor", "_last_probe", "_last_sample", "_last_tick",
+        "_latency", "_latency_n", "_latency_sum", "_error_n", "_error_sum",
+        "_saturation", "_saturation_n", "_saturation_sum", "_shed", "admitted", "bad_samples", "capacity", "clock_faults",
+        "cluster_scar", "constants", "error_baseline", "gamma", "has_cluster", "id", "latency_ceiling", "light_below",
+        "observations", "pinned", "shared", "state", "steady", "ticks", "total_shed", "used", "window",
+    )
+
+    def __init__(
+        self,
+        route_id: str,
+        constants: Constants,
+        adaptive: AdaptiveThreshold | None,
+        latency_ceiling: float,
+        error_baseline: float,
+        gamma: float,
+        shared: bool,
+        now: float,
+    ) -> None:
+        self.id: str = route_id
+        self.constants: Constants = constants
+        self.latency_ceiling: float = latency_ceiling
+        self.error_baseline: float = error_baseline
+        self.gamma: float = gamma
+        self.shared: bool = shared
+        self.pinned: bool = False
+        self.used: float = now
+        self.clock_faults: int = 0
+        self.bad_samples: int = 0
+        self.admitted: int = 0
+        self.total_shed: int = 0
+        self.observations: float = 0.0
+        self.ticks: int = 0
+        self.cluster_scar: float = 0.0
+        self.has_cluster: bool = False
+        self._dither: float = 0.5
+        self.reset(now, adaptive)
+
+    def reset(self, now: float, adaptive: AdaptiveThreshold | None) -> None:
+        """Forget what was learnt; calls in flight are forgotten too."""
+        self.state: PhysicsState = PhysicsState(self.constants, adaptive)
+        self.window: Window = Window()
+        self.capacity: Capacity = Capacity()
+        self.light_below: float = self.capacity.light_below()
+        self.steady: float = self.state.resistance
+        self._error_rate: float = 0.0
+        self._floor: float = 0.0
+        self._latency: float = 0.0
+        self._error: float = 0.0
+        self._saturation: float = 0.0
+        self._last_tick: float = now
+        self._last_sample: float = now
+        self._last_probe: float = now
+        self._asks: int = 0
+        self._shed: int = 0
+        self._latency_sum: float = 0.0
+        self._latency_n: int = 0
+        self._error_sum: float = 0.0
+        self._error_n: int = 0
+        self._saturation_sum: float = 0.0
+        self._saturation_n: int = 0
+
+    # --- telemetry -----------------------------------------------------------------------------------------
+
+    def feed(self, telemetry: Telemetry, now: float) -> None:
+        """Take a caller's own sample; NaN and negative components are dropped and counted."""
+        value = telemetry.latency
+        if value is not None:
+            latency = float(value)
+            if latency >= 0.0:
+                self._latency_sum += latency
+                self._latency_n += 1
+            else:
+                self.bad_samples += 1
+        value = telemetry.error_rate
+        if value is not None:
+            error_rate = float(value)
+            if error_rate >= 0.0:
+                self._error_sum += min(error_rate, 1.0)
+                self._error_n += 1
+            else:
+                self.bad_samples += 1
+        value = telemetry.saturation
+        if value is not None:
+            saturation = float(value)
+            if saturation >= 0.0:
+                self._saturation_sum += saturation
+                self._saturation_n += 1
+            else:
+                self.bad_samples += 1
+        self.advance(now)
+
+    def due(self, now: float) -> bool:
+        """Whether a tick has passed since the law last advanced (or the clock went backwards)."""
+        passed = now - self._last_tick
+        # A thousandth of slack: a caller who ticks by the tick must not miss every other one to rounding.
+        return passed >= 0.999 * self.constants.tick or passed < 0.0
+
+    def advance(self, now: float) -> bool:
+        """Advance the law when a tick is due; says whether it did."""
+        if not self.due(now):
+            return False
+        dt = now - self._last_tick
+        if not dt >= 0.0:
+            self.clock_faults += 1
+            dt = 0.0
+            self._last_sample = now
+            self._last_probe = now
+        self._last_tick = now
+        self.ticks += 1
+        window = self.window
+        window.roll()
+        samples = self._external_samples()
+        if samples > 0:
+            self._take_external(dt)
+        else:
+            samples = self._take_measured(now, dt)
+        # Evidence of the last few seconds, for weighing this node against others.
+        self.observations = self.observations * math.exp(-dt / 5.0) + samples
+        self._step(now, dt, samples)
+        self._shed = 0
+        return True
+
+    def _external_samples(self) -> int:
+        return max(self._latency_n, self._error_n, self._saturation_n)
+
+    def _take_external(self, dt: float) -> None:
+        k = self.constants.steepness
+        if self._latency_n > 0:
+            latency = self._latency_sum / self._latency_n
+            finite = min(latency, self.latency_ceiling)
+            if self._floor <= 0.0:
+                self._floor = finite
+            self._latency = normalize(latency, self._baseline(self._floor), k)
+            if self._shed == 0 and self._latency <= 0.0 and self._error <= 0.0:
+                self._floor += (1.0 - math.exp(-dt / 30.0)) * (finite - self._floor)
+        if self._error_n > 0:
+            self._error_rate = self._error_sum / self._error_n
+            self._error = normalize(self._error_rate, self.error_baseline, k)
+        if self._saturation_n > 0:
+            self._saturation = normalize(self._saturation_sum / self._saturation_n, 1.0, k)
+        self._latency_sum = self._error_sum = self._saturation_sum = 0.0
+        self._latency_n = self._error_n = self._saturation_n = 0
+
+    def _take_measured(self, now: float, dt: float) -> int:
+        """Pressure from the calls this route guarded itself; returns how many reported."""
+        window = self.window
+        successes = window.window_successes
+        failures = window.window_failures
+        k = self.constants.steepness
+        finished = successes + failures
+        if finished > 0:
+            weight = finished / (finished + EVIDENCE)
+            self._error_rate += weight * (failures / finished - self._error_rate)
+            self._error = normalize(self._error_rate, self.error_baseline, k)
+        latency = 0.0
+        if successes > 0:
+            latency = window.window_latency / successes
+            lights = window.window_lights
+            light = window.window_light_latency / lights if lights > 0 else 0.0
+            calm = self._shed == 0 and self._error <= 0.0
+            self.capacity.learn(successes, latency, lights, light, dt, calm, self.latency_ceiling)
+            self.light_below = self.capacity.light_below()
+            # What the queue explains is saturation already; counting it as latency too would scar overload.
+            latency *= min(1.0, self.capacity.calls / max(window.in_flight, 1))
+        elif window.window_drops > 0:
+            latency = window.window_drop_age / window.window_drops
+        elif failures == 0:
+            latency = window.hang(now)
+            if latency <= self.capacity.service_time:
+                return 0  # still within an ordinary call: no news
+        else:
+            return finished
+        self._latency = normalize(latency, self._baseline(self.capacity.service_time), k)
+        return max(finished + window.window_drops, 1)
+
+    def _baseline(self, floor: float) -> float:
+        """Seconds above which latency is pressure: a multiple of its floor, and never above the SLO."""
+        return min(LATENCY_BASELINE * floor, self.latency_ceiling) if floor > 0.0 else self.latency_ceiling
+
+    def _step(self, now: float, dt: float, samples: int) -> None:
+        constants = self.constants
+        trauma = 0.0
+        if samples > 0:
+            trauma = 1.0
+            if constants.tick > 0.0:
+                trauma = max(min(now - self._last_sample, HOLD) / constants.tick, 1.0)
+            self._last_sample = now
+        stale = self.window.hang(now)
+        if stale <= constants.tick + self._baseline(self.capacity.service_time):
+            stale = 0.0
+        self.state.advance(self._latency, self._error, self._saturation, dt, trauma, stale)
+        self._blend()
+
+    def _blend(self) -> None:
+        """Ohms before saturation is added: the law's resistance, with the cluster's scar blended in."""
+        self.steady = self.state.resistance
+        if self.has_cluster and self.shared:
+            own = self.state.scar_tissue
+            pull = self.gamma * (self.cluster_scar - own)
+            self.steady = max(self.steady + pull, self.constants.base)
+
+    def blended_scar(self) -> float:
+        """``γ·S_cluster + (1 − γ)·S_local`` in ohms; the local scar alone without live peers (RFC-0007 §5)."""
+        own = self.state.scar_tissue
+        if not (self.has_cluster and self.shared):
+            return own
+        return self.gamma * self.cluster_scar + (1.0 - self.gamma) * own
+
+    def hear(self, scar: float, live: bool) -> None:
+        """Take the cluster's scar tissue, in ohms, of the other nodes; not ``live`` means there are none."""
+        self.cluster_scar = scar
+        self.has_cluster = live
+        self._blend()
+
+    def row(self) -> NodeScar:
+        """This node's own scar, as it is shared."""
+        return NodeScar(self.state.scar_tissue, self.observations, self.constants.decay_rate)
+
+    def vector(self) -> PhysicsVector:
+        """This node's own vector, as it is kept."""
+        state = self.state
+        return PhysicsVector(state.resistance, state.momentum, state.scar_tissue, self._last_tick)
+
+    def restore(self, vector: PhysicsVector) -> None:
+        """Begin with a persisted scar, in ohms, as its own; bounded, since a store is untrusted."""
+        if vector.is_sane():
+            self.state.scar_tissue = min(vector.scar_tissue, self.constants.scar_cap)
+            self.state.resistance = min(self.state.resistance + self.state.scar_tissue, MAX_RESISTANCE)
+            self._blend()
+
+    # --- decisions -----------------------------------------------------------------------------------------
+
+    def resistance(self) -> float:
+        """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
+        steady = self.steady
+        load = self.window.in_flight - self.capacity.limit
+        if load <= 0.0:
+            return steady
+        return steady + self.constants.weight_saturation * math.tanh(load / self.capacity.limit)
+
+    def unit(self) -> float:
+        """The next place in a band, in [0, 1), for a caller without a key."""
+        value = self._dither + DITHER
+        if value >= 1.0:
+            value -= 1.0
+        self._dither = value
+        return value
+
+    def admits(self, volts: float, now: float) -> bool:
+        """Whether ``volts`` flow now; a rejection may turn into a probe, which keeps a sick route measured."""
+        if self.due(now):
+            self.advance(now)
+        self.used = now
+        if volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER:
+            return True
+        return self._probe(now)
+
+    def _probe(self, now: float) -> bool:
+        self._asks += 1
+        since = now - self._last_probe
+        if since < PROBE_INTERVAL or self.window.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT:
+            return self._refuse()
+        patient = since >= PROBE_PATIENCE and self._asks >= PROBE_PATIENT_ASKS
+        if not (self._asks >= PROBE_ASKS or patient or now - self._last_sample >= PROBE_IDLE):
+            return self._refuse()
+        self._asks = 0
+        self._last_probe = now
+        return True
+
+    def _refuse(self) -> bool:
+        self._shed += 1
+        self.total_shed += 1
+        return False
+
+    def decide(self, volts: float, now: float) -> Decision:
+        """The whole decision, with its reason and when to come back."""
+        allowed = self.admits(volts, now)
+        resistance = self.resistance()
+        broken = self.state.mode_index == CIRCUIT_BREAKER
+        if allowed:
+            reason = FLOWS if volts > resistance and not broken else PROBE
+            return Decision(True, self.id, resistance, volts, self.state.mode_index, reason, 0.0)
+        return self.rejection(volts)
+
+    def rejection(self, volts: float) -> Decision:
+        """The decision for a request that :meth:`admits` has just refused."""
+        resistance = self.resistance()
+        if self.state.mode_index == CIRCUIT_BREAKER:
+            reason = BROKEN
+        else:
+            reason = SATURATED if volts > self.steady else RESISTANCE
+        return Decision(
+            False, self.id, resistance, volts, self.state.mode_index, reason, self._retry_after(volts, resistance)
+        )
+
+    def _retry_after(self, volts: float, resistance: float) -> float:
+        """Seconds until decay alone lets ``volts`` flow; a second where decay alone will not."""
+        constants = self.constants
+        own = self.state.scar_tissue
+        rest = resistance - self.blended_scar()
+        wait = seconds_until_scar(self.blended_scar(), volts - rest, constants.decay_rate)
+        if self.state.mode_index == CIRCUIT_BREAKER:
+            wait = max(wait, seconds_until_scar(own, constants.scar_factor, constants.decay_rate))
+        if wait == math.inf:
+            wait = 1.0
+        return min(max(wait, constants.tick, 0.05), 60.0)
+
+    # --- calls ---------------------------------------------------------------------------------------------
+
+    def begin(self, now: float) -> bool:
+        """A call is let in; says whether it meets a lightly loaded route."""
+        light = self.window.in_flight < self.light_below
+        self.window.begin(now)
+        self.admitted += 1
+        return light
+
+    def end(self, started: float, now: float, outcome: int, light: bool) -> None:
+        """A call that was let in has ended."""
+        self.window.end(started, now, outcome, light)
+        if self.due(now):
+            self.advance(now)

@@ -1,0 +1,416 @@
+"""Atrion: the one composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from atrion.control.decision import Decision
+from atrion.control.flow import Flow, protect
+from atrion.control.route import Route
+from atrion.errors import ConfigurationError, FlowRejected
+from atrion.physics.adaptive import AdaptiveThreshold
+from atrion.physics.config import SLO, PhysicsConfig, check_number
+from atrion.physics.laws import route_probabilities
+from atrion.physics.modes import Mode
+from atrion.physics.state import Constants
+from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier, unit_hash
+from atrion.sensing.telemetry import Telemetry
+from atrion.state.clock import Clock, SystemClock
+from atrion.state.manager import StateManager
+from atrion.state.port import PhysicsVector
+from atrion.state.pulse import Pulse
+from atrion.state.registry import provider_from
+
+__all__ = ["Atrion", "RouteState"]
+
+logger = logging.getLogger("atrion")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_ROUTE_ID = 256
+_engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteState:
+    """A route at one instant: ohms, per second for momentum, calls for counts."""
+
+    route: str
+    mode: Mode
+    resistance: float
+    momentum: float
+    scar_tissue: float
+    blended_scar: float
+    pressure: tuple[float, float, float]
+    in_flight: int
+    capacity: float
+    service_time: float
+    admitted: int
+    shed: int
+    bad_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    constants: Constants
+    config: PhysicsConfig
+    slo: SLO
+    gamma: float
+    shared: bool
+
+    def threshold(self) -> AdaptiveThreshold | None:
+        adaptive = self.config.adaptive
+        if adaptive is None:
+            return None
+        return AdaptiveThreshold(
+            self.constants.break_point,
+            adaptive.window,
+            adaptive.sensitivity,
+            adaptive.floor,
+            adaptive.ceiling,
+            adaptive.warmup_ticks,
+            adaptive.recovery_multiplier,
+        )
+
+
+class Atrion:
+    """Adaptive admission control over any number of routes.
+
+    Args:
+        provider: Where state lives: None (this process), a URL, or a provider.
+        config: Constants of the laws.
+        slo: What a route promises unless configured otherwise.
+        gamma: γ in [0, 1], how much the cluster's scar counts.
+        node: This process's name among those sharing the provider; unique by default.
+        max_routes: Most routes kept, ≥ 1; the idlest goes first.
+        interval: Seconds between pulses, > 0.
+        clock: The clocks; the machine's by default.
+
+    Raises:
+        ConfigurationError: a value is unusable.
+    """
+
+    def __init__(
+        self,
+        provider: Any = None,
+        *,
+        config: PhysicsConfig | None = None,
+        slo: SLO | None = None,
+        gamma: float = 0.3,
+        node: str | None = None,
+        max_routes: int = 10_000,
+        interval: float = 0.1,
+        clock: Clock | None = None,
+    ) -> None:
+        check_number("max_routes", max_routes, 1)
+        check_number("interval", interval, 0.0, 3600.0, above=True)
+        if node is not None and not (isinstance(node, str) and 0 < len(node) <= MAX_ROUTE_ID):
+            raise ConfigurationError("node", node, f"give a name of 1 to {MAX_ROUTE_ID} characters")
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._now = self._clock.monotonic
+        self._max_routes = max_routes
+        self._default = self._settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
+        self._configured: dict[str, _Settings] = {}
+        self._routes: dict[str, Route] = {}
+        self._salt = 0
+        self._salted = -1.0
+        self.node = node or uuid.uuid4().hex[:12]
+        self.state = StateManager(provider_from(provider), self.node)
+        self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval)
+        _engines.add(self)
+
+    @staticmethod
+    def _settings(config: PhysicsConfig, slo: SLO, gamma: float, shared: bool) -> _Settings:
+        if not isinstance(config, PhysicsConfig):
+            raise ConfigurationError("config", config, "give a PhysicsConfig")
+        if not isinstance(slo, SLO):
+            raise ConfigurationError("slo", slo, "give an SLO")
+        check_number("gamma", gamma, 0.0, 1.0)
+        return _Settings(Constants(config, slo.weights(config.gain)), config, slo, float(gamma), bool(shared))
+
+    # --- routes --------------------------------------------------------------------------------------------
+
+    def configure(
+        self,
+        route_id: str,
+        *,
+        slo: SLO | None = None,
+        config: PhysicsConfig | None = None,
+        gamma: float | None = None,
+        shared: bool | None = None,
+    ) -> None:
+        """Give one route its own SLO, constants, γ, or keep it from being shared; it starts anew.
+
+        Raises:
+            ConfigurationError: a value is unusable.
+        """
+        self._check_id(route_id)
+        base = self._configured.get(route_id, self._default)
+        self._configured[route_id] = settings = self._settings(
+            config or base.config,
+            slo or base.slo,
+            base.gamma if gamma is None else gamma,
+            base.shared if shared is None else shared,
+        )
+        route = self._routes.get(route_id)
+        if route is not None:
+            route.constants = settings.constants
+            route.latency_ceiling = settings.slo.latency
+            route.error_baseline = settings.slo.error_rate
+            route.gamma = settings.gamma
+            route.shared = settings.shared
+            route.reset(self._now(), settings.threshold())
+
+    @staticmethod
+    def _check_id(route_id: object) -> None:
+        if not isinstance(route_id, str) or not 0 < len(route_id) <= MAX_ROUTE_ID:
+            shown = route_id if not isinstance(route_id, str) else f"{route_id[:40]}… ({len(route_id)} characters)"
+            raise ConfigurationError("route_id", shown if route_id else route_id, f"give 1 to {MAX_ROUTE_ID} characters")
+
+    def _route(self, route_id: str) -> Route:
+        route = self._routes.get(route_id)
+        return route if route is not None else self._create(route_id)
+
+    def _create(self, route_id: str) -> Route:
+        self._check_id(route_id)
+        if len(self._routes) >= self._max_routes:
+            self._evict()
+        settings = self._configured.get(route_id, self._default)
+        route = Route(
+            route_id,
+            settings.constants,
+            settings.threshold(),
+            settings.slo.latency,
+            settings.slo.error_rate,
+            settings.gamma,
+            settings.shared,
+            self._now(),
+        )
+        # Two threads may both get here; the first one's route is everybody's.
+        return self._routes.setdefault(route_id, route)
+
+    def _evict(self) -> None:
+        """Let the idlest of the oldest few go; busy and decorated routes stay, the others move to the back."""
+        oldest = []
+        for route in list(self._routes.values())[:32] if len(self._routes) <= 64 else self._first(32):
+            if route.window.in_flight == 0 and not route.pinned:
+                oldest.append(route)
+        if not oldest:
+            return
+        victim = min(oldest, key=lambda route: route.used)
+        for route in oldest:
+            self._routes.pop(route.id, None)
+            if route is not victim:
+                self._routes[route.id] = route
+
+    def _first(self, count: int) -> list[Route]:
+        found: list[Route] = []
+        try:
+            for route in self._routes.values():
+                found.append(route)
+                if len(found) == count:
+                    break
+        except RuntimeError:  # another thread added a route meanwhile
+            pass
+        return found
+
+    # --- asking --------------------------------------------------------------------------------------------
+
+    def _volts(self, route: Route, tier: Tier | str, key: str | None, now: float) -> float:
+        if not isinstance(tier, Tier):
+            tier = Tier.parse(tier)
+        if key is None:
+            return LOWEST_VOLTAGE + BAND_WIDTH * (tier + route.unit())
+        if not 0.0 <= now - self._salted < 60.0:
+            self._salted = now
+            self._salt = int(self._clock.wall() // 3600.0)
+        return LOWEST_VOLTAGE + BAND_WIDTH * (tier + unit_hash(str(key), self._salt))
+
+    def decide(self, route_id: str, tier: Tier | str = Tier.NORMAL, *, key: str | None = None) -> Decision:
+        """May a request of ``tier`` flow now? It only asks: nothing counts as in flight.
+
+        Raises:
+            ConfigurationError: an unusable route id or tier.
+        """
+        route = self._route(route_id)
+        now = self._now()
+        return route.decide(self._volts(route, tier, key, now), now)
+
+    def update_physics(self, route_id: str, telemetry: Telemetry) -> RouteState:
+        """Take the caller's own telemetry; the law advances once a tick.
+
+        Raises:
+            ConfigurationError: an unusable route id.
+        """
+        route = self._route(route_id)
+        route.feed(telemetry, self._now())
+        return self._snapshot(route)
+
+    def route(self, route_id: str, telemetry: Telemetry, voltage: float = 60.0) -> Decision:
+        """:meth:`update_physics` and a decision for ``voltage`` (volts) in one.
+
+        Raises:
+            ConfigurationError: an unusable route id or voltage.
+        """
+        check_number("voltage", voltage, 0.0, 1e6)
+        route = self._route(route_id)
+        now = self._now()
+        route.feed(telemetry, now)
+        return route.decide(float(voltage), now)
+
+    def flow(self, route_id: str, tier: Tier | str = Tier.NORMAL, *, key: str | None = None) -> Flow:
+        """A guard for ``with`` or ``async with``; entering raises :class:`FlowRejected` when shed.
+
+        Raises:
+            ConfigurationError: an unusable route id or tier.
+        """
+        route = self._route(route_id)
+        return Flow(route, self._volts(route, tier, key, self._now()), self._now)
+
+    def protect(self, route_id: str, *, tier: Tier | str = Tier.NORMAL) -> Callable[[F], F]:
+        """A decorator, for sync and async functions, that admits and measures every call.
+
+        Raises:
+            ConfigurationError: an unusable route id or tier.
+        """
+        level = Tier.parse(tier)
+        route = self._route(route_id)
+        route.pinned = True
+        band = LOWEST_VOLTAGE + BAND_WIDTH * int(level)
+        return lambda function: protect(function, route, band, BAND_WIDTH, self._now)
+
+    def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
+        """Choose one of ``routes`` by softmax over their resistances; β per ohm; broken routes are left out.
+
+        Raises:
+            ConfigurationError: no route given, or an unusable β.
+            FlowRejected: every route is in CIRCUIT_BREAKER.
+        """
+        check_number("beta", beta, 0.0)
+        if not routes:
+            raise ConfigurationError("routes", routes, "give at least one route id")
+        now = self._now()
+        found = [self._route(route_id) for route_id in routes]
+        for route in found:
+            route.advance(now)
+        open_routes = [route for route in found if route.state.mode is not Mode.CIRCUIT_BREAKER]
+        if not open_routes:
+            soonest = min((route.rejection(0.0) for route in found), key=lambda decision: decision.retry_after)
+            raise FlowRejected(soonest)
+        place = open_routes[0].unit() if u is None else u
+        shares = route_probabilities([route.resistance() for route in open_routes], beta)
+        for route, share in zip(open_routes, shares, strict=True):
+            place -= share
+            if place < 0.0:
+                return route.id
+        return open_routes[-1].id
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _snapshot(route: Route) -> RouteState:
+        state = route.state
+        return RouteState(
+            route.id,
+            state.mode,
+            route.resistance(),
+            state.momentum,
+            state.scar_tissue,
+            route.blended_scar(),
+            (state.latency, state.error, state.saturation),
+            route.window.in_flight,
+            route.capacity.calls,
+            route.capacity.service_time,
+            route.admitted,
+            route.total_shed,
+            route.bad_samples,
+        )
+
+    def snapshot(self) -> dict[str, RouteState]:
+        """Every route as data."""
+        return {route.id: self._snapshot(route) for route in list(self._routes.values())}
+
+    def reset(self, route_id: str | None = None) -> None:
+        """Forget what one route, or every route, has learnt."""
+        routes = list(self._routes.values()) if route_id is None else [self._route(route_id)]
+        for route in routes:
+            route.reset(self._now(), self._configured.get(route.id, self._default).threshold())
+
+    def restore(self, route_id: str, vector: PhysicsVector) -> None:
+        """Let a route begin with a persisted scar; numbers that are not finite and ≥ 0 are passed over."""
+        self._route(route_id).restore(vector)
+
+    # --- the pulse -----------------------------------------------------------------------------------------
+
+    def _shared(self) -> Iterable[Route]:
+        now = self._now()
+        routes = [route for route in list(self._routes.values()) if route.shared]
+        for route in routes:
+            route.advance(now)  # an idle route must hear and heal too
+        return routes
+
+    async def pulse_once(self) -> bool:
+        """One pulse, now: push, pull, blend. Says whether the store answered; never raises."""
+        return await self._pulse.once()
+
+    async def connect(self) -> None:
+        """Connect and start the pulse as a task of the running loop; a store that is down is no error."""
+        await self.state.connect()
+        self._pulse.start_task()
+
+    async def disconnect(self) -> None:
+        """Flush once, stop the pulse and leave the store, within a bound."""
+        await self._pulse.stop_task()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        if self.state.healthy:
+            await self._pulse.once()
+        await self.state.disconnect()
+
+    async def _enter(self) -> None:
+        await self.state.connect()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self.disconnect())
+
+    def __enter__(self) -> Self:
+        self._pulse.start_thread(self._enter, self._leave)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pulse.stop_thread(3.0)
+
+    def _after_fork(self) -> None:
+        """In a child: the parent's calls are not ours, and its thread is gone."""
+        beating = self._pulse.running
+        self._pulse.abandon()
+        for route in self._routes.values():
+            route.window.in_flight = 0
+            route.window.start_sum = 0.0
+        if beating:
+            self._pulse.start_thread(self._enter, self._leave)
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

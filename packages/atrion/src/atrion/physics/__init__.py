@@ -1,0 +1,48 @@
+"""The laws as pure code, for those who hold their own state."""
+
+from atrion.physics.adaptive import AdaptiveThreshold
+from atrion.physics.config import SLO, AdaptiveBreak, PhysicsConfig
+from atrion.physics.laws import (
+    MAX_RESISTANCE,
+    drive,
+    momentum,
+    norm,
+    normalize,
+    positive_norm,
+    resistance,
+    route_probabilities,
+    scar,
+    seconds_until_scar,
+    staleness,
+    weight,
+)
+from atrion.physics.modes import Mode
+from atrion.physics.state import Constants, PhysicsState
+from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier, unit_hash, voltage
+
+__all__ = [
+    "BAND_WIDTH",
+    "LOWEST_VOLTAGE",
+    "MAX_RESISTANCE",
+    "SLO",
+    "AdaptiveBreak",
+    "AdaptiveThreshold",
+    "Constants",
+    "Mode",
+    "PhysicsConfig",
+    "PhysicsState",
+    "Tier",
+    "drive",
+    "momentum",
+    "norm",
+    "normalize",
+    "positive_norm",
+    "resistance",
+    "route_probabilities",
+    "scar",
+    "seconds_until_scar",
+    "staleness",
+    "unit_hash",
+    "voltage",
+    "weight",
+]

@@ -1,0 +1,168 @@
+"""The state of one route and its step in time: laws and modes together, still without a clock."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from atrion.physics.adaptive import AdaptiveThreshold
+from atrion.physics.config import PhysicsConfig
+from atrion.physics.laws import MIN_DT, drive, momentum, norm, positive_norm, resistance, staleness
+from atrion.physics.modes import Mode
+
+__all__ = ["Constants", "PhysicsState"]
+
+BOOTSTRAP = 0
+OPERATIONAL = 1
+CIRCUIT_BREAKER = 2
+_MODES = (Mode.BOOTSTRAP, Mode.OPERATIONAL, Mode.CIRCUIT_BREAKER)
+
+
+@final
+class Constants:
+    """A :class:`PhysicsConfig` and weights as plain floats, shared by every route that has them."""
+
+    __slots__ = (
+        "base", "bootstrap_ticks", "break_point", "critical", "damping", "decay_rate", "directed", "momentum_cap",
+        "scar_cap", "scar_factor", "staleness_cap", "staleness_rate", "steepness", "tick", "weight_error",
+        "weight_latency", "weight_saturation",
+    )
+
+    def __init__(self, config: PhysicsConfig, weights: tuple[float, float, float]) -> None:
+        self.base: float = float(config.base_resistance)
+        self.decay_rate: float = float(config.decay_rate)
+        self.scar_factor: float = float(config.scar_factor)
+        self.scar_cap: float = float(config.scar_cap)
+        self.damping: float = float(config.damping)
+        self.momentum_cap: float = float(config.momentum_cap)
+        self.critical: float = float(config.critical_pressure)
+        self.break_point: float = self.base * float(config.break_multiplier)
+        self.bootstrap_ticks: int = int(config.bootstrap_ticks)
+        self.steepness: float = float(config.steepness)
+        self.tick: float = float(config.tick)
+        self.directed: bool = config.directed
+        self.staleness_rate: float = float(config.staleness_rate)
+        self.staleness_cap: float = float(config.staleness_cap)
+        self.weight_latency: float = weights[0]
+        self.weight_error: float = weights[1]
+        self.weight_saturation: float = weights[2]
+
+
+@final
+class PhysicsState:
+    """Pressure, momentum, scar tissue, resistance and mode of one route.
+
+    Starts in BOOTSTRAP with zero pressure, no scar and ``R = 1.2·R_base``. ``threshold`` is the adaptive
+    break point, or None for the static one.
+    """
+
+    __slots__ = (
+        "_smooth_error", "_smooth_latency", "_smooth_saturation", "adaptive", "constants", "error", "latency",
+        "mode_index", "momentum", "resistance", "saturation", "scar_tissue", "ticks",
+    )
+
+    def __init__(self, constants: Constants, adaptive: AdaptiveThreshold | None = None) -> None:
+        self.constants: Constants = constants
+        self.adaptive: AdaptiveThreshold | None = adaptive
+        self.mode_index: int = BOOTSTRAP
+        self.ticks: int = 0
+        self.latency: float = 0.0
+        self.error: float = 0.0
+        self.saturation: float = 0.0
+        self.momentum: float = 0.0
+        self.scar_tissue: float = 0.0
+        self.resistance: float = 1.2 * constants.base
+        self._smooth_latency: float = 0.0
+        self._smooth_error: float = 0.0
+        self._smooth_saturation: float = 0.0
+
+    @property
+    def mode(self) -> Mode:
+        """The mode the route is in."""
+        return _MODES[self.mode_index]
+
+    def break_point(self) -> float:
+        """The resistance, in ohms, at which the breaker opens."""
+        return self.constants.break_point if self.adaptive is None else self.adaptive.break_point()
+
+    def advance(
+        self, latency: float, error: float, saturation: float, dt: float, trauma_ticks: float = 1.0, stale: float = 0.0
+    ) -> None:
+        """One tick: normalised pressures in [−1, 1], ``dt`` in seconds, ``stale`` age in seconds.
+
+        ``trauma_ticks`` is how many ticks this evidence stands for: 0 when nothing reported (silence is not
+        trauma), above 1 when calls are rarer than ticks, so that scars count time and not calls.
+        """
+        k = self.constants
+        if not dt >= MIN_DT:
+            dt = MIN_DT
+        if self.mode_index == BOOTSTRAP:
+            self.ticks += 1
+            self._take(latency, error, saturation)
+            if self.ticks >= k.bootstrap_ticks:
+                self.mode_index = OPERATIONAL
+                self._scar(dt, trauma_ticks)
+                self.resistance = self._resistance(stale)
+            return
+        self.momentum = self._momentum(latency, error, saturation, dt)
+        self._take(latency, error, saturation)
+        self._scar(dt, trauma_ticks)
+        self.resistance = self._resistance(stale)
+        if self.adaptive is not None:
+            self.adaptive.observe(self.resistance)
+        self._transition()
+
+    def _take(self, latency: float, error: float, saturation: float) -> None:
+        self.latency = latency
+        self.error = error
+        self.saturation = saturation
+
+    def _momentum(self, latency: float, error: float, saturation: float, dt: float) -> float:
+        if not self.constants.directed:
+            return momentum((latency, error, saturation), (self.latency, self.error, self.saturation), dt)
+        # Deterioration only, of the smoothed pressure: a noisy window is no movement, and relief is no threat.
+        share = 1.0 - math.exp(-dt / 0.3)
+        d_latency = share * (latency - self._smooth_latency)
+        d_error = share * (error - self._smooth_error)
+        d_saturation = share * (saturation - self._smooth_saturation)
+        self._smooth_latency += d_latency
+        self._smooth_error += d_error
+        self._smooth_saturation += d_saturation
+        worsening = latency * d_latency + error * d_error + saturation * d_saturation
+        pressing = positive_norm(latency, error, saturation) > 0.0
+        return norm(d_latency, d_error, d_saturation) / dt if worsening > 0.0 and pressing else 0.0
+
+    def _scar(self, dt: float, trauma_ticks: float) -> None:
+        k = self.constants
+        self.scar_tissue *= math.exp(-k.decay_rate * dt)
+        if trauma_ticks > 0.0 and positive_norm(self.latency, self.error, self.saturation) > k.critical:
+            self.scar_tissue += k.scar_factor * trauma_ticks
+        if self.scar_tissue > k.scar_cap:
+            self.scar_tissue = k.scar_cap
+
+    def _resistance(self, stale: float) -> float:
+        k = self.constants
+        kinetic = min(k.damping * self.momentum, k.momentum_cap)
+        return resistance(
+            k.base, self.driving(), kinetic, self.scar_tissue, staleness(stale, k.staleness_rate, k.staleness_cap)
+        )
+
+    def driving(self) -> float:
+        """``P·W`` in ohms; of the positive parts when directed, so that relief cannot mask distress."""
+        k = self.constants
+        weights = (k.weight_latency, k.weight_error, k.weight_saturation)
+        if k.directed:
+            return drive(weights, (max(self.latency, 0.0), max(self.error, 0.0), max(self.saturation, 0.0)))
+        return drive(weights, (self.latency, self.error, self.saturation))
+
+    def _transition(self) -> None:
+        k = self.constants
+        if self.mode_index == OPERATIONAL:
+            if self.resistance >= self.break_point():
+                self.mode_index = CIRCUIT_BREAKER
+            return
+        healed = self.scar_tissue < k.scar_factor
+        calm = positive_norm(self.latency, self.error, self.saturation) < k.critical
+        recovery = 0.5 * k.break_point if self.adaptive is None else self.adaptive.recovery_point()
+        if (healed and calm) or self.resistance < recovery:
+            self.mode_index = OPERATIONAL

@@ -1,0 +1,58 @@
+"""What pushes a request: its tier's band of voltage and its place within the band (RFC-0002)."""
+
+from __future__ import annotations
+
+import zlib
+from enum import IntEnum
+from typing import Final
+
+from atrion.errors import ConfigurationError
+
+__all__ = ["BAND_WIDTH", "LOWEST_VOLTAGE", "Tier", "unit_hash", "voltage"]
+
+LOWEST_VOLTAGE: Final = 20.0
+"""Volts at which the lowest band begins; an idle system's resistance lies below."""
+BAND_WIDTH: Final = 16.0
+"""Volts each tier's band spans: the five bands fill [20 V, 100 V)."""
+
+
+class Tier(IntEnum):
+    """Importance of a request, given by the gateway or the code, never by an untrusted client."""
+
+    BULK = 0
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+    CRITICAL = 4
+
+    @classmethod
+    def parse(cls, value: object, field: str = "tier") -> Tier:
+        """The tier named by a :class:`Tier` or its name in any case.
+
+        Raises:
+            ConfigurationError: the name is not one of the five.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str) and value.upper() in cls.__members__:
+            return cls[value.upper()]
+        names = ", ".join(tier.name.lower() for tier in reversed(cls))
+        raise ConfigurationError(field, value, f"use one of {names}")
+
+
+def voltage(tier: Tier, unit: float) -> float:
+    """``band(tier) + width·u`` in volts; ``unit`` u in [0, 1) is the caller's place in the band."""
+    return LOWEST_VOLTAGE + BAND_WIDTH * (int(tier) + unit)
+
+
+def unit_hash(key: str, salt: int) -> float:
+    """A place in [0, 1), the same for a key in every process while ``salt`` (rotated hourly) stays.
+
+    CRC-32 mixed by the 64-bit finaliser of MurmurHash3 (Appleby, public domain), because CRC alone is linear.
+    """
+    mixed = zlib.crc32(key.encode("utf-8", "surrogatepass"), salt & 0xFFFFFFFF) | (salt << 32)
+    mixed &= 0xFFFFFFFFFFFFFFFF
+    mixed ^= mixed >> 33
+    mixed = (mixed * 0xFF51AFD7ED558CCD) & 0xFFFFFFFFFFFFFFFF
+    mixed ^= mixed >> 33
+    return (mixed >> 11) / 9007199254740992.0

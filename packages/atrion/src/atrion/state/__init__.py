@@ -1,0 +1,33 @@
+"""State behind a port: vectors, providers, blending, the manager and the pulse (RFC-0007)."""
+
+from atrion.state.blending import blend, cluster_scar
+from atrion.state.clock import Clock, SystemClock
+from atrion.state.manager import StateManager
+from atrion.state.memory import InMemoryProvider
+from atrion.state.port import (
+    ClusterScar,
+    NodeScar,
+    PhysicsVector,
+    StateProvider,
+    SupportsExchange,
+    SupportsSubscribe,
+)
+from atrion.state.pulse import Pulse
+from atrion.state.registry import provider_from
+
+__all__ = [
+    "Clock",
+    "ClusterScar",
+    "InMemoryProvider",
+    "NodeScar",
+    "PhysicsVector",
+    "Pulse",
+    "StateManager",
+    "StateProvider",
+    "SupportsExchange",
+    "SupportsSubscribe",
+    "SystemClock",
+    "blend",
+    "cluster_scar",
+    "provider_from",
+]
