@@ -36,8 +36,8 @@ env: $(VENV)/.stamp ## Make .venv: the package from source, and every tool
 
 compiled: $(COMPILED)/.stamp ## Make .venv-compiled: the package from its compiled wheel
 
-demo: $(VENV)/.stamp ## Show a service at four times its capacity, without and with Atrion
-	@$(BIN)/atrion demo $(ARGS)
+demo: $(COMPILED)/.stamp ## Show a service at four times its capacity, without and with Atrion
+	@$(COMPILED)/bin/atrion demo $(ARGS)
 
 test: check $(COMPILED)/.stamp ## Check, then test the source and the compiled wheel
 	@scripts/debian-packages $(DEBIAN_PACKAGES)

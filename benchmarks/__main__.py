@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import libraries
 from benchmarks.cases import FLATNESS
 from benchmarks.report import as_json, as_table
-from benchmarks.run import Progress, Result, Wanted, all_cases, needed_for, run_here, run_there
+from benchmarks.run import Progress, Wanted, all_cases, needed_for, run_here, run_there
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,10 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = run_here(wanted, [*guards, *peers], progress)
     if options.pure_python is not None:
         there = run_there(options.pure_python, wanted, result, progress)
-        result = Result(result.rows + there.rows, result.bare, result.troubles + there.troubles)
+        result.rows += there.rows
+        result.notes += there.notes
+        result.troubles += there.troubles
     print(as_json(result.rows) if options.json else as_table(result.rows, result.bare))
-    for trouble in result.troubles:
-        print(f"benchmarks: {trouble}", file=sys.stderr)
+    for sentence in (*result.notes, *result.troubles):
+        print(f"benchmarks: {sentence}", file=sys.stderr)
     return 1 if result.troubles else 0
 
 
@@ -49,7 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="shorter batches: less than 45 seconds in all")
     parser.add_argument("--json", action="store_true", help="print rows for programs instead of a table")
     parser.add_argument(
-        "--case", action="append", metavar="NAME", help="only this case, may be a pattern; may be given several times"
+        "--case",
+        action="append",
+        metavar="NAME",
+        help="only this case, may be a pattern; may be given several times",
     )
     parser.add_argument(
         "--pure-python",

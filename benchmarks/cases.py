@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 from benchmarks.guards import ROUTE, Guard, nothing_named, work, work_async, work_named
 from benchmarks.measure import (
     BARE,
     Batch,
+    NamedCall,
     Subject,
     Void,
     async_batch,
@@ -18,6 +18,7 @@ from benchmarks.measure import (
     bare_tried_batch,
     named_batch,
     refused_batch,
+    rested_batch,
     said,
     sync_batch,
 )
@@ -30,7 +31,7 @@ Build = Callable[[Guard, asyncio.Runner], Batch | None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the report for each library; cases of one group are measured in turns with each other."""
+    """A line of the report for each library; the cases of one group are measured in turns with each other."""
 
     name: str
     group: str
@@ -39,16 +40,15 @@ class Case:
     build: Build
 
 
-def one_name() -> Iterator[str]:
-    """One route over and over, through the same iterator that `many_names` is."""
-    return cycle([ROUTE])
-
-
-def many_names() -> Iterator[str]:
-    """10,000 routes, in an order in which they were not created: traffic does not walk through memory."""
+def _shuffled_names() -> list[str]:
+    """Routes in an order in which their names do not lie in memory: nor does traffic walk through it."""
     names = [f"{ROUTE}/{number:05d}" for number in range(MANY)]
     random.Random(MANY).shuffle(names)
-    return cycle(names)
+    return names
+
+
+ONE_NAME = [ROUTE] * (MANY // 10)
+MANY_NAMES = _shuffled_names()
 
 
 def _sync_ok(guard: Guard, runner: asyncio.Runner) -> Batch | None:
@@ -86,20 +86,27 @@ def _update(guard: Guard, runner: asyncio.Runner) -> Batch | None:
     return sync_batch(call) if call else None
 
 
-def _guarded_named(names: Callable[[], Iterator[str]]) -> Build:
-    def build(guard: Guard, runner: asyncio.Runner) -> Batch | None:
-        call = guard.by_name()
-        return named_batch(call, names()) if call else None
-
-    return build
+def _guarded_named(names: list[str]) -> Build:
+    return lambda guard, runner: _over(names, guard.by_name(), named_batch)
 
 
-def _decide_named(names: Callable[[], Iterator[str]]) -> Build:
-    def build(guard: Guard, runner: asyncio.Runner) -> Batch | None:
-        call = guard.decide_by_name()
-        return named_batch(call, names()) if call else None
+def _guarded_rested(names: list[str]) -> Build:
+    return lambda guard, runner: _over(names, guard.by_name(), rested_batch)
 
-    return build
+
+def _decide_named(names: list[str]) -> Build:
+    return lambda guard, runner: _over(names, guard.decide_by_name(), named_batch)
+
+
+def _over(
+    names: list[str], call: NamedCall | None, batch: Callable[[NamedCall, list[str]], Batch]
+) -> Batch | None:
+    """Batches over routes every one of which the library has already seen."""
+    if call is None:
+        return None
+    for name in names:
+        call(name)
+    return batch(call, names)
 
 
 def _nothing() -> None:
@@ -160,29 +167,36 @@ CASES: tuple[Case, ...] = (
         "guarded-sync-1-route",
         "routes",
         "a guarded call on a route named at call time, always the same",
-        lambda runner: named_batch(work_named, one_name()),
-        _guarded_named(one_name),
+        lambda runner: named_batch(work_named, ONE_NAME),
+        _guarded_named(ONE_NAME),
     ),
     Case(
         "guarded-sync-10000-routes",
         "routes",
         "the same, over 10,000 routes in turn",
-        lambda runner: named_batch(work_named, many_names()),
-        _guarded_named(many_names),
+        lambda runner: named_batch(work_named, MANY_NAMES),
+        _guarded_named(MANY_NAMES),
+    ),
+    Case(
+        "guarded-sync-10000-rested",
+        "routes",
+        "the same, each route after a pause of 0.15 s or more",
+        lambda runner: rested_batch(work_named, MANY_NAMES),
+        _guarded_rested(MANY_NAMES),
     ),
     Case(
         "decide-1-route",
         "routes",
         "the question for a route named at call time, always the same",
-        lambda runner: named_batch(nothing_named, one_name()),
-        _decide_named(one_name),
+        lambda runner: named_batch(nothing_named, ONE_NAME),
+        _decide_named(ONE_NAME),
     ),
     Case(
         "decide-10000-routes",
         "routes",
         "the same, over 10,000 routes in turn",
-        lambda runner: named_batch(nothing_named, many_names()),
-        _decide_named(many_names),
+        lambda runner: named_batch(nothing_named, MANY_NAMES),
+        _decide_named(MANY_NAMES),
     ),
 )
 

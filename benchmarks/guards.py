@@ -39,7 +39,7 @@ def nothing_named(name: str) -> None:
 
 
 class Guard:
-    """One library as its documentation recommends it, state in memory. None: the library has no such mode."""
+    """One library as its documentation recommends it, state in memory; None where it has no such mode."""
 
     name: ClassVar[str]
     module: ClassVar[str]
@@ -89,7 +89,7 @@ class Guard:
         return None
 
     def populate(self, names: Iterable[str]) -> object:
-        """Hold the state of so many routes, each of which has seen a call; returns what must be kept alive."""
+        """Hold the state of these routes, each of which has seen a call; returns what must be kept alive."""
         return None
 
 

@@ -1,32 +1,36 @@
 """Timing on noisy machines: short batches, every subject in turn, medians.
 
-A batch is a function from a number of calls to the nanoseconds they took. All batches of a group are run round
-after round in a shuffled order, so that a slow moment of the machine hits every library alike, and the median
-over the rounds forgets it.
+A batch is a function from a number of calls to the nanoseconds of one. All batches of a group are run round
+after round in a shuffled order, so that a slow moment of the machine hits every library alike. Then the
+slower half of the rounds is left out, for all of them, and what counts is the median over the calmer half.
 """
 
 import asyncio
 import gc
+import math
 import random
 import statistics
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, repeat
-from time import monotonic, perf_counter_ns
+from itertools import repeat
+from time import monotonic, perf_counter_ns, sleep
 
 Call = Callable[[], object]
 AsyncCall = Callable[[], Awaitable[object]]
 NamedCall = Callable[[str], object]
 
 Batch = Callable[[int], float]
-"""Runs so many calls and returns the nanoseconds of one; raises `Void` where the batch measured something else."""
+"""Runs so many calls and returns the nanoseconds of one; raises `Void` where it measured something else."""
 
 BARE = "bare"
 """The library name of the bare call, which every other subject of its case is compared with."""
 
 _LEAK = 0.05  # the share of calls that a refusing guard may let through as probes
+_REST = 0.15  # seconds without a call after which a route counts as rested
 _WARM_UP = 200
+_FEWEST_CALLS = 50
+_FEWEST_SAMPLES = 3
 
 
 class Void(Exception):
@@ -39,7 +43,7 @@ class Down(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusing:
-    """A guard that can be put into refusal: `arm` does it and returns the call, which then raises `refusal`."""
+    """A guard that can refuse: `arm` makes it do so and returns the call, which then raises `refusal`."""
 
     arm: Callable[[], Call]
     refusal: type[BaseException]
@@ -55,18 +59,20 @@ class AsyncRefusing:
 
 @dataclass(slots=True)
 class Subject:
-    """One library in one case, with what was measured of it so far (nanoseconds per call, a value per batch)."""
+    """One library in one case; samples are nanoseconds of one call, a value a round, NaN for a void batch."""
 
     case: str
     library: str
     batch: Batch
     calls: int = 0
     samples: list[float] = field(default_factory=list)
+    ns: float | None = None
     trouble: str = ""
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.samples)
+    def median(self, rounds: Iterable[int]) -> float | None:
+        """Nanoseconds of one call over the given rounds; None where hardly any of them is valid."""
+        valid = [self.samples[number] for number in rounds if not math.isnan(self.samples[number])]
+        return statistics.median(valid) if len(valid) >= _FEWEST_SAMPLES else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class Plan:
     fewest_rounds: int = 5
 
 
-QUICK = Plan(rounds=15, batch_ms=4.0, group_seconds=3.0)
+QUICK = Plan(rounds=15, batch_ms=4.0, group_seconds=5.0)
 FULL = Plan(rounds=31, batch_ms=20.0, group_seconds=30.0)
 
 
@@ -95,16 +101,41 @@ def sync_batch(call: Call) -> Batch:
     return batch
 
 
-def named_batch(call: NamedCall, names: Iterator[str]) -> Batch:
-    """Calls that succeed, each on the next route of an endless iterator of names."""
+def named_batch(call: NamedCall, names: Sequence[str]) -> Batch:
+    """Calls that succeed, each on the next route of a list, in whole walks over it.
+
+    An untimed walk comes first: the time since a route's last call is then that of steady traffic, and not
+    that of the other libraries' turns.
+    """
 
     def batch(calls: int) -> float:
-        start = perf_counter_ns()
-        for name in islice(names, calls):
+        for name in names:
             call(name)
-        return (perf_counter_ns() - start) / calls
+        return _walk(call, names, max(calls // len(names), 1))
 
     return batch
+
+
+def rested_batch(call: NamedCall, names: Sequence[str]) -> Batch:
+    """One walk over the routes, none of which has seen a call for a while."""
+    walked_at = monotonic()
+
+    def batch(calls: int) -> float:  # one walk always: a second would find no rested route
+        nonlocal walked_at
+        sleep(max(walked_at + _REST - monotonic(), 0.0))
+        per_call = _walk(call, names, 1)
+        walked_at = monotonic()
+        return per_call
+
+    return batch
+
+
+def _walk(call: NamedCall, names: Sequence[str], times: int) -> float:
+    start = perf_counter_ns()
+    for _ in repeat(None, times):
+        for name in names:
+            call(name)
+    return (perf_counter_ns() - start) / (times * len(names))
 
 
 def refused_batch(guard: Refusing) -> Batch:
@@ -224,7 +255,7 @@ async def until_refused_async(call: AsyncCall, refusal: type[BaseException], att
 
 
 def run_group(subjects: list[Subject], plan: Plan, progress: Callable[[int, int], None]) -> None:
-    """Measure the subjects of a group against each other; the samples are left in them."""
+    """Measure the subjects of a group against each other; the medians are left in them."""
     for subject in subjects:
         if subject.trouble:
             continue
@@ -245,19 +276,41 @@ def run_group(subjects: list[Subject], plan: Plan, progress: Callable[[int, int]
             progress(done + 1, plan.rounds)
     finally:
         gc.unfreeze()
+    calm = _calm_rounds(order)
+    for subject in order:
+        subject.ns = subject.median(calm)
+        if subject.ns is None and not subject.trouble:
+            subject.trouble = "too few valid batches"
+
+
+def _calm_rounds(subjects: list[Subject]) -> list[int]:
+    """The half of the rounds in which the subjects together were the fastest, each weighing the same."""
+    rounds = range(min((len(subject.samples) for subject in subjects), default=0))
+    slowness = dict.fromkeys(rounds, 0.0)
+    for subject in subjects:
+        typical = subject.median(rounds)
+        if typical is None:
+            continue
+        for number in rounds:
+            sample = subject.samples[number]
+            slowness[number] += 1.0 if math.isnan(sample) else sample / typical
+    return sorted(rounds, key=slowness.__getitem__)[: (len(rounds) + 1) // 2]
 
 
 def _calibrate(subject: Subject, wanted_ns: float) -> None:
     """Warm the subject up and choose how many calls make a batch of the wanted length."""
-    calls = _WARM_UP
     try:
-        for _ in range(3):  # the first batches are cold: the last one decides
+        calls = _WARM_UP
+        for share in (0.25, 0.25, 1.0):  # the first batches are cold and may mislead about the length
+            start = perf_counter_ns()
             per_call = max(subject.batch(calls), 1.0)
-            calls = max(int(wanted_ns / 4 / per_call), 50)
+            if perf_counter_ns() - start > wanted_ns:  # walks over many routes have a length of their own
+                break
+            calls = max(int(share * wanted_ns / per_call), _FEWEST_CALLS)
     except Exception as error:
         subject.trouble = said(error)
-        return
-    subject.calls = max(int(wanted_ns / per_call), 50)
+    else:
+        subject.calls = calls
 
 
 def _sample(subject: Subject) -> None:
@@ -266,6 +319,7 @@ def _sample(subject: Subject) -> None:
     try:
         subject.samples.append(subject.batch(subject.calls))
     except Exception as error:
+        subject.samples.append(math.nan)
         subject.trouble = said(error)
     finally:
         gc.enable()

@@ -1,7 +1,7 @@
 """Memory of one route: a fresh interpreter creates 100,000 of them and compares its resident set.
 
-Run as `python -m benchmarks.memory LIBRARY COUNT`; prints one JSON object. The resident set tells what a process
-really pays, allocator slack included; the traced size beside it is what the objects ask for.
+Run as `python -m benchmarks.memory LIBRARY COUNT`; prints one JSON object. The resident set tells what a
+process really pays, allocator slack included; the traced size beside it is what the objects ask for.
 """
 
 import gc
@@ -13,6 +13,8 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.libraries import guard_named
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNT = 100_000
@@ -66,7 +68,7 @@ def _resident() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:  # no procfs: the peak is near enough, for nothing is freed before it is read
-        import resource
+        import resource  # not at the top: Windows has none, and it does not come this far
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
@@ -74,8 +76,6 @@ def _resident() -> int:
 
 
 def _measure(library: str, count: int) -> Footprint:
-    from benchmarks.libraries import guard_named
-
     guard = guard_named(library)
     warm = guard.populate(_names("warm", 100))  # imports, caches and free lists are not the routes'
     gc.collect()

@@ -103,7 +103,7 @@ def _calm_engine() -> Atrion:
 
 
 def _shutter(engine: Atrion) -> Callable[[], None]:
-    """A function that observes a dead route until the engine refuses it, and once more whenever it is called."""
+    """A function that observes a dead route until the engine refuses it, and anew whenever it is called."""
 
     def shut() -> None:
         ends_at = time.monotonic() + _PATIENCE

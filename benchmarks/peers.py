@@ -1,6 +1,6 @@
 """The peers: circuit breakers and limiters from PyPI, each used as its documentation recommends.
 
-The modules are imported by name: they belong to the benchmarks' own dependency group, and most carry no types.
+The modules are imported by name: they belong to the benchmarks' own dependency group, and some have no types.
 Breakers are opened by letting the guarded call fail until they open, limiters by using up their quota.
 """
 
@@ -216,7 +216,7 @@ class Hyx(Guard):
 
 
 class Interlock(Guard):
-    """interlock-cb: the decorator, sync and async, and its registry where the breaker is named at call time."""
+    """interlock-cb: the decorator, sync and async; its registry where the breaker is named at call time."""
 
     name: ClassVar[str] = "interlock-cb"
     module: ClassVar[str] = "interlock"
@@ -386,7 +386,7 @@ class ThrottledPy(Guard):
 
     def decide_by_name(self) -> NamedCall:
         limit: NamedCall = self._throttle(self.plenty).limit
-        return lambda name: limit(name)
+        return limit
 
     def populate(self, names: Iterable[str]) -> object:
         throttle = self._throttle(self.plenty)

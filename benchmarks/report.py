@@ -10,20 +10,22 @@ from benchmarks.libraries import OURS
 _WIDTH = 16
 
 LEGEND = f"""\
-ns        nanoseconds that the guard adds to the bare call: median guarded call minus median bare call, where the
-          bare call is the same empty function, unguarded, in the same loop. A rejection is counted in the same way.
-ratio     to the lightest peer of the case (any library but {OURS}); below 1.00 is lighter. A dash: no peer does it.
-          In {MEMORY_CASE} it compares bytes.
-build     pure: Python source; compiled: an extension module. {OURS} pure and compiled are one and the same source.
-absent    a library without that mode: pybreaker has no asyncio mode, hyx and aioadaptive have no other, and
-          aioadaptive makes callers wait instead of refusing. limits and throttled-py are limiters: a check and a call.
-bytes     resident memory of the process per route; in brackets what the objects ask of the allocator.
-flatness  time with 10,000 routes over time with one, same code, same run."""
+ns        nanoseconds that the guard adds to the bare call: median guarded call minus median bare call. The
+          bare call is the same empty function, unguarded, in the same loop; a rejection is counted likewise.
+ratio     to the lightest peer of the case (any library but {OURS}); below 1.00 is lighter. A dash: no peer
+          does the same. In {MEMORY_CASE} it compares bytes. {OURS} in a second build is measured in its own
+          interpreter, beside the lightest peer there.
+build     pure: Python source; compiled: an extension module. Both builds of {OURS} come from one source.
+bytes     resident memory of the process per route; in brackets what its objects ask of the allocator.
+flatness  ns with 10,000 routes over ns with one; both are walked in a loop without a pause.
+absent    a library without the mode: pybreaker has no asyncio mode, hyx and aioadaptive have no other, and
+          aioadaptive lets callers wait instead of refusing.
+limiters  limits and throttled-py: a check, and the call if it passes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One library in one case. `extra` has what only some cases know: bytes, traced_bytes, ratio_10000_to_1."""
+    """One library in one case; `extra` is what few cases know: bytes, traced_bytes, ratio_10000_to_1."""
 
     case: str
     library: str
@@ -82,13 +84,13 @@ def lightest_peers(rows: Iterable[Row]) -> dict[str, Row]:
 
 def with_ratios(rows: Sequence[Row], lightest: dict[str, Row]) -> list[Row]:
     """The rows, each compared with the lightest peer of its case; a ratio that is there already stays."""
-    compared: list[Row] = []
-    for row in rows:
-        peer, weight = lightest.get(row.case), row.weight
-        if row.ratio is None and peer is not None and peer.weight and weight is not None:
-            row = replace(row, ratio=round(weight / peer.weight, 3))
-        compared.append(row)
-    return compared
+    return [_compared(row, lightest.get(row.case)) for row in rows]
+
+
+def _compared(row: Row, peer: Row | None) -> Row:
+    if row.ratio is not None or row.weight is None or peer is None or not peer.weight:
+        return row
+    return replace(row, ratio=round(row.weight / peer.weight, 3))
 
 
 def flatness_rows(rows: Sequence[Row]) -> list[Row]:

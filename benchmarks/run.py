@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks import memory
@@ -18,7 +19,6 @@ from benchmarks.measure import BARE, FULL, QUICK, Subject, run_group
 from benchmarks.report import Row, flatness_rows, lightest_peers, with_ratios
 
 _CHILD_TIMEOUT = 600.0  # seconds
-_FEWEST_SAMPLES = 3
 
 
 class Progress:
@@ -32,16 +32,20 @@ class Progress:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
 
+    def round(self, label: str, done: int, rounds: int) -> None:
+        self.show(f"{label}: round {done} of {rounds}")
+
     def clear(self) -> None:
         self.show("")
 
 
 @dataclass(slots=True)
 class Result:
-    """Rows, the bare calls (nanoseconds by case), and a sentence for each number that is missing."""
+    """Rows, bare calls (nanoseconds by case), notes, and a sentence for each number that is missing."""
 
     rows: list[Row] = field(default_factory=list)
     bare: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
 
@@ -77,11 +81,7 @@ def run_here(wanted: Wanted, guards: Sequence[Guard], progress: Progress) -> Res
                 for subject in subjects_of(case, wanted.libraries(case.name, guards), runner)
             ]
             plan = QUICK if wanted.quick else FULL
-            run_group(
-                subjects,
-                plan,
-                lambda done, rounds, label=label: progress.show(f"{label}: round {done} of {rounds}"),  # type: ignore[misc]
-            )
+            run_group(subjects, plan, partial(progress.round, label))
             _collect(subjects, builds, result)
     result.rows += flatness_rows(result.rows)
     if MEMORY_CASE in wanted.cases:
@@ -96,7 +96,7 @@ def run_there(python: Path, wanted: Wanted, here: Result, progress: Progress) ->
     result = Result()
     progress.show(f"the same with {python}")
     lightest = lightest_peers(here.rows)
-    command = [str(python), "-m", "benchmarks", "--json", "--ours-only"]
+    command = [str(python.absolute()), "-m", "benchmarks", "--json", "--ours-only"]
     if wanted.quick:
         command.append("--quick")
     for case in wanted.cases:
@@ -117,7 +117,7 @@ def run_there(python: Path, wanted: Wanted, here: Result, progress: Progress) ->
         result.troubles.append(f"{python} could not measure everything, see above.")
     ours = [row for row in rows if row.library == OURS]
     if {row.build for row in ours} & {row.build for row in here.rows if row.library == OURS}:
-        result.troubles.append(f"{python} has the same build of {OURS} as this interpreter; its numbers are left out.")
+        result.notes.append(f"{python} has the same build of {OURS} as this interpreter: not shown twice.")
         return result
     result.rows = with_ratios(ours, lightest)  # a yardstick that is missing there is replaced by the one here
     return result
@@ -125,16 +125,17 @@ def run_there(python: Path, wanted: Wanted, here: Result, progress: Progress) ->
 
 def _collect(subjects: Sequence[Subject], builds: dict[str, str], result: Result) -> None:
     for subject in subjects:
-        if subject.library == BARE and subject.samples:
-            result.bare[subject.case] = subject.median
+        if subject.library == BARE and subject.ns is not None:
+            result.bare[subject.case] = subject.ns
     for subject in subjects:
         if subject.library == BARE:
             continue
-        if len(subject.samples) < _FEWEST_SAMPLES or subject.case not in result.bare:
-            reason = subject.trouble or "too few valid batches"
+        bare = result.bare.get(subject.case)
+        if subject.ns is None or bare is None:
+            reason = subject.trouble or "the bare call has no number"
             result.troubles.append(f"{subject.case} of {subject.library} could not be measured: {reason}.")
             continue
-        ns = round(subject.median - result.bare[subject.case], 1)
+        ns = round(subject.ns - bare, 1)
         result.rows.append(Row(subject.case, subject.library, builds[subject.library], ns))
 
 
@@ -153,7 +154,7 @@ def _measure_memory(guards: Sequence[Guard], progress: Progress, result: Result)
         except RuntimeError as error:
             result.troubles.append(f"{MEMORY_CASE} of {guard.name} could not be measured: {error}.")
             continue
-        extra = {"bytes": round(found.resident), "traced_bytes": round(found.traced)}
+        extra = {"bytes": found.resident, "traced_bytes": found.traced}
         result.rows.append(Row(MEMORY_CASE, guard.name, guard.build, ns=None, extra=extra))
 
 
@@ -163,7 +164,7 @@ def all_cases() -> tuple[str, ...]:
 
 
 def needed_for(names: Sequence[str]) -> tuple[str, ...]:
-    """The named cases in the order of the report; a derived case stands for the two that it is derived from."""
+    """The named cases in the order of the report; a derived case stands for the two it is derived from."""
     wanted: set[str] = set()
     for name in names:
         wanted.update(FLATNESS.get(name, (name,)))

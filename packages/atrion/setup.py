@@ -20,6 +20,8 @@ from setuptools.command.build_ext import build_ext
 COMPILED = (
     "src/atrion/physics/*.py",
     "src/atrion/sensing/*.py",
+    "src/atrion/control/decision.py",
+    "src/atrion/control/desk.py",
     "src/atrion/control/route.py",
 )
 # What stays Python among them: names of files. Configuration is frozen dataclasses, which gain nothing.

@@ -13,15 +13,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from atrion.control.decision import Decision
+from atrion.control.desk import Desk
 from atrion.control.flow import Flow, protect
-from atrion.control.route import Route
+from atrion.control.route import Route, RouteState
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
 from atrion.physics.state import Constants
-from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier, unit_hash
+from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
@@ -37,25 +38,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_ROUTE_ID = 256
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class RouteState:
-    """A route at one instant: ohms, per second for momentum, calls for counts."""
-
-    route: str
-    mode: Mode
-    resistance: float
-    momentum: float
-    scar_tissue: float
-    blended_scar: float
-    pressure: tuple[float, float, float]
-    in_flight: int
-    capacity: float
-    service_time: float
-    admitted: int
-    shed: int
-    bad_samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +94,15 @@ class Atrion:
     ) -> None:
         check_number("max_routes", max_routes, 1)
         check_number("interval", interval, 0.0, 3600.0, above=True)
-        if node is not None and not (isinstance(node, str) and 0 < len(node) <= MAX_ROUTE_ID):
+        if node is not None and not 0 < len(node) <= MAX_ROUTE_ID:
             raise ConfigurationError("node", node, f"give a name of 1 to {MAX_ROUTE_ID} characters")
         self._clock: Clock = SystemClock() if clock is None else clock
         self._now = self._clock.monotonic
         self._max_routes = max_routes
         self._default = self._settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
         self._configured: dict[str, _Settings] = {}
-        self._routes: dict[str, Route] = {}
-        self._salt = 0
-        self._salted = -1.0
+        self._desk = Desk(self._create, self._now, self._clock.wall)
+        self._routes = self._desk.routes
         self.node = node or uuid.uuid4().hex[:12]
         self.state = StateManager(provider_from(provider), self.node)
         self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval)
@@ -172,12 +153,14 @@ class Atrion:
     @staticmethod
     def _check_id(route_id: object) -> None:
         if not isinstance(route_id, str) or not 0 < len(route_id) <= MAX_ROUTE_ID:
-            shown = route_id if not isinstance(route_id, str) else f"{route_id[:40]}… ({len(route_id)} characters)"
-            raise ConfigurationError("route_id", shown if route_id else route_id, f"give 1 to {MAX_ROUTE_ID} characters")
-
-    def _route(self, route_id: str) -> Route:
-        route = self._routes.get(route_id)
-        return route if route is not None else self._create(route_id)
+            shown = (
+                route_id
+                if not isinstance(route_id, str)
+                else f"{route_id[:40]}… ({len(route_id)} characters)"
+            )
+            raise ConfigurationError(
+                "route_id", shown if route_id else route_id, f"give 1 to {MAX_ROUTE_ID} characters"
+            )
 
     def _create(self, route_id: str) -> Route:
         self._check_id(route_id)
@@ -199,10 +182,7 @@ class Atrion:
 
     def _evict(self) -> None:
         """Let the idlest of the oldest few go; busy and decorated routes stay, the others move to the back."""
-        oldest = []
-        for route in list(self._routes.values())[:32] if len(self._routes) <= 64 else self._first(32):
-            if route.window.in_flight == 0 and not route.pinned:
-                oldest.append(route)
+        oldest = [r for r in self._first(32) if r.window.in_flight == 0 and not r.pinned]
         if not oldest:
             return
         victim = min(oldest, key=lambda route: route.used)
@@ -224,25 +204,13 @@ class Atrion:
 
     # --- asking --------------------------------------------------------------------------------------------
 
-    def _volts(self, route: Route, tier: Tier | str, key: str | None, now: float) -> float:
-        if not isinstance(tier, Tier):
-            tier = Tier.parse(tier)
-        if key is None:
-            return LOWEST_VOLTAGE + BAND_WIDTH * (tier + route.unit())
-        if not 0.0 <= now - self._salted < 60.0:
-            self._salted = now
-            self._salt = int(self._clock.wall() // 3600.0)
-        return LOWEST_VOLTAGE + BAND_WIDTH * (tier + unit_hash(str(key), self._salt))
-
     def decide(self, route_id: str, tier: Tier | str = Tier.NORMAL, *, key: str | None = None) -> Decision:
         """May a request of ``tier`` flow now? It only asks: nothing counts as in flight.
 
         Raises:
             ConfigurationError: an unusable route id or tier.
         """
-        route = self._route(route_id)
-        now = self._now()
-        return route.decide(self._volts(route, tier, key, now), now)
+        return self._desk.decide(route_id, tier, key)
 
     def update_physics(self, route_id: str, telemetry: Telemetry) -> RouteState:
         """Take the caller's own telemetry; the law advances once a tick.
@@ -250,9 +218,7 @@ class Atrion:
         Raises:
             ConfigurationError: an unusable route id.
         """
-        route = self._route(route_id)
-        route.feed(telemetry, self._now())
-        return self._snapshot(route)
+        return self._desk.update(route_id, telemetry)
 
     def route(self, route_id: str, telemetry: Telemetry, voltage: float = 60.0) -> Decision:
         """:meth:`update_physics` and a decision for ``voltage`` (volts) in one.
@@ -261,7 +227,7 @@ class Atrion:
             ConfigurationError: an unusable route id or voltage.
         """
         check_number("voltage", voltage, 0.0, 1e6)
-        route = self._route(route_id)
+        route = self._desk.find(route_id)
         now = self._now()
         route.feed(telemetry, now)
         return route.decide(float(voltage), now)
@@ -272,8 +238,8 @@ class Atrion:
         Raises:
             ConfigurationError: an unusable route id or tier.
         """
-        route = self._route(route_id)
-        return Flow(route, self._volts(route, tier, key, self._now()), self._now)
+        route = self._desk.find(route_id)
+        return Flow(route, self._desk.volts(route, tier, key, self._now()), self._now)
 
     def protect(self, route_id: str, *, tier: Tier | str = Tier.NORMAL) -> Callable[[F], F]:
         """A decorator, for sync and async functions, that admits and measures every call.
@@ -282,7 +248,7 @@ class Atrion:
             ConfigurationError: an unusable route id or tier.
         """
         level = Tier.parse(tier)
-        route = self._route(route_id)
+        route = self._desk.find(route_id)
         route.pinned = True
         band = LOWEST_VOLTAGE + BAND_WIDTH * int(level)
         return lambda function: protect(function, route, band, BAND_WIDTH, self._now)
@@ -298,12 +264,14 @@ class Atrion:
         if not routes:
             raise ConfigurationError("routes", routes, "give at least one route id")
         now = self._now()
-        found = [self._route(route_id) for route_id in routes]
+        found = [self._desk.find(route_id) for route_id in routes]
         for route in found:
             route.advance(now)
         open_routes = [route for route in found if route.state.mode is not Mode.CIRCUIT_BREAKER]
         if not open_routes:
-            soonest = min((route.rejection(0.0) for route in found), key=lambda decision: decision.retry_after)
+            soonest = min(
+                (route.rejection(0.0) for route in found), key=lambda decision: decision.retry_after
+            )
             raise FlowRejected(soonest)
         place = open_routes[0].unit() if u is None else u
         shares = route_probabilities([route.resistance() for route in open_routes], beta)
@@ -315,38 +283,19 @@ class Atrion:
 
     # --- looking -------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _snapshot(route: Route) -> RouteState:
-        state = route.state
-        return RouteState(
-            route.id,
-            state.mode,
-            route.resistance(),
-            state.momentum,
-            state.scar_tissue,
-            route.blended_scar(),
-            (state.latency, state.error, state.saturation),
-            route.window.in_flight,
-            route.capacity.calls,
-            route.capacity.service_time,
-            route.admitted,
-            route.total_shed,
-            route.bad_samples,
-        )
-
     def snapshot(self) -> dict[str, RouteState]:
         """Every route as data."""
-        return {route.id: self._snapshot(route) for route in list(self._routes.values())}
+        return {route.id: RouteState(route) for route in list(self._routes.values())}
 
     def reset(self, route_id: str | None = None) -> None:
         """Forget what one route, or every route, has learnt."""
-        routes = list(self._routes.values()) if route_id is None else [self._route(route_id)]
+        routes = list(self._routes.values()) if route_id is None else [self._desk.find(route_id)]
         for route in routes:
             route.reset(self._now(), self._configured.get(route.id, self._default).threshold())
 
     def restore(self, route_id: str, vector: PhysicsVector) -> None:
         """Let a route begin with a persisted scar; numbers that are not finite and ≥ 0 are passed over."""
-        self._route(route_id).restore(vector)
+        self._desk.find(route_id).restore(vector)
 
     # --- the pulse -----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 1 with a plain sentence where it fails."""
-    from atrion.cli import demo  # noqa: PLC0415  # a command's own imports must not slow the others
+    from atrion.cli import demo  # a command's own imports must not slow the others
 
     parser = argparse.ArgumentParser(
         prog="atrion",

@@ -85,7 +85,8 @@ class View:
         now = time.monotonic()
         if self._quiet or (not self._live and now - self._last < 1.0):
             return
-        before = self._before if self._before.get("phase") == row["phase"] else {"at": 0.0, "tiers": {}}
+        start: dict[str, Any] = {"at": 0.0, "tiers": {}}
+        before = self._before if self._before.get("phase") == row["phase"] else start
         span = max(row["at"] - before["at"], 1e-3)
         self._before, self._last = row, now
         rates = {}
@@ -114,14 +115,20 @@ class View:
         """The picture: goodput, then tiers, then routes."""
         good = sum(rate["good"] for rate in rates.values())
         sent = sum(rate["sent"] for rate in rates.values())
-        lines = [f"{title:<12} {phase:<9} offered {sent:6.0f}/s   good {good:6.0f}/s {'█' * round(good / 10)}"]
+        lines = [
+            f"{title:<12} {phase:<9} offered {sent:6.0f}/s   good {good:6.0f}/s {'█' * round(good / 10)}"
+        ]
         if not self._live:
             return lines
         for tier, rate in rates.items():
-            lines.append(f"  {tier:<9} good {rate['good']:6.0f}/s   shed {rate['shed']:6.0f}/s   late {rate['late']:6.0f}/s")
+            lines.append(
+                f"  {tier:<9} good {rate['good']:6.0f}/s   shed {rate['shed']:6.0f}/s   late {rate['late']:6.0f}/s"
+            )
         for route in routes:
             bar = "▒" * min(round(route["resistance"] / 4), 40)
-            lines.append(f"  {route['route']:<14} {route['resistance']:6.1f} Ω  in flight {route['in_flight']:4d}  {bar}")
+            lines.append(
+                f"  {route['route']:<14} {route['resistance']:6.1f} Ω  in flight {route['in_flight']:4d}  {bar}"
+            )
         return lines + [""] * max(0, len(MIX) + 3 - len(lines))
 
 
@@ -138,7 +145,9 @@ def summary(phases: dict[str, dict[str, Any]], capacity: float) -> dict[str, flo
         "critical_success": round(critical["good"] / max(critical["sent"], 1), 4),
         "p99_seconds": round(latencies[int(0.99 * (len(latencies) - 1))], 4) if latencies else 0.0,
         "false_reject_ratio": round(sum(c["shed"] for c in calm) / max(sum(c["sent"] for c in calm), 1), 5),
-        "recovery_success": round(sum(c["good"] for c in recovery) / max(sum(c["sent"] for c in recovery), 1), 4),
+        "recovery_success": round(
+            sum(c["good"] for c in recovery) / max(sum(c["sent"] for c in recovery), 1), 4
+        ),
     }
 
 

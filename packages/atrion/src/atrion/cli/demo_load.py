@@ -166,7 +166,11 @@ async def drive(port: int, capacity: float, overload: float, seconds: float) -> 
         say(capacity=await load.closed(20, 2.0))
         return
     calm, loaded = seconds * 0.25, seconds * 0.5
-    for phase, factor, length in (("calm", 0.5, calm), ("overload", overload, loaded), ("recovery", 0.5, calm)):
+    for phase, factor, length in (
+        ("calm", 0.5, calm),
+        ("overload", overload, loaded),
+        ("recovery", 0.5, calm),
+    ):
         load.begin()
         tiers, latencies = load.tiers, load.latencies
 

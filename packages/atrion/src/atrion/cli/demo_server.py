@@ -55,7 +55,7 @@ class Service:
 
 def main() -> None:
     """Serve on a free port, printed on the first line; the argument ``protected`` puts Atrion in front."""
-    import uvicorn  # noqa: PLC0415  # an optional extra; the parent has checked that it is there
+    import uvicorn  # an optional extra; the parent has checked that it is there
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import final
 
-from atrion.physics.modes import Mode
+from atrion.physics.modes import Mode, mode_of
 
 __all__ = ["Decision", "Reason"]
-
-_MODES = (Mode.BOOTSTRAP, Mode.OPERATIONAL, Mode.CIRCUIT_BREAKER)
 
 
 class Reason(StrEnum):
@@ -53,7 +51,7 @@ class Decision:
     @property
     def mode(self) -> Mode:
         """The mode the route was in."""
-        return _MODES[self.mode_index]
+        return mode_of(self.mode_index)
 
     def __bool__(self) -> bool:
         return self.allowed

@@ -8,13 +8,14 @@ from typing import final
 from atrion.control.decision import Decision, Reason
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.laws import MAX_RESISTANCE, normalize, seconds_until_scar
+from atrion.physics.modes import Mode, mode_of
 from atrion.physics.state import Constants, PhysicsState
 from atrion.sensing.capacity import Capacity
 from atrion.sensing.telemetry import Telemetry
 from atrion.sensing.window import Window
 from atrion.state.port import NodeScar, PhysicsVector
 
-__all__ = ["Route"]
+__all__ = ["Route", "RouteState"]
 
 CIRCUIT_BREAKER = 2
 FLOWS = Reason.FLOWS
@@ -48,11 +49,44 @@ class Route:
     """One route's state. Times in seconds of one monotonic clock, resistance in ohms, voltage in volts."""
 
     __slots__ = (
-        "_asks", "_dither", "_error", "_error_rate", "_floor", "_last_probe", "_last_sample", "_last_tick",
-        "_latency", "_latency_n", "_latency_sum", "_error_n", "_error_sum",
-        "_saturation", "_saturation_n", "_saturation_sum", "_shed", "admitted", "bad_samples", "capacity", "clock_faults",
-        "cluster_scar", "constants", "error_baseline", "gamma", "has_cluster", "id", "latency_ceiling", "light_below",
-        "observations", "pinned", "shared", "state", "steady", "ticks", "total_shed", "used", "window",
+        "_asks",
+        "_dither",
+        "_error",
+        "_error_n",
+        "_error_rate",
+        "_error_sum",
+        "_floor",
+        "_last_probe",
+        "_last_sample",
+        "_last_tick",
+        "_latency",
+        "_latency_n",
+        "_latency_sum",
+        "_saturation",
+        "_saturation_n",
+        "_saturation_sum",
+        "_shed",
+        "admitted",
+        "bad_samples",
+        "capacity",
+        "clock_faults",
+        "cluster_scar",
+        "constants",
+        "error_baseline",
+        "gamma",
+        "has_cluster",
+        "id",
+        "latency_ceiling",
+        "light_below",
+        "observations",
+        "pinned",
+        "shared",
+        "state",
+        "steady",
+        "ticks",
+        "total_shed",
+        "used",
+        "window",
     )
 
     def __init__(
@@ -340,7 +374,13 @@ class Route:
         else:
             reason = SATURATED if volts > self.steady else RESISTANCE
         return Decision(
-            False, self.id, resistance, volts, self.state.mode_index, reason, self._retry_after(volts, resistance)
+            False,
+            self.id,
+            resistance,
+            volts,
+            self.state.mode_index,
+            reason,
+            self._retry_after(volts, resistance),
         )
 
     def _retry_after(self, volts: float, resistance: float) -> float:
@@ -369,3 +409,60 @@ class Route:
         self.window.end(started, now, outcome, light)
         if self.due(now):
             self.advance(now)
+
+
+@final
+class RouteState:
+    """A route at one instant, as data.
+
+    ``resistance``, ``scar_tissue`` (its own) and ``blended_scar`` (with the cluster's) in ohms, ``momentum`` per
+    second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight; the
+    rest are counts. ``bad_samples`` were dropped as NaN or negative, ``clock_faults`` are ticks on which the
+    clock had gone back.
+    """
+
+    __slots__ = (
+        "_mode_index",
+        "admitted",
+        "bad_samples",
+        "blended_scar",
+        "capacity",
+        "clock_faults",
+        "in_flight",
+        "momentum",
+        "pressure_error",
+        "pressure_latency",
+        "pressure_saturation",
+        "resistance",
+        "route",
+        "scar_tissue",
+        "service_time",
+        "shed",
+    )
+
+    def __init__(self, route: Route) -> None:
+        state = route.state
+        self.route: str = route.id
+        self._mode_index: int = state.mode_index
+        self.resistance: float = route.resistance()
+        self.momentum: float = state.momentum
+        self.scar_tissue: float = state.scar_tissue
+        self.blended_scar: float = route.blended_scar()
+        self.pressure_latency: float = state.latency
+        self.pressure_error: float = state.error
+        self.pressure_saturation: float = state.saturation
+        self.in_flight: int = route.window.in_flight
+        self.capacity: float = route.capacity.calls
+        self.service_time: float = route.capacity.service_time
+        self.admitted: int = route.admitted
+        self.shed: int = route.total_shed
+        self.bad_samples: int = route.bad_samples
+        self.clock_faults: int = route.clock_faults
+
+    @property
+    def mode(self) -> Mode:
+        """The mode the route was in."""
+        return mode_of(self._mode_index)
+
+    def __repr__(self) -> str:
+        return f"<RouteState {self.route}: {self.mode.name}, {self.resistance:.1f} Ω, {self.in_flight} in flight>"

@@ -15,8 +15,18 @@ class AdaptiveThreshold:
     ``static_break`` (ohms) holds until ``warmup_ticks`` observations were made.
     """
 
-    __slots__ = ("_alpha", "ceiling", "count", "floor", "mean", "recovery_multiplier", "sensitivity",
-                 "static_break", "variance", "warmup_ticks")
+    __slots__ = (
+        "_alpha",
+        "ceiling",
+        "count",
+        "floor",
+        "mean",
+        "recovery_multiplier",
+        "sensitivity",
+        "static_break",
+        "variance",
+        "warmup_ticks",
+    )
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class SLO:
     error_rate: float = 0.6
     latency_criticality: float = 5.0
     error_criticality: float = 8.0
-    saturation_criticality: float = 8.0
+    saturation_criticality: float = 5.3
 
     def __post_init__(self) -> None:
         check_number("SLO.latency", self.latency, 0.0, above=True)
@@ -148,7 +148,9 @@ class PhysicsConfig:
             check_number("PhysicsConfig.scar_cap", self.scar_cap, 0.0, 1e6, above=True)
         if self.momentum_cap != math.inf:
             check_number("PhysicsConfig.momentum_cap", self.momentum_cap, 0.0, 1e6)
-        check_number("PhysicsConfig.critical_pressure", self.critical_pressure, 0.0, math.sqrt(3.0), above=True)
+        check_number(
+            "PhysicsConfig.critical_pressure", self.critical_pressure, 0.0, math.sqrt(3.0), above=True
+        )
         check_number("PhysicsConfig.break_multiplier", self.break_multiplier, 1.0, 1e6, above=True)
         check_number("PhysicsConfig.bootstrap_ticks", self.bootstrap_ticks, 1)
         if not isinstance(self.directed, bool):
@@ -166,7 +168,9 @@ class PhysicsConfig:
         known = {field.name for field in fields(cls)}
         for name, value in changes.items():
             if name not in known:
-                raise ConfigurationError(f"PhysicsConfig.{name}", value, f"the fields are {', '.join(sorted(known))}")
+                raise ConfigurationError(
+                    f"PhysicsConfig.{name}", value, f"the fields are {', '.join(sorted(known))}"
+                )
         preset: dict[str, Any] = {
             "base_resistance": 10.0,
             "decay_rate": 0.1,

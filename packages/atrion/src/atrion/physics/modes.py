@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["Mode"]
+__all__ = ["Mode", "mode_of"]
 
 
 class Mode(IntEnum):
@@ -13,3 +13,11 @@ class Mode(IntEnum):
     BOOTSTRAP = 0
     OPERATIONAL = 1
     CIRCUIT_BREAKER = 2
+
+
+_MODES = (Mode.BOOTSTRAP, Mode.OPERATIONAL, Mode.CIRCUIT_BREAKER)
+
+
+def mode_of(index: int) -> Mode:
+    """The mode of an index; hot code carries the index, which compiles to a machine integer."""
+    return _MODES[index]

@@ -8,14 +8,13 @@ from typing import final
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import PhysicsConfig
 from atrion.physics.laws import MIN_DT, drive, momentum, norm, positive_norm, resistance, staleness
-from atrion.physics.modes import Mode
+from atrion.physics.modes import Mode, mode_of
 
 __all__ = ["Constants", "PhysicsState"]
 
 BOOTSTRAP = 0
 OPERATIONAL = 1
 CIRCUIT_BREAKER = 2
-_MODES = (Mode.BOOTSTRAP, Mode.OPERATIONAL, Mode.CIRCUIT_BREAKER)
 
 
 @final
@@ -23,9 +22,23 @@ class Constants:
     """A :class:`PhysicsConfig` and weights as plain floats, shared by every route that has them."""
 
     __slots__ = (
-        "base", "bootstrap_ticks", "break_point", "critical", "damping", "decay_rate", "directed", "momentum_cap",
-        "scar_cap", "scar_factor", "staleness_cap", "staleness_rate", "steepness", "tick", "weight_error",
-        "weight_latency", "weight_saturation",
+        "base",
+        "bootstrap_ticks",
+        "break_point",
+        "critical",
+        "damping",
+        "decay_rate",
+        "directed",
+        "momentum_cap",
+        "scar_cap",
+        "scar_factor",
+        "staleness_cap",
+        "staleness_rate",
+        "steepness",
+        "tick",
+        "weight_error",
+        "weight_latency",
+        "weight_saturation",
     )
 
     def __init__(self, config: PhysicsConfig, weights: tuple[float, float, float]) -> None:
@@ -57,8 +70,19 @@ class PhysicsState:
     """
 
     __slots__ = (
-        "_smooth_error", "_smooth_latency", "_smooth_saturation", "adaptive", "constants", "error", "latency",
-        "mode_index", "momentum", "resistance", "saturation", "scar_tissue", "ticks",
+        "_smooth_error",
+        "_smooth_latency",
+        "_smooth_saturation",
+        "adaptive",
+        "constants",
+        "error",
+        "latency",
+        "mode_index",
+        "momentum",
+        "resistance",
+        "saturation",
+        "scar_tissue",
+        "ticks",
     )
 
     def __init__(self, constants: Constants, adaptive: AdaptiveThreshold | None = None) -> None:
@@ -79,14 +103,20 @@ class PhysicsState:
     @property
     def mode(self) -> Mode:
         """The mode the route is in."""
-        return _MODES[self.mode_index]
+        return mode_of(self.mode_index)
 
     def break_point(self) -> float:
         """The resistance, in ohms, at which the breaker opens."""
         return self.constants.break_point if self.adaptive is None else self.adaptive.break_point()
 
     def advance(
-        self, latency: float, error: float, saturation: float, dt: float, trauma_ticks: float = 1.0, stale: float = 0.0
+        self,
+        latency: float,
+        error: float,
+        saturation: float,
+        dt: float,
+        trauma_ticks: float = 1.0,
+        stale: float = 0.0,
     ) -> None:
         """One tick: normalised pressures in [−1, 1], ``dt`` in seconds, ``stale`` age in seconds.
 
@@ -144,7 +174,11 @@ class PhysicsState:
         k = self.constants
         kinetic = min(k.damping * self.momentum, k.momentum_cap)
         return resistance(
-            k.base, self.driving(), kinetic, self.scar_tissue, staleness(stale, k.staleness_rate, k.staleness_cap)
+            k.base,
+            self.driving(),
+            kinetic,
+            self.scar_tissue,
+            staleness(stale, k.staleness_rate, k.staleness_cap),
         )
 
     def driving(self) -> float:

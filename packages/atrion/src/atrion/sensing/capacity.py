@@ -7,13 +7,13 @@ from typing import final
 
 __all__ = ["Capacity"]
 
-INITIAL = 16.0
+INITIAL = 8.0
 """Calls in flight assumed before anything was measured."""
-SLACK = 3.0
+SLACK = 2.0
 """Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
 CONGESTED = 1.5
 """Latency over its floor above which a queue has formed."""
-MEMORY = 0.4
+MEMORY = 0.25
 """Seconds that throughput and latency are averaged over."""
 
 
@@ -45,7 +45,14 @@ class Capacity:
         return max(1.0, 0.5 * self.calls)
 
     def learn(
-        self, successes: int, latency: float, lights: int, light_latency: float, dt: float, calm: bool, ceiling: float
+        self,
+        successes: int,
+        latency: float,
+        lights: int,
+        light_latency: float,
+        dt: float,
+        calm: bool,
+        ceiling: float,
     ) -> None:
         """Take a window: ``successes`` and their mean ``latency``, the same of the ``lights``, over ``dt`` s.
 

@@ -43,4 +43,6 @@ class Telemetry:
         self.saturation: float | None = saturation
 
     def __repr__(self) -> str:
-        return f"Telemetry(latency={self.latency}, error_rate={self.error_rate}, saturation={self.saturation})"
+        return (
+            f"Telemetry(latency={self.latency}, error_rate={self.error_rate}, saturation={self.saturation})"
+        )

@@ -20,10 +20,30 @@ class Window:
     """Calls of a route since the last tick, and those still in flight. Times in seconds."""
 
     __slots__ = (
-        "_drops", "_failures", "_latency", "_light_latency", "_lights", "_seen_drop_age", "_successes",
-        "drop_age_total", "drops_total", "failures_total", "in_flight", "last_end", "latency_total",
-        "light_latency_total", "lights_total", "start_sum", "successes_total", "window_drop_age", "window_drops",
-        "window_failures", "window_latency", "window_light_latency", "window_lights", "window_successes",
+        "_drops",
+        "_failures",
+        "_latency",
+        "_light_latency",
+        "_lights",
+        "_seen_drop_age",
+        "_successes",
+        "drop_age_total",
+        "drops_total",
+        "failures_total",
+        "in_flight",
+        "last_end",
+        "latency_total",
+        "light_latency_total",
+        "lights_total",
+        "start_sum",
+        "successes_total",
+        "window_drop_age",
+        "window_drops",
+        "window_failures",
+        "window_latency",
+        "window_light_latency",
+        "window_lights",
+        "window_successes",
     )
 
     def __init__(self) -> None:

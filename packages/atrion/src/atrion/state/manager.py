@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from atrion.state.port import (
@@ -129,7 +130,7 @@ class StateManager:
         for view in views:
             vector = view.vector()
             self._cache[view.id] = vector
-            worked, _ = await self._ask(lambda v=view.id, w=vector: self.provider.update_vector(v, w))
+            worked, _ = await self._ask(partial(self.provider.update_vector, view.id, vector))
             if not worked:
                 return False
         return True
@@ -156,7 +157,9 @@ class StateManager:
             self.failures += 1
             if self.healthy:
                 self.healthy = False
-                logger.warning("state provider fails (%s: %s); decisions go on locally", type(error).__name__, error)
+                logger.warning(
+                    "state provider fails (%s: %s); decisions go on locally", type(error).__name__, error
+                )
             return False, None
         if not self.healthy:
             self.healthy = True

@@ -75,7 +75,9 @@ class InMemoryProvider:
 
         return unsubscribe
 
-    async def exchange(self, node: str, rows: Mapping[str, NodeScar], routes: list[str]) -> Mapping[str, ClusterScar]:
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeScar], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
         """Keep this node's ``rows``; return what the other nodes believe of ``routes``."""
         now = self._clock()
         with self._lock:
@@ -91,5 +93,7 @@ class InMemoryProvider:
             for route in routes:
                 others = self._rows.get(route)
                 if others:
-                    believed[route] = cluster_scar((row, now - at) for name, (row, at) in others.items() if name != node)
+                    believed[route] = cluster_scar(
+                        (row, now - at) for name, (row, at) in others.items() if name != node
+                    )
             return believed

@@ -7,13 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-__all__ = ["ClusterScar", "NodeScar", "PhysicsVector", "StateProvider", "SupportsExchange", "SupportsSubscribe"]
+__all__ = [
+    "ClusterScar",
+    "NodeScar",
+    "PhysicsVector",
+    "StateProvider",
+    "SupportsExchange",
+    "SupportsSubscribe",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class PhysicsVector:
-    """What a store keeps of a route: ``resistance`` and ``scar_tissue`` in ohms, ``momentum`` per second,
-    ``timestamp`` in seconds of the clock of whoever wrote it."""
+    """What a store keeps of a route.
+
+    ``resistance`` and ``scar_tissue`` in ohms, ``momentum`` per second, ``timestamp`` in seconds of the clock
+    of whoever wrote it.
+    """
 
     resistance: float
     momentum: float
@@ -22,7 +32,7 @@ class PhysicsVector:
 
     def is_sane(self) -> bool:
         """Whether every number is finite and none is negative: what comes from a store is untrusted."""
-        values = (self.resistance, self.momentum, self.scar_tissue, self.timestamp)
+        values: tuple[object, ...] = (self.resistance, self.momentum, self.scar_tissue, self.timestamp)
         return all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0.0 for v in values)
 
 
@@ -53,8 +63,10 @@ class SupportsSubscribe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeScar:
-    """One node's own scar tissue: ``scar`` in ohms, decaying at ``decay_rate`` per second, believed by
-    ``evidence`` (recent observations, ≥ 0)."""
+    """One node's own scar tissue.
+
+    ``scar`` in ohms, decaying at ``decay_rate`` per second, believed by ``evidence`` (recent observations, ≥ 0).
+    """
 
     scar: float
     evidence: float
@@ -73,6 +85,8 @@ class ClusterScar:
 class SupportsExchange(Protocol):
     """Optional: share scars between nodes, one round trip per pulse."""
 
-    async def exchange(self, node: str, rows: Mapping[str, NodeScar], routes: list[str]) -> Mapping[str, ClusterScar]:
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeScar], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
         """Keep this node's ``rows`` and return what the other nodes believe of ``routes``."""
         ...

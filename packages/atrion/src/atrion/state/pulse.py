@@ -30,7 +30,7 @@ class Pulse:
         self._failed = 0
         self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
-        self._stop: Callable[[], None] | None = None
+        self._stop: Callable[[], object] | None = None
 
     @property
     def running(self) -> bool:
@@ -71,7 +71,9 @@ class Pulse:
             with suppress(asyncio.CancelledError):
                 await task
 
-    def start_thread(self, enter: Callable[[], Awaitable[None]], leave: Callable[[], Awaitable[None]]) -> None:
+    def start_thread(
+        self, enter: Callable[[], Awaitable[None]], leave: Callable[[], Awaitable[None]]
+    ) -> None:
         """Beat in a daemon thread with its own loop; returns when ``enter`` was awaited there."""
         if self._thread is not None:
             return

@@ -1,0 +1,66 @@
+"""The desk where requests ask: finds the route, weighs the caller, lets the route decide. Compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from atrion.control.decision import Decision
+from atrion.control.route import Route, RouteState
+from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier, unit_hash
+from atrion.sensing.telemetry import Telemetry
+
+__all__ = ["Desk"]
+
+ROTATION = 3600.0
+"""Seconds a key keeps its place in its band, so that nobody is unlucky for long."""
+SALT_CHECK = 60.0
+"""Seconds between looks at the wall clock for the rotation."""
+
+
+@final
+class Desk:
+    """Routes by id, and the two clocks; ``create`` makes the route of an id that is not there yet."""
+
+    __slots__ = ("_create", "_now", "_salt", "_salted", "_wall", "routes")
+
+    def __init__(
+        self, create: Callable[[str], Route], now: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
+        self.routes: dict[str, Route] = {}
+        self._create: Callable[[str], Route] = create
+        self._now: Callable[[], float] = now
+        self._wall: Callable[[], float] = wall
+        self._salt: int = 0
+        self._salted: float = -1.0
+
+    def find(self, route_id: str) -> Route:
+        """The route of an id."""
+        route = self.routes.get(route_id)
+        return self._create(route_id) if route is None else route
+
+    def volts(self, route: Route, tier: Tier | str, key: str | None, now: float) -> float:
+        """The voltage of a request: its tier's band, and its key's place in it (or the route's next)."""
+        level: int = int(tier) if isinstance(tier, Tier) else int(Tier.parse(tier))
+        if key is None:
+            return LOWEST_VOLTAGE + BAND_WIDTH * (level + route.unit())
+        if not 0.0 <= now - self._salted < SALT_CHECK:
+            self._salted = now
+            self._salt = int(self._wall() // ROTATION)
+        return LOWEST_VOLTAGE + BAND_WIDTH * (level + unit_hash(str(key), self._salt))
+
+    def decide(self, route_id: str, tier: Tier | str, key: str | None) -> Decision:
+        """One decision."""
+        route = self.routes.get(route_id)
+        if route is None:
+            route = self._create(route_id)
+        now = self._now()
+        return route.decide(self.volts(route, tier, key, now), now)
+
+    def update(self, route_id: str, telemetry: Telemetry) -> RouteState:
+        """Take a caller's sample; the route as it then is."""
+        route = self.routes.get(route_id)
+        if route is None:
+            route = self._create(route_id)
+        route.feed(telemetry, self._now())
+        return RouteState(route)

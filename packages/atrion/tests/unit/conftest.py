@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from atrion import Atrion, Mode, Telemetry
+from atrion.testing import VirtualClock
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def engine(clock: VirtualClock) -> Atrion:
+    return Atrion(clock=clock)
+
+
+@pytest.fixture
+def tick(clock: VirtualClock) -> Callable[..., None]:
+    """Feed a route a sample a tick."""
+
+    def run(engine: Atrion, route: str, ticks: int, **sample: float) -> None:
+        for _ in range(ticks):
+            clock.advance(0.1)
+            engine.update_physics(route, Telemetry(**sample))
+
+    return run
+
+
+@pytest.fixture
+def broken(tick: Callable[..., None]) -> Callable[[Atrion, str], None]:
+    """Bring a route into CIRCUIT_BREAKER."""
+
+    def run(engine: Atrion, route: str) -> None:
+        tick(engine, route, 20, error_rate=1.0)
+        assert engine.snapshot()[route].mode is Mode.CIRCUIT_BREAKER
+
+    return run
