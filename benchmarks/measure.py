@@ -29,7 +29,6 @@ BARE = "bare"
 _LEAK = 0.05  # the share of calls that a refusing guard may let through as probes
 _REST = 0.15  # seconds without a call after which a route counts as rested
 _WARM_UP = 200
-_FEWEST_CALLS = 50
 _FEWEST_SAMPLES = 3
 
 
@@ -64,6 +63,7 @@ class Subject:
     case: str
     library: str
     batch: Batch
+    fewest_calls: int = 50
     calls: int = 0
     samples: list[float] = field(default_factory=list)
     ns: float | None = None
@@ -85,7 +85,7 @@ class Plan:
     fewest_rounds: int = 5
 
 
-QUICK = Plan(rounds=15, batch_ms=4.0, group_seconds=5.0)
+QUICK = Plan(rounds=15, batch_ms=3.0, group_seconds=2.5)
 FULL = Plan(rounds=31, batch_ms=20.0, group_seconds=30.0)
 
 
@@ -117,8 +117,8 @@ def named_batch(call: NamedCall, names: Sequence[str]) -> Batch:
 
 
 def rested_batch(call: NamedCall, names: Sequence[str]) -> Batch:
-    """One walk over the routes, none of which has seen a call for a while."""
-    walked_at = monotonic()
+    """One walk over the routes, none of which has seen a call for a while; in the first batch they are new."""
+    walked_at = -math.inf
 
     def batch(calls: int) -> float:  # one walk always: a second would find no rested route
         nonlocal walked_at
@@ -302,11 +302,10 @@ def _calibrate(subject: Subject, wanted_ns: float) -> None:
     try:
         calls = _WARM_UP
         for share in (0.25, 0.25, 1.0):  # the first batches are cold and may mislead about the length
-            start = perf_counter_ns()
             per_call = max(subject.batch(calls), 1.0)
-            if perf_counter_ns() - start > wanted_ns:  # walks over many routes have a length of their own
+            calls = max(int(share * wanted_ns / per_call), subject.fewest_calls)
+            if calls == subject.fewest_calls:
                 break
-            calls = max(int(share * wanted_ns / per_call), _FEWEST_CALLS)
     except Exception as error:
         subject.trouble = said(error)
     else:

@@ -30,32 +30,22 @@ class Footprint:
     traced: float
 
 
-def start(library: str, count: int = COUNT) -> "subprocess.Popen[str]":
-    """Begin to measure a library in a process of its own; `finish` waits for it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.memory", library, str(count)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> Footprint:
-    """Wait for a measurement.
+def measure(library: str, count: int = COUNT) -> Footprint:
+    """Measure a library in a process of its own.
 
     Raises:
         RuntimeError: it failed or took longer than two minutes; the message is its last line.
     """
+    command = [sys.executable, "-m", "benchmarks.memory", library, str(count)]
     try:
-        out, err = process.communicate(timeout=_TIMEOUT)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        )
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
         raise RuntimeError(f"no result within {_TIMEOUT:g} s") from None
-    if process.returncode != 0:
-        raise RuntimeError(err.strip().rpartition("\n")[2] or f"exit status {process.returncode}")
-    found = json.loads(out)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}")
+    found = json.loads(done.stdout)
     return Footprint(resident=found["resident"], traced=found["traced"])
 
 
@@ -75,8 +65,9 @@ def _resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _measure(library: str, count: int) -> Footprint:
+def _populate(library: str, count: int) -> Footprint:
     guard = guard_named(library)
+    gc.disable()  # collecting between so many objects takes long and changes no size
     warm = guard.populate(_names("warm", 100))  # imports, caches and free lists are not the routes'
     gc.collect()
     before = _resident()
@@ -97,7 +88,7 @@ def _measure(library: str, count: int) -> Footprint:
 
 def main() -> None:
     library, count = sys.argv[1], int(sys.argv[2])
-    found = _measure(library, count)
+    found = _populate(library, count)
     print(json.dumps({"resident": round(found.resident, 1), "traced": round(found.traced, 1)}), flush=True)
     os._exit(0)  # 100,000 objects need not be torn down one by one
 

@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -141,21 +141,18 @@ def _collect(subjects: Sequence[Subject], builds: dict[str, str], result: Result
 
 def _measure_memory(guards: Sequence[Guard], progress: Progress, result: Result) -> None:
     """As many processes at a time as there are processors: nothing here depends on time."""
-    waiting = deque(guards)
-    running: deque[tuple[Guard, subprocess.Popen[str]]] = deque()
-    while waiting or running:
-        while waiting and len(running) < max(os.cpu_count() or 1, 1):
-            guard = waiting.popleft()
-            running.append((guard, memory.start(guard.name)))
-        guard, process = running.popleft()
-        progress.show(f"memory of 100,000 routes: {guard.name}")
-        try:
-            found = memory.finish(process)
-        except RuntimeError as error:
-            result.troubles.append(f"{MEMORY_CASE} of {guard.name} could not be measured: {error}.")
-            continue
-        extra = {"bytes": found.resident, "traced_bytes": found.traced}
-        result.rows.append(Row(MEMORY_CASE, guard.name, guard.build, ns=None, extra=extra))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {pool.submit(memory.measure, guard.name): guard for guard in guards}
+        for done, future in enumerate(as_completed(running), start=1):
+            guard = running[future]
+            progress.show(f"memory of {memory.COUNT:,} routes: {done} of {len(guards)}")
+            try:
+                found = future.result()
+            except RuntimeError as error:
+                result.troubles.append(f"{MEMORY_CASE} of {guard.name} could not be measured: {error}.")
+                continue
+            extra = {"bytes": found.resident, "traced_bytes": found.traced}
+            result.rows.append(Row(MEMORY_CASE, guard.name, guard.build, ns=None, extra=extra))
 
 
 def all_cases() -> tuple[str, ...]:

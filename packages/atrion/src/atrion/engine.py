@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from atrion.control.decision import Decision
 from atrion.control.desk import Desk
@@ -22,7 +21,7 @@ from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
 from atrion.physics.state import Constants
-from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier
+from atrion.physics.voltage import BAND_WIDTH, BANDS, Tier
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
@@ -32,11 +31,9 @@ from atrion.state.registry import provider_from
 
 __all__ = ["Atrion", "RouteState"]
 
-logger = logging.getLogger("atrion")
-
 F = TypeVar("F", bound=Callable[..., Any])
 
-MAX_ROUTE_ID = 256
+MAX_ROUTE_ID: Final = 256
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
 
 
@@ -103,8 +100,8 @@ class Atrion:
         self._configured: dict[str, _Settings] = {}
         self._desk = Desk(self._create, self._now, self._clock.wall)
         self._routes = self._desk.routes
-        self.node = node or uuid.uuid4().hex[:12]
-        self.state = StateManager(provider_from(provider), self.node)
+        self.node: str = node or uuid.uuid4().hex[:12]
+        self.state: StateManager = StateManager(provider_from(provider), self.node)
         self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval)
         _engines.add(self)
 
@@ -250,7 +247,7 @@ class Atrion:
         level = Tier.parse(tier)
         route = self._desk.find(route_id)
         route.pinned = True
-        band = LOWEST_VOLTAGE + BAND_WIDTH * int(level)
+        band = BANDS[level]
         return lambda function: protect(function, route, band, BAND_WIDTH, self._now)
 
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import math
 import sys
 import threading
@@ -24,6 +25,7 @@ from atrion import (
     Telemetry,
     Tier,
 )
+from atrion.physics import voltage
 from atrion.testing import VirtualClock
 
 Ticker = Callable[..., None]
@@ -50,12 +52,15 @@ def test_an_idle_route_serves_everyone(engine: Atrion) -> None:
             assert decision.reason is Reason.FLOWS
             assert decision.retry_after == 0.0
             assert decision.mode is Mode.BOOTSTRAP
-            assert 20.0 + 16.0 * tier <= decision.voltage < 36.0 + 16.0 * tier
+            assert voltage(tier, 0.0) <= decision.voltage < voltage(tier, 1.0)
     seen = engine.snapshot()["r"]
     assert (seen.in_flight, seen.admitted, seen.shed) == (0, 0, 0)
 
 
-def test_a_scar_sheds_the_low_tiers_first_and_says_when_to_return(engine: Atrion, clock: VirtualClock) -> None:
+def test_a_scar_sheds_the_low_tiers_first_and_says_when_to_return(
+    engine: Atrion, clock: VirtualClock, tick: Ticker
+) -> None:
+    tick(engine, "r", PhysicsConfig().bootstrap_ticks + 2, error_rate=0.0)
     scarred(engine, "r", 50.0)
     shed = engine.decide("r", Tier.BULK, key="alice")
     assert not shed
@@ -80,16 +85,19 @@ def test_a_key_keeps_its_place_for_an_hour(engine: Atrion, clock: VirtualClock) 
 
 def test_callers_without_a_key_spread_over_the_band(engine: Atrion) -> None:
     volts = sorted(engine.decide("r", Tier.LOW).voltage for _ in range(100))
-    assert volts[0] < 37.0
-    assert volts[-1] > 51.0
-    assert max(b - a for a, b in zip(volts, volts[1:], strict=False)) < 1.0
+    assert volts[0] < voltage(Tier.LOW, 0.05)
+    assert volts[-1] > voltage(Tier.LOW, 0.95)
+    assert max(b - a for a, b in itertools.pairwise(volts)) < 1.0
 
 
 def test_too_much_in_flight_saturates(engine: Atrion) -> None:
     with ExitStack() as stack:
-        for _ in range(50):
+        stack.enter_context(engine.flow("r", Tier.CRITICAL))
+        began = 1
+        while engine.snapshot()["r"].resistance < 40.0:
             stack.enter_context(engine.flow("r", Tier.CRITICAL))
-        assert engine.snapshot()["r"].in_flight == 50
+            began += 1
+        assert engine.snapshot()["r"].in_flight == began > 10
         shed = engine.decide("r", Tier.BULK)
         assert shed.reason is Reason.SATURATED
         assert 0.05 <= shed.retry_after <= 60.0
@@ -99,7 +107,7 @@ def test_too_much_in_flight_saturates(engine: Atrion) -> None:
         assert engine.decide("r", Tier.CRITICAL)
     assert engine.decide("r", Tier.BULK)
     seen = engine.snapshot()["r"]
-    assert (seen.in_flight, seen.admitted, seen.shed) == (0, 50, 2)
+    assert (seen.in_flight, seen.admitted, seen.shed) == (0, began, 2)
 
 
 def test_the_breaker_opens_probes_and_heals(engine: Atrion, clock: VirtualClock, broken: Breaker) -> None:
@@ -113,12 +121,10 @@ def test_the_breaker_opens_probes_and_heals(engine: Atrion, clock: VirtualClock,
     assert all(0.05 <= decision.retry_after <= 60.0 for decision in decisions if not decision)
     for _ in range(4000):
         clock.advance(0.01)
-        decision = engine.decide("r", Tier.CRITICAL)
-        if decision:
-            with engine.flow("r", Tier.CRITICAL) as flow:
-                flow.finish()
-            if engine.snapshot()["r"].mode is Mode.OPERATIONAL:
-                break
+        try:
+            enter(engine, "r", Tier.CRITICAL)
+        except FlowRejected:
+            pass
     assert engine.snapshot()["r"].mode is Mode.OPERATIONAL
     assert engine.decide("r", Tier.CRITICAL).reason is Reason.FLOWS
 
@@ -130,7 +136,7 @@ def test_an_hour_of_silence_in_the_breaker_ends_with_a_probe(
     clock.advance(3600.0)
     enter(engine, "r")  # the first to come is let through, and answers
     clock.advance(0.2)
-    assert engine.decide("r").reason is Reason.FLOWS
+    assert engine.decide("r", Tier.CRITICAL).reason is Reason.FLOWS
     assert engine.snapshot()["r"].mode is Mode.OPERATIONAL
 
 
@@ -204,7 +210,9 @@ class Leave(BaseException):
     ],
 )
 @pytest.mark.parametrize("kind", ["sync", "async", "with", "async with"])
-def test_outcomes(engine: Atrion, error: BaseException | None, counts: tuple[int, int, int], kind: str) -> None:
+def test_outcomes(
+    engine: Atrion, error: BaseException | None, counts: tuple[int, int, int], kind: str
+) -> None:
     def end() -> None:
         if error is not None:
             raise error
@@ -249,7 +257,9 @@ def drive(coroutine: object) -> None:
 @pytest.mark.parametrize(
     "word, counts", [("ignore", (0, 0, 0)), ("fail", (0, 1, 0)), ("drop", (0, 0, 1)), (None, (1, 0, 0))]
 )
-def test_a_flow_can_be_told_its_outcome(engine: Atrion, word: str | None, counts: tuple[int, int, int]) -> None:
+def test_a_flow_can_be_told_its_outcome(
+    engine: Atrion, word: str | None, counts: tuple[int, int, int]
+) -> None:
     with engine.flow("r") as flow:
         if word is not None:
             getattr(flow, word)()
@@ -328,33 +338,39 @@ class Payload:
     pass
 
 
-def test_rejected_coroutines_leave_nothing(engine: Atrion, broken: Breaker) -> None:
+def test_rejected_coroutines_leave_nothing(engine: Atrion, clock: VirtualClock, broken: Breaker) -> None:
     broken(engine, "r")
+    clock.advance(0.1)
+    while not engine.decide("r"):
+        pass  # the probe of this instant has gone: all that follow are shed
 
     @engine.protect("r")
     async def call(payload: Payload) -> None:
         raise AssertionError("never called")
 
     async def main() -> list[weakref.ref[Payload]]:
-        payloads = [Payload() for _ in range(49)]
+        payloads = [Payload() for _ in range(50)]
         refs = [weakref.ref(payload) for payload in payloads]
         results = await asyncio.gather(*(call(payload) for payload in payloads), return_exceptions=True)
         assert all(isinstance(result, FlowRejected) for result in results)
-        with pytest.raises(FlowRejected):
-            await asyncio.wait_for(call(Payload()), 5.0) if False else await call(payloads[0])
+        del results
         return refs
 
     refs = asyncio.run(main())
     gc.collect()
     assert [ref for ref in refs if ref() is not None] == []
-    assert [thing for thing in gc.get_objects() if isinstance(thing, FlowRejected)] == []
+    assert [
+        thing for thing in gc.get_objects() if isinstance(thing, FlowRejected) and thing.args[0] is not None
+    ] == []
     assert engine.snapshot()["r"].in_flight == 0
 
 
 # --- sensing, joined -----------------------------------------------------------------------------------------
 
 
-def test_a_dependency_that_hangs_is_noticed_before_anything_completes(engine: Atrion, clock: VirtualClock) -> None:
+def test_a_dependency_that_hangs_is_noticed_before_anything_completes(
+    engine: Atrion, clock: VirtualClock
+) -> None:
     with ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(engine.flow("r", Tier.CRITICAL))
@@ -362,7 +378,7 @@ def test_a_dependency_that_hangs_is_noticed_before_anything_completes(engine: At
         for _ in range(50):
             clock.advance(0.1)
             engine.decide("r")
-        assert engine.snapshot()["r"].pressure[0] > 0.9
+        assert engine.snapshot()["r"].pressure_latency > 0.9
         assert engine.snapshot()["r"].resistance > before + 50.0
 
 
@@ -372,10 +388,12 @@ def test_dropped_calls_are_late_calls(engine: Atrion, clock: VirtualClock) -> No
         if flow.decide():
             clock.advance(3.0)
             flow.finish(3)
-    assert engine.snapshot()["r"].pressure[0] > 0.9
+    assert engine.snapshot()["r"].pressure_latency > 0.9
 
 
-def test_calls_teach_the_service_time_and_ordinary_ones_are_no_pressure(engine: Atrion, clock: VirtualClock) -> None:
+def test_calls_teach_the_service_time_and_ordinary_ones_are_no_pressure(
+    engine: Atrion, clock: VirtualClock
+) -> None:
     for _ in range(200):
         with engine.flow("r"):
             clock.advance(0.05)
@@ -386,7 +404,7 @@ def test_calls_teach_the_service_time_and_ordinary_ones_are_no_pressure(engine: 
     flow.finish()
     seen = engine.snapshot()["r"]
     assert seen.service_time == pytest.approx(0.05, rel=0.1)
-    assert seen.pressure[0] <= 0.0
+    assert seen.pressure_latency <= 0.0
     assert seen.scar_tissue == 0.0
 
 
@@ -429,13 +447,13 @@ def test_bad_samples_are_dropped_and_counted(engine: Atrion, clock: VirtualClock
         clock.advance(0.1)
         seen = engine.update_physics("r", Telemetry(bad, bad, bad))
     assert seen.bad_samples == 9
-    assert seen.pressure == (0.0, 0.0, 0.0)
+    assert seen.pressure_latency == seen.pressure_error == seen.pressure_saturation == 0.0
     assert seen.resistance <= 12.0
 
 
 def test_infinite_latency_is_never_healthy(engine: Atrion, tick: Ticker) -> None:
     tick(engine, "r", 5, latency=math.inf)
-    assert engine.snapshot()["r"].pressure[0] == 1.0
+    assert engine.snapshot()["r"].pressure_latency == 1.0
     tick(engine, "r", 60, latency=math.inf, saturation=math.inf, error_rate=math.inf)
     assert engine.snapshot()["r"].mode is Mode.CIRCUIT_BREAKER
     assert engine.snapshot()["r"].resistance < 1e6
@@ -443,16 +461,17 @@ def test_infinite_latency_is_never_healthy(engine: Atrion, tick: Ticker) -> None
 
 def test_a_component_left_out_is_neutral(engine: Atrion, tick: Ticker) -> None:
     tick(engine, "r", 10)
-    assert engine.snapshot()["r"].pressure == (0.0, 0.0, 0.0)
+    seen = engine.snapshot()["r"]
+    assert seen.pressure_latency == seen.pressure_error == seen.pressure_saturation == 0.0
     tick(engine, "r", 10, saturation=3.0)
-    assert engine.snapshot()["r"].pressure[2] > 0.9
+    assert engine.snapshot()["r"].pressure_saturation > 0.9
 
 
 def test_the_latency_floor_follows_calm_traffic(engine: Atrion, tick: Ticker) -> None:
     tick(engine, "r", 20, latency=0.01)
-    assert engine.snapshot()["r"].pressure[0] < 0.0
+    assert engine.snapshot()["r"].pressure_latency < 0.0
     tick(engine, "r", 1, latency=0.9)
-    assert engine.snapshot()["r"].pressure[0] > 0.9
+    assert engine.snapshot()["r"].pressure_latency > 0.9
 
 
 def test_route_joins_update_and_decision(engine: Atrion, clock: VirtualClock) -> None:
@@ -461,7 +480,7 @@ def test_route_joins_update_and_decision(engine: Atrion, clock: VirtualClock) ->
     for _ in range(20):
         clock.advance(0.1)
         decision = engine.route("r", Telemetry(error_rate=1.0), 99.0)
-    assert decision.reason is Reason.CIRCUIT_BREAKER
+    assert decision.mode is Mode.CIRCUIT_BREAKER
 
 
 def test_a_clock_that_goes_back_an_hour_is_counted_and_survived(
@@ -474,8 +493,9 @@ def test_a_clock_that_goes_back_an_hour_is_counted_and_survived(
     clock.advance(-3600.0)
     flow.finish()
     assert not engine.decide("r")
-    assert engine._routes["r"].clock_faults == 1
-    assert engine._routes["calm"].clock_faults == 1
+    assert engine.snapshot()["r"].clock_faults == 1
+    assert engine.snapshot()["calm"].clock_faults == 1
+    assert "CIRCUIT_BREAKER" in repr(engine.snapshot()["r"])
     assert engine.snapshot()["calm"].in_flight == 0
     assert engine.decide("calm", key="alice")
     before = engine.snapshot()["r"].scar_tissue
@@ -550,7 +570,9 @@ def test_a_race_while_looking_for_the_idlest_is_survived(engine: Atrion) -> None
 
 def test_configure_applies_and_starts_anew(engine: Atrion, clock: VirtualClock) -> None:
     scarred(engine, "r", 40.0)
-    engine.configure("r", config=PhysicsConfig(base_resistance=15.0), slo=SLO(latency=0.2), gamma=0.0, shared=False)
+    engine.configure(
+        "r", config=PhysicsConfig(base_resistance=15.0), slo=SLO(latency=0.2), gamma=0.0, shared=False
+    )
     seen = engine.snapshot()["r"]
     assert (seen.scar_tissue, seen.resistance) == (0.0, 18.0)
     engine.configure("r", gamma=0.7)  # the rest stays
@@ -566,8 +588,8 @@ def test_configure_applies_and_starts_anew(engine: Atrion, clock: VirtualClock) 
         clock.advance(0.1)
         engine.update_physics("r", Telemetry(latency=0.3))
         engine.update_physics("other", Telemetry(latency=0.3))
-    assert engine.snapshot()["r"].pressure[0] == 0.0 or engine.snapshot()["r"].pressure[0] > 0.5
-    assert engine.snapshot()["other"].pressure[0] < 0.0
+    assert engine.snapshot()["r"].pressure_latency > 0.5
+    assert engine.snapshot()["other"].pressure_latency < 0.0
 
 
 def test_an_adaptive_break_point(clock: VirtualClock) -> None:
@@ -631,13 +653,13 @@ def test_select_leaves_broken_routes_out(engine: Atrion, broken: Breaker) -> Non
     assert 0.05 <= caught.value.decision.retry_after <= 60.0
 
 
-def test_a_snapshot_is_frozen_data(engine: Atrion) -> None:
+def test_a_snapshot_is_data(engine: Atrion) -> None:
     scarred(engine, "r", 7.0)
     seen = engine.snapshot()
     assert seen["r"].scar_tissue == seen["r"].blended_scar == 7.0
     assert seen["r"].route == "r"
-    with pytest.raises(AttributeError):
-        seen["r"].resistance = 0.0  # type: ignore[misc]
+    engine.reset("r")
+    assert seen["r"].scar_tissue == 7.0
     seen.clear()
     assert list(engine.snapshot()) == ["r"]
 

@@ -57,8 +57,7 @@ def test_what_hangs_ages() -> None:
 
 def test_capacity_is_learnt_from_throughput_and_the_floor() -> None:
     capacity = Capacity()
-    assert capacity.calls == 16.0
-    assert capacity.limit == 32.0
+    assert capacity.limit > capacity.calls > 1.0
     for _ in range(100):
         capacity.learn(1000, 0.05, 500, 0.05, 0.1, True, 1.0)
     assert capacity.service_time == pytest.approx(0.05)
@@ -91,11 +90,12 @@ def test_the_floor_rises_in_calm_only_and_never_above_the_ceiling() -> None:
 
 def test_what_teaches_nothing_changes_nothing() -> None:
     capacity = Capacity()
+    first = capacity.calls
     capacity.learn(0, 0.1, 0, 0.0, 0.1, True, 1.0)
     capacity.learn(5, 0.1, 5, 0.1, 0.0, True, 1.0)
-    assert (capacity.calls, capacity.service_time) == (16.0, 0.0)
+    assert (capacity.calls, capacity.service_time) == (first, 0.0)
     capacity.learn(5, 0.0, 0, 0.0, 0.1, True, 1.0)
-    assert (capacity.calls, capacity.service_time) == (16.0, 0.0)
+    assert (capacity.calls, capacity.service_time) == (first, 0.0)
     capacity.learn(5, 0.3, 0, 0.0, 0.1, True, 1.0)  # no light call yet: the mean must do
     assert capacity.service_time == 0.3
 

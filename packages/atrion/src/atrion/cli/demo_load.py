@@ -20,7 +20,10 @@ class Tally:
     """What became of one tier's requests."""
 
     def __init__(self) -> None:
-        self.sent = self.good = self.shed = self.late = 0
+        self.sent: int = 0
+        self.good: int = 0
+        self.shed: int = 0
+        self.late: int = 0
 
     def row(self) -> dict[str, int]:
         """The counts."""
@@ -69,8 +72,9 @@ class Load:
         self._random = random.Random(seed)
         self._idle: list[Connection] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self.tiers = {tier: Tally() for tier in MIX}
+        self.tiers: dict[str, Tally] = {}
         self.latencies: list[float] = []
+        self.begin()
 
     def begin(self) -> None:
         """A new phase: late answers of the one before still count for that one."""

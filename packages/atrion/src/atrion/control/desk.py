@@ -7,7 +7,7 @@ from typing import final
 
 from atrion.control.decision import Decision
 from atrion.control.route import Route, RouteState
-from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier, unit_hash
+from atrion.physics.voltage import BAND_WIDTH, BANDS, Tier, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["Desk"]
@@ -43,11 +43,11 @@ class Desk:
         """The voltage of a request: its tier's band, and its key's place in it (or the route's next)."""
         level: int = int(tier) if isinstance(tier, Tier) else int(Tier.parse(tier))
         if key is None:
-            return LOWEST_VOLTAGE + BAND_WIDTH * (level + route.unit())
+            return BANDS[level] + BAND_WIDTH * route.unit()
         if not 0.0 <= now - self._salted < SALT_CHECK:
             self._salted = now
             self._salt = int(self._wall() // ROTATION)
-        return LOWEST_VOLTAGE + BAND_WIDTH * (level + unit_hash(str(key), self._salt))
+        return BANDS[level] + BAND_WIDTH * unit_hash(str(key), self._salt)
 
     def decide(self, route_id: str, tier: Tier | str, key: str | None) -> Decision:
         """One decision."""

@@ -45,7 +45,7 @@ class Flow:
         self._outcome = -1
         self._started = 0.0
         self._light = False
-        self.open = False
+        self.open: bool = False
 
     def decide(self) -> Decision:
         """Ask, and begin the call when allowed; the caller then owes :meth:`finish`."""

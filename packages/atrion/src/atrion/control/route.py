@@ -7,7 +7,7 @@ from typing import final
 
 from atrion.control.decision import Decision, Reason
 from atrion.physics.adaptive import AdaptiveThreshold
-from atrion.physics.laws import MAX_RESISTANCE, normalize, seconds_until_scar
+from atrion.physics.laws import normalize, seconds_until_scar
 from atrion.physics.modes import Mode, mode_of
 from atrion.physics.state import Constants, PhysicsState
 from atrion.sensing.capacity import Capacity
@@ -308,8 +308,7 @@ class Route:
     def restore(self, vector: PhysicsVector) -> None:
         """Begin with a persisted scar, in ohms, as its own; bounded, since a store is untrusted."""
         if vector.is_sane():
-            self.state.scar_tissue = min(vector.scar_tissue, self.constants.scar_cap)
-            self.state.resistance = min(self.state.resistance + self.state.scar_tissue, MAX_RESISTANCE)
+            self.state.warm(vector.scar_tissue)
             self._blend()
 
     # --- decisions -----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from atrion.physics.voltage import Tier
 
 __all__ = ["AtrionMiddleware"]
 
-logger = logging.getLogger("atrion.asgi")
+logger: logging.Logger = logging.getLogger("atrion.asgi")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -18,11 +18,11 @@ from atrion.physics.laws import (
 )
 from atrion.physics.modes import Mode
 from atrion.physics.state import Constants, PhysicsState
-from atrion.physics.voltage import BAND_WIDTH, LOWEST_VOLTAGE, Tier, unit_hash, voltage
+from atrion.physics.voltage import BAND_WIDTH, BANDS, Tier, unit_hash, voltage
 
 __all__ = [
+    "BANDS",
     "BAND_WIDTH",
-    "LOWEST_VOLTAGE",
     "MAX_RESISTANCE",
     "SLO",
     "AdaptiveBreak",

@@ -68,7 +68,7 @@ def drive(weights: tuple[float, float, float], pressure: tuple[float, float, flo
 def momentum(current: tuple[float, float, float], previous: tuple[float, float, float], dt: float) -> float:
     """``‖M‖ = ‖P(t) − P(t−Δt)‖ / Δt``, per second, ≥ 0 (RFC-0001)."""
     change = norm(current[0] - previous[0], current[1] - previous[1], current[2] - previous[2])
-    return change / max(dt, MIN_DT) if change >= NOISE else 0.0
+    return change / (dt if dt >= MIN_DT else MIN_DT) if change >= NOISE else 0.0
 
 
 def scar(previous: float, trauma: bool, decay_rate: float, scar_factor: float, dt: float) -> float:

@@ -142,6 +142,13 @@ class PhysicsState:
             self.adaptive.observe(self.resistance)
         self._transition()
 
+    def warm(self, scar_tissue: float) -> None:
+        """Begin with ``scar_tissue`` ohms learnt earlier, capped: a warm start needs no BOOTSTRAP."""
+        if self.mode_index == BOOTSTRAP:
+            self.mode_index = OPERATIONAL
+        self.scar_tissue = min(scar_tissue, self.constants.scar_cap)
+        self.resistance = self._resistance(0.0)
+
     def _take(self, latency: float, error: float, saturation: float) -> None:
         self.latency = latency
         self.error = error

@@ -8,12 +8,16 @@ from typing import Final
 
 from atrion.errors import ConfigurationError
 
-__all__ = ["BAND_WIDTH", "LOWEST_VOLTAGE", "Tier", "unit_hash", "voltage"]
+__all__ = ["BANDS", "BAND_WIDTH", "Tier", "unit_hash", "voltage"]
 
-LOWEST_VOLTAGE: Final = 20.0
-"""Volts at which the lowest band begins; an idle system's resistance lies below."""
-BAND_WIDTH: Final = 16.0
-"""Volts each tier's band spans: the five bands fill [20 V, 100 V)."""
+BANDS: Final = (20.0, 34.0, 48.0, 62.0, 86.0)
+"""Volts at which each tier's band begins, from bulk to critical.
+
+The lowest lies above an idle route's resistance. Critical stands apart: the gap below it is wider than the swing
+of resistance in a small pool, where one call in flight more is worth several ohms.
+"""
+BAND_WIDTH: Final = 12.0
+"""Volts a band spans."""
 
 
 class Tier(IntEnum):
@@ -42,7 +46,7 @@ class Tier(IntEnum):
 
 def voltage(tier: Tier, unit: float) -> float:
     """``band(tier) + width·u`` in volts; ``unit`` u in [0, 1) is the caller's place in the band."""
-    return LOWEST_VOLTAGE + BAND_WIDTH * (int(tier) + unit)
+    return BANDS[int(tier)] + BAND_WIDTH * unit
 
 
 def unit_hash(key: str, salt: int) -> float:

@@ -9,11 +9,11 @@ __all__ = ["Capacity"]
 
 INITIAL = 8.0
 """Calls in flight assumed before anything was measured."""
-SLACK = 2.0
+SLACK = 1.5
 """Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
 CONGESTED = 1.5
 """Latency over its floor above which a queue has formed."""
-MEMORY = 0.25
+MEMORY = 0.6
 """Seconds that throughput and latency are averaged over."""
 
 

@@ -18,7 +18,7 @@ from atrion.state.port import (
 
 __all__ = ["RouteView", "StateManager"]
 
-logger = logging.getLogger("atrion")
+logger: logging.Logger = logging.getLogger("atrion")
 
 DEADBAND = 0.05
 """Ohms of scar that must have changed before a row is sent again."""
@@ -60,9 +60,9 @@ class StateManager:
         self.provider = provider
         self.node = node
         self.deadline = deadline
-        self.healthy = True
-        self.failures = 0
-        self.dropped_rows = 0
+        self.healthy: bool = True
+        self.failures: int = 0
+        self.dropped_rows: int = 0
         self._cache: dict[str, PhysicsVector] = {}
         self._sent: dict[str, tuple[float, int]] = {}
         self._pulse = 0

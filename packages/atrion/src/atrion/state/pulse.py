@@ -11,7 +11,7 @@ from contextlib import suppress
 
 __all__ = ["Pulse"]
 
-logger = logging.getLogger("atrion")
+logger: logging.Logger = logging.getLogger("atrion")
 
 JITTER = 0.2
 MAX_BACKOFF = 5.0
@@ -26,7 +26,7 @@ class Pulse:
     def __init__(self, turn: Callable[[], Awaitable[bool]], interval: float) -> None:
         self._turn = turn
         self.interval = interval
-        self.turns = 0
+        self.turns: int = 0
         self._failed = 0
         self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None

@@ -9,7 +9,7 @@ class VirtualClock:
     """A :class:`~atrion.state.Clock` moved by hand; seconds."""
 
     def __init__(self, start: float = 1000.0) -> None:
-        self.now = start
+        self.now: float = start
 
     def monotonic(self) -> float:
         """The virtual time."""

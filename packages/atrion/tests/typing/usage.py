@@ -1,0 +1,78 @@
+"""Typed usage: checked by mypy and never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from atrion import (
+    SLO,
+    AdaptiveBreak,
+    Atrion,
+    Decision,
+    Flow,
+    FlowRejected,
+    InMemoryProvider,
+    Mode,
+    PhysicsConfig,
+    PhysicsVector,
+    Reason,
+    RouteState,
+    StateProvider,
+    Telemetry,
+    Tier,
+)
+from atrion.state import Clock, SupportsExchange
+from atrion.testing import VirtualClock
+
+provider: StateProvider = InMemoryProvider()
+exchanging: SupportsExchange = InMemoryProvider()
+clock: Clock = VirtualClock()
+engine = Atrion(
+    provider,
+    config=PhysicsConfig(adaptive=AdaptiveBreak(window=50)),
+    slo=SLO(latency=0.5),
+    gamma=0.5,
+    node="a",
+    clock=clock,
+)
+
+
+@engine.protect("sync", tier="high")
+def add(a: int, b: int = 2) -> int:
+    return a + b
+
+
+@engine.protect("async", tier=Tier.BULK)
+async def fetch(name: str) -> bytes:
+    return name.encode()
+
+
+assert_type(add(1, b=3), int)
+add("1")  # type: ignore[arg-type]
+assert_type(engine.decide("r", Tier.LOW, key="alice"), Decision)
+assert_type(engine.decide("r").reason, Reason)
+assert_type(engine.decide("r").mode, Mode)
+assert_type(engine.update_physics("r", Telemetry(latency=0.1)), RouteState)
+assert_type(engine.route("r", Telemetry(), 60.0), Decision)
+assert_type(engine.select(["a", "b"], beta=0.2), str)
+assert_type(engine.snapshot(), dict[str, RouteState])
+engine.restore("r", PhysicsVector(10.0, 0.0, 5.0, 0.0))
+engine.configure("r", slo=SLO(error_rate=0.3), gamma=0.0, shared=False)
+engine.configure("r", slo=0.3)  # type: ignore[arg-type]
+
+
+def guarded() -> float:
+    try:
+        with engine.flow("r") as flow:
+            assert_type(flow, Flow)
+            flow.fail()
+    except FlowRejected as rejection:
+        assert_type(rejection.decision, Decision)
+        return rejection.decision.retry_after
+    return 0.0
+
+
+async def guarded_async() -> bytes:
+    async with engine as entered, entered.flow("r", "critical", key="alice"):
+        assert_type(entered, Atrion)
+        return await fetch("x")

@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+import atrion.engine as engine_module
+from atrion import Atrion, InMemoryProvider, Mode, PhysicsVector, Telemetry
+from atrion.state import (
+    Clock,
+    ClusterScar,
+    NodeScar,
+    Pulse,
+    StateManager,
+    SupportsExchange,
+    SupportsSubscribe,
+    SystemClock,
+    blend,
+    cluster_scar,
+)
+from atrion.testing import VirtualClock
+
+Breaker = Callable[[Atrion, str], None]
+
+
+def scarred(engine: Atrion, ohms: float) -> None:
+    engine.restore("r", PhysicsVector(0.0, 0.0, ohms, 0.0))
+
+
+def pair(clock: VirtualClock, gamma: float = 0.3) -> tuple[Atrion, Atrion]:
+    hub = InMemoryProvider(clock=clock.monotonic)
+    first = Atrion(provider=hub, node="a", clock=clock, gamma=gamma)
+    second = Atrion(provider=hub, node="b", clock=clock, gamma=gamma)
+    for _ in range(3):
+        clock.advance(0.1)
+        for engine in (first, second):
+            engine.update_physics("r", Telemetry(latency=0.01, error_rate=0.0))
+    scarred(first, 5.0)
+    scarred(second, 2.0)
+    return first, second
+
+
+def pulse(*engines: Atrion) -> None:
+    for engine in engines:
+        assert asyncio.run(engine.pulse_once())
+
+
+def blended(engine: Atrion) -> float:
+    return engine.snapshot()["r"].blended_scar
+
+
+@pytest.mark.parametrize("gamma, first, second", [(0.3, 4.1, 2.9), (0.0, 5.0, 2.0), (1.0, 2.0, 5.0)])
+def test_two_engines_blend(clock: VirtualClock, gamma: float, first: float, second: float) -> None:
+    one, two = pair(clock, gamma)
+    pulse(one, two, one)
+    assert blended(two) == pytest.approx(second)
+    assert blended(one) == pytest.approx(first)
+    assert two.snapshot()["r"].scar_tissue == 2.0
+
+
+def test_a_pulse_alone_changes_nothing_and_repeats_do_not_drift(clock: VirtualClock) -> None:
+    one, two = pair(clock)
+    pulse(one)
+    assert blended(one) == 5.0
+    for _ in range(10):
+        pulse(two, one)
+    assert blended(two) == pytest.approx(2.9)
+    assert blended(one) == pytest.approx(4.1)
+    assert two.state.get_local("r") is not None
+
+
+def test_one_engines_trouble_raises_the_others_resistance(clock: VirtualClock, broken: Breaker) -> None:
+    one, two = pair(clock)
+    broken(one, "r")
+    two.reset("r")
+    before = two.snapshot()["r"].resistance
+    pulse(one, two)
+    assert two.snapshot()["r"].resistance > before + 30.0
+    assert two.snapshot()["r"].mode is not Mode.CIRCUIT_BREAKER
+
+
+def test_a_dead_engine_fades_and_is_forgotten(clock: VirtualClock) -> None:
+    one, two = pair(clock, 1.0)
+    pulse(one, two)
+    seen = [blended(two)]
+    for _ in range(5):
+        clock.advance(1.0)
+        pulse(two)
+        seen.append(blended(two))
+    assert seen == sorted(seen, reverse=True)
+    assert seen[5] == pytest.approx(5.0 * math.exp(-0.8 * 5.0))
+    clock.advance(61.0)
+    pulse(two)
+    assert blended(two) == two.snapshot()["r"].scar_tissue
+
+
+def test_an_unshared_route_stays_alone(clock: VirtualClock) -> None:
+    one, two = pair(clock)
+    two.configure("r", shared=False)
+    scarred(two, 2.0)
+    pulse(one, two)
+    assert blended(two) == 2.0
+
+
+def test_a_route_that_went_is_forgotten(clock: VirtualClock) -> None:
+    engine = Atrion(clock=clock, max_routes=1)
+    for name in ("a", "b"):
+        engine.update_physics(name, Telemetry(latency=0.1))
+        engine.restore(name, PhysicsVector(0.0, 0.0, 3.0, 0.0))
+        clock.advance(0.1)
+        pulse(engine)
+    assert engine.state.get_local("a") is None
+    assert engine.state.get_local("b") is not None
+
+
+def test_blending_is_weighed_by_evidence_and_bounded() -> None:
+    rows = [
+        (NodeScar(10.0, 1.0, 0.8), 0.0),
+        (NodeScar(20.0, 3.0, 0.8), 0.0),
+        (NodeScar(99.0, 0.0, 0.8), 0.0),
+        (NodeScar(99.0, 9.0, 0.8), 61.0),
+        (NodeScar(99.0, 9.0, 0.8), -1.0),
+        (NodeScar(99.0, math.nan, 0.8), 0.0),
+    ]
+    assert cluster_scar(rows) == ClusterScar(17.5, 2)
+    assert cluster_scar([]) == ClusterScar(0.0, 0)
+    assert cluster_scar([(NodeScar(1e9, 1e9, 0.8), 0.0), (NodeScar(0.0, 100.0, 0.8), 0.0)]).scar == 500.0
+    assert blend(2.0, ClusterScar(5.0, 1), 0.3) == pytest.approx(2.9)
+    assert blend(2.0, None, 1.0) == 2.0
+    assert blend(2.0, ClusterScar(5.0, 0), 1.0) == 2.0
+
+
+# --- providers that misbehave --------------------------------------------------------------------------------
+
+METHODS = ("connect", "disconnect", "get_vector", "update_vector", "exchange")
+
+
+class Bad:
+    """A provider of which some methods raise, hang or return rubbish."""
+
+    def __init__(self, way: str, methods: tuple[str, ...], rubbish: Any = None) -> None:
+        self.way = way
+        self.methods = methods
+        self.rubbish = rubbish
+        self.inner = InMemoryProvider()
+
+    async def _do(self, method: str, *args: Any) -> Any:
+        if method in self.methods:
+            if self.way == "raise":
+                raise OSError("the store is down")
+            if self.way == "hang":
+                await asyncio.Event().wait()
+            if self.way == "rubbish":
+                return self.rubbish
+        return await getattr(self.inner, method)(*args)
+
+    async def connect(self) -> Any:
+        return await self._do("connect")
+
+    async def disconnect(self) -> Any:
+        return await self._do("disconnect")
+
+    async def get_vector(self, route_id: str) -> Any:
+        return await self._do("get_vector", route_id)
+
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> Any:
+        return await self._do("update_vector", route_id, vector)
+
+    async def exchange(self, node: str, rows: Mapping[str, NodeScar], routes: list[str]) -> Any:
+        return await self._do("exchange", node, rows, routes)
+
+
+RUBBISH = [
+    42,
+    "text",
+    [],
+    {"r": 5.0},
+    {"r": ClusterScar(math.nan, 1)},
+    {"r": ClusterScar(math.inf, 1)},
+    {"r": ClusterScar(-5.0, 1)},
+    {"r": ClusterScar(5.0, -1)},
+    {},
+]
+MISBEHAVIOURS: list[tuple[str, str, Any]] = [
+    *[(way, method, None) for way in ("raise", "hang") for method in METHODS],
+    *[("rubbish", method, 42) for method in METHODS[:4]],
+    *[("rubbish", "exchange", rubbish) for rubbish in RUBBISH],
+]
+
+
+@pytest.mark.parametrize("way, method, rubbish", MISBEHAVIOURS)
+def test_no_provider_reaches_a_caller(clock: VirtualClock, way: str, method: str, rubbish: Any) -> None:
+    engine = Atrion(provider=Bad(way, (method,), rubbish), clock=clock, interval=0.001)
+    engine.state.deadline = 0.01
+
+    async def main() -> None:
+        async with engine:
+            for _ in range(3):
+                clock.advance(0.1)
+                engine.update_physics("r", Telemetry(latency=0.01))
+                scarred(engine, 3.0)
+                await engine.pulse_once()
+                async with engine.flow("r"):
+                    pass
+        await engine.state.sync("r", PhysicsVector(1.0, 0.0, 0.0, 0.0))
+
+    asyncio.run(main())
+    seen = engine.snapshot()["r"]
+    assert (seen.admitted, seen.in_flight) == (3, 0)
+    assert seen.blended_scar == seen.scar_tissue
+    if way != "rubbish" and method != "get_vector":
+        assert engine.state.failures > 0
+    if method == "exchange" and way == "rubbish" and rubbish != {}:
+        assert engine.state.dropped_rows > 0
+
+
+@pytest.mark.parametrize("way", ["raise", "hang"])
+def test_an_outage_of_the_store_is_one_line_at_its_start_and_one_at_its_end(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    provider = Bad("no", METHODS)
+    engine = Atrion(provider=provider, clock=clock)
+    engine.state.deadline = 0.01
+    engine.update_physics("r", Telemetry(latency=0.01))
+    scarred(engine, 3.0)
+
+    async def main() -> None:
+        assert await engine.pulse_once()
+        provider.way = way
+        for _ in range(5):
+            assert not await engine.pulse_once()
+        await engine.disconnect()
+        assert len(caplog.records) == 1
+        provider.way = "no"
+        assert await engine.pulse_once()
+        assert await engine.pulse_once()
+
+    with caplog.at_level(logging.INFO, "atrion"):
+        asyncio.run(main())
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "decisions go on locally" in caplog.text
+    assert "answers again" in caplog.text
+
+
+def test_a_store_that_fails_takes_its_influence_with_it(clock: VirtualClock) -> None:
+    one, two = pair(clock)
+    pulse(one, two)
+    assert blended(two) == pytest.approx(2.9)
+    two.state.provider = Bad("raise", METHODS)
+    assert not asyncio.run(two.pulse_once())
+    assert blended(two) == 2.0
+
+
+def test_a_store_without_exchange_keeps_vectors(clock: VirtualClock) -> None:
+    class Plain:
+        def __init__(self) -> None:
+            self.kept: dict[str, PhysicsVector] = {}
+
+        async def connect(self) -> None:
+            pass
+
+        async def disconnect(self) -> None:
+            pass
+
+        async def get_vector(self, route_id: str) -> PhysicsVector | None:
+            return self.kept.get(route_id)
+
+        async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+            self.kept[route_id] = vector
+
+    store = Plain()
+    assert not isinstance(store, SupportsExchange)
+    engine = Atrion(provider=store, clock=clock)
+    engine.update_physics("r", Telemetry(latency=0.1))
+    scarred(engine, 4.0)
+    pulse(engine)
+    assert store.kept["r"].scar_tissue == 4.0
+    assert engine.state.get_local("r") == store.kept["r"]
+
+
+def test_the_memory_is_bounded_and_the_hot_stay() -> None:
+    async def main() -> None:
+        store = InMemoryProvider(max_routes=2)
+        assert isinstance(store, SupportsExchange)
+        assert isinstance(store, SupportsSubscribe)
+        vector = PhysicsVector(10.0, 0.0, 1.0, 0.0)
+        for name in ("a", "b"):
+            await store.update_vector(name, vector)
+        assert await store.get_vector("a") == vector
+        await store.update_vector("c", vector)
+        assert await store.get_vector("b") is None
+        assert await store.get_vector("a") == vector
+        row = NodeScar(5.0, 1.0, 0.8)
+        for name in ("a", "b", "c"):
+            await store.exchange("n", {name: row}, [])
+        assert set(await store.exchange("m", {}, ["a", "b", "c"])) == {"b", "c"}
+
+    asyncio.run(main())
+
+
+def test_rows_of_the_silent_are_dropped(clock: VirtualClock) -> None:
+    async def main() -> None:
+        store = InMemoryProvider(clock=clock.monotonic)
+        row = NodeScar(5.0, 1.0, 0.8)
+        await store.exchange("a", {"r": row}, [])
+        clock.advance(61.0)
+        await store.exchange("b", {"r": row}, [])
+        assert await store.exchange("c", {}, ["r"]) == {"r": ClusterScar(5.0, 1)}
+
+    asyncio.run(main())
+
+
+def test_subscribers_hear_until_they_leave() -> None:
+    async def main() -> None:
+        store = InMemoryProvider()
+        heard: list[PhysicsVector] = []
+        also: list[PhysicsVector] = []
+        leave = store.subscribe("r", heard.append)
+        leave_too = store.subscribe("r", also.append)
+        vector = PhysicsVector(10.0, 0.0, 1.0, 0.0)
+        await store.update_vector("r", vector)
+        await store.update_vector("other", vector)
+        leave()
+        leave()
+        await store.update_vector("r", vector)
+        leave_too()
+        assert (heard, also) == ([vector], [vector, vector])
+
+    asyncio.run(main())
+
+
+# --- the pulse -----------------------------------------------------------------------------------------------
+
+
+class Counting(InMemoryProvider):
+    """Tells when it was connected, asked three times, and left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+        self.third = asyncio.Event()
+
+    async def connect(self) -> None:
+        self.log.append("connect")
+
+    async def disconnect(self) -> None:
+        self.log.append("disconnect")
+
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeScar], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
+        self.log.append("exchange")
+        if self.log.count("exchange") >= 3:
+            self.third.set()
+        return await super().exchange(node, rows, routes)
+
+
+def test_the_pulse_as_a_task() -> None:
+    store = Counting()
+    engine = Atrion(provider=store, interval=0.001)
+
+    async def main() -> None:
+        async with engine as entered:
+            assert entered is engine
+            await engine.connect()
+            await asyncio.wait_for(store.third.wait(), 10.0)
+        await engine.disconnect()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+    assert store.log[0] == "connect"
+    assert store.log[-1] == "disconnect"
+
+
+def test_the_pulse_as_a_thread() -> None:
+    store = Counting()
+    engine = Atrion(provider=store, interval=0.001)
+    with engine as entered:
+        assert entered is engine
+        assert store.log[0] == "connect"
+        with engine.flow("r"):
+            pass
+        assert engine._pulse.running
+        engine._pulse.start_thread(engine._enter, engine._leave)  # a second one is not started
+    assert not engine._pulse.running
+    assert store.log[-1] == "disconnect"
+    assert "exchange" in store.log  # the flush on leaving
+    engine._pulse.stop_thread(1.0)
+    with engine:
+        assert engine._pulse.running
+    assert not engine._pulse.running
+
+
+def test_a_pulse_survives_what_its_turn_raises(caplog: pytest.LogCaptureFixture) -> None:
+    async def turn() -> bool:
+        raise ValueError("odd")
+
+    beat = Pulse(turn, 0.1)
+    for _ in range(20):
+        assert not asyncio.run(beat.once())
+    assert beat.turns == 20
+    assert "the next one goes on" in caplog.text
+    assert 4.0 <= beat.period() <= 6.0  # backed off, and bounded
+
+    async def good() -> bool:
+        return True
+
+    calm = Pulse(good, 0.1)
+    assert asyncio.run(calm.once())
+    assert 0.08 <= calm.period() <= 0.12
+
+
+def test_a_pulse_thread_that_cannot_begin_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def turn() -> bool:
+        return True
+
+    async def enter() -> None:
+        raise ValueError("odd")
+
+    beat = Pulse(turn, 0.1)
+    beat.start_thread(enter, enter)
+    beat.stop_thread(5.0)
+    assert not beat.running
+    assert "decisions go on locally" in caplog.text
+
+
+def in_child(work: Callable[[], bool]) -> int:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if work() else 2
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_starts_without_the_parents_calls(clock: VirtualClock) -> None:
+    engine = Atrion(clock=clock)
+
+    def work() -> bool:
+        with engine.flow("r"):
+            counted = engine.snapshot()["r"].in_flight == 1
+        return counted and engine.snapshot()["r"].in_flight == 0 and not engine._pulse.running
+
+    with engine.flow("r"):
+        assert in_child(work) == 0
+        assert engine.snapshot()["r"].in_flight == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_of_a_pulsing_parent_pulses() -> None:
+    engine = Atrion(interval=0.01)
+
+    async def main() -> None:
+        async with engine:
+            assert in_child(lambda: engine._pulse.running and bool(engine.decide("r"))) == 0
+
+    asyncio.run(main())
+
+
+def test_what_a_child_does_first(clock: VirtualClock) -> None:
+    engine = Atrion(clock=clock)
+
+    async def main() -> None:
+        await engine.connect()
+        with engine.flow("r"):
+            engine_module._after_fork_in_child()
+            assert engine.snapshot()["r"].in_flight == 0
+        assert engine.snapshot()["r"].in_flight == 0
+        assert engine._pulse._thread is not None
+        engine.__exit__(None, None, None)
+
+    asyncio.run(main())
+
+
+def test_clocks() -> None:
+    assert isinstance(SystemClock(), Clock)
+    assert isinstance(VirtualClock(), Clock)
+    assert SystemClock().monotonic() <= SystemClock().monotonic()
+    assert SystemClock().wall() > 1.6e9
+
+
+def test_a_manager_remembers_what_it_synchronised() -> None:
+    manager = StateManager(InMemoryProvider(), "n")
+    vector = PhysicsVector(1.0, 0.0, 0.0, 0.0)
+    assert manager.get_local("r") is None
+    asyncio.run(manager.sync("r", vector))
+    assert manager.get_local("r") == vector
+    assert asyncio.run(manager.provider.get_vector("r")) == vector
