@@ -1,8 +1,8 @@
-"""Timing on noisy machines: short batches, every subject in turn, medians.
+"""Timing on noisy machines: many short batches, every subject in turn, medians.
 
 A batch is a function from a number of calls to the nanoseconds of one. All batches of a group are run round
-after round in a shuffled order, so that a slow moment of the machine hits every library alike. Then the
-slower half of the rounds is left out, for all of them, and what counts is the median over the calmer half.
+after round in a shuffled order, so that a slow moment of the machine hits every library alike. What counts is
+the median of the calmer half of a library's batches: noise only ever adds.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import math
 import random
 import statistics
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from time import monotonic, perf_counter_ns, sleep
@@ -58,7 +58,7 @@ class AsyncRefusing:
 
 @dataclass(slots=True)
 class Subject:
-    """One library in one case; samples are nanoseconds of one call, a value a round, NaN for a void batch."""
+    """One library in one case; samples are nanoseconds of one call, a value a valid batch."""
 
     case: str
     library: str
@@ -66,13 +66,13 @@ class Subject:
     fewest_calls: int = 50
     calls: int = 0
     samples: list[float] = field(default_factory=list)
-    ns: float | None = None
     trouble: str = ""
 
-    def median(self, rounds: Iterable[int]) -> float | None:
-        """Nanoseconds of one call over the given rounds; None where hardly any of them is valid."""
-        valid = [self.samples[number] for number in rounds if not math.isnan(self.samples[number])]
-        return statistics.median(valid) if len(valid) >= _FEWEST_SAMPLES else None
+    @property
+    def ns(self) -> float | None:
+        """Nanoseconds of one call: the median of the faster half; None where hardly any batch is valid."""
+        faster = sorted(self.samples)[: (len(self.samples) + 1) // 2]
+        return statistics.median(faster) if len(faster) >= _FEWEST_SAMPLES else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ class Plan:
     fewest_rounds: int = 5
 
 
-QUICK = Plan(rounds=15, batch_ms=3.0, group_seconds=2.5)
-FULL = Plan(rounds=31, batch_ms=20.0, group_seconds=30.0)
+QUICK = Plan(rounds=45, batch_ms=1.0, group_seconds=2.5)
+FULL = Plan(rounds=151, batch_ms=4.0, group_seconds=30.0)
 
 
 def sync_batch(call: Call) -> Batch:
@@ -117,7 +117,7 @@ def named_batch(call: NamedCall, names: Sequence[str]) -> Batch:
 
 
 def rested_batch(call: NamedCall, names: Sequence[str]) -> Batch:
-    """One walk over the routes, none of which has seen a call for a while; in the first batch they are new."""
+    """One walk over routes none of which has seen a call for a while; in the first batch they are new."""
     walked_at = -math.inf
 
     def batch(calls: int) -> float:  # one walk always: a second would find no rested route
@@ -131,6 +131,7 @@ def rested_batch(call: NamedCall, names: Sequence[str]) -> Batch:
 
 
 def _walk(call: NamedCall, names: Sequence[str], times: int) -> float:
+    """Nanoseconds of a call, averaged over whole walks: what only some calls pay for belongs to it."""
     start = perf_counter_ns()
     for _ in repeat(None, times):
         for name in names:
@@ -255,7 +256,7 @@ async def until_refused_async(call: AsyncCall, refusal: type[BaseException], att
 
 
 def run_group(subjects: list[Subject], plan: Plan, progress: Callable[[int, int], None]) -> None:
-    """Measure the subjects of a group against each other; the medians are left in them."""
+    """Measure the subjects of a group against each other; the samples are left in them."""
     for subject in subjects:
         if subject.trouble:
             continue
@@ -276,25 +277,6 @@ def run_group(subjects: list[Subject], plan: Plan, progress: Callable[[int, int]
             progress(done + 1, plan.rounds)
     finally:
         gc.unfreeze()
-    calm = _calm_rounds(order)
-    for subject in order:
-        subject.ns = subject.median(calm)
-        if subject.ns is None and not subject.trouble:
-            subject.trouble = "too few valid batches"
-
-
-def _calm_rounds(subjects: list[Subject]) -> list[int]:
-    """The half of the rounds in which the subjects together were the fastest, each weighing the same."""
-    rounds = range(min((len(subject.samples) for subject in subjects), default=0))
-    slowness = dict.fromkeys(rounds, 0.0)
-    for subject in subjects:
-        typical = subject.median(rounds)
-        if typical is None:
-            continue
-        for number in rounds:
-            sample = subject.samples[number]
-            slowness[number] += 1.0 if math.isnan(sample) else sample / typical
-    return sorted(rounds, key=slowness.__getitem__)[: (len(rounds) + 1) // 2]
 
 
 def _calibrate(subject: Subject, wanted_ns: float) -> None:
@@ -318,7 +300,6 @@ def _sample(subject: Subject) -> None:
     try:
         subject.samples.append(subject.batch(subject.calls))
     except Exception as error:
-        subject.samples.append(math.nan)
         subject.trouble = said(error)
     finally:
         gc.enable()

@@ -10,8 +10,9 @@ from benchmarks.libraries import OURS
 _WIDTH = 16
 
 LEGEND = f"""\
-ns        nanoseconds that the guard adds to the bare call: median guarded call minus median bare call. The
-          bare call is the same empty function, unguarded, in the same loop; a rejection is counted likewise.
+ns        nanoseconds that the guard adds to the bare call: guarded call minus bare call, each the median of
+          the calmer half of many short batches in turns. The bare call is the same empty function, unguarded,
+          in the same loop; a rejection is counted likewise.
 ratio     to the lightest peer of the case (any library but {OURS}); below 1.00 is lighter. A dash: no peer
           does the same. In {MEMORY_CASE} it compares bytes. {OURS} in a second build is measured in its own
           interpreter, beside the lightest peer there.

@@ -132,7 +132,7 @@ def _collect(subjects: Sequence[Subject], builds: dict[str, str], result: Result
             continue
         bare = result.bare.get(subject.case)
         if subject.ns is None or bare is None:
-            reason = subject.trouble or "the bare call has no number"
+            reason = subject.trouble or "too few batches"
             result.troubles.append(f"{subject.case} of {subject.library} could not be measured: {reason}.")
             continue
         ns = round(subject.ns - bare, 1)

@@ -21,7 +21,7 @@ from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
 from atrion.physics.state import Constants
-from atrion.physics.voltage import BAND_WIDTH, BANDS, Tier
+from atrion.physics.voltage import BAND_WIDTH, Tier, band
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
@@ -100,6 +100,7 @@ class Atrion:
         self._configured: dict[str, _Settings] = {}
         self._desk = Desk(self._create, self._now, self._clock.wall)
         self._routes = self._desk.routes
+        self._named = node is None
         self.node: str = node or uuid.uuid4().hex[:12]
         self.state: StateManager = StateManager(provider_from(provider), self.node)
         self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval)
@@ -179,10 +180,9 @@ class Atrion:
 
     def _evict(self) -> None:
         """Let the idlest of the oldest few go; busy and decorated routes stay, the others move to the back."""
-        oldest = [r for r in self._first(32) if r.window.in_flight == 0 and not r.pinned]
-        if not oldest:
-            return
-        victim = min(oldest, key=lambda route: route.used)
+        oldest = self._first(32)
+        idle = [route for route in oldest if route.window.in_flight == 0 and not route.pinned]
+        victim = min(idle, key=lambda route: route.used) if idle else None
         for route in oldest:
             self._routes.pop(route.id, None)
             if route is not victim:
@@ -247,8 +247,8 @@ class Atrion:
         level = Tier.parse(tier)
         route = self._desk.find(route_id)
         route.pinned = True
-        band = BANDS[level]
-        return lambda function: protect(function, route, band, BAND_WIDTH, self._now)
+        start = band(int(level))
+        return lambda function: protect(function, route, start, BAND_WIDTH, self._now)
 
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
         """Choose one of ``routes`` by softmax over their resistances; β per ohm; broken routes are left out.
@@ -264,6 +264,9 @@ class Atrion:
         found = [self._desk.find(route_id) for route_id in routes]
         for route in found:
             route.advance(now)
+        for route in found:
+            if route.state.mode is Mode.CIRCUIT_BREAKER and route.admits(0.0, now):
+                return route.id  # a probe, so that a broken route is measured and can come back
         open_routes = [route for route in found if route.state.mode is not Mode.CIRCUIT_BREAKER]
         if not open_routes:
             soonest = min(
@@ -346,6 +349,8 @@ class Atrion:
     def _after_fork(self) -> None:
         """In a child: the parent's calls are not ours, and its thread is gone."""
         beating = self._pulse.running
+        if self._named:
+            self.node = self.state.node = uuid.uuid4().hex[:12]
         self._pulse.abandon()
         for route in self._routes.values():
             route.window.in_flight = 0

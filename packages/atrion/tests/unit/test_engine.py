@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import math
@@ -645,8 +646,12 @@ def test_select_prefers_the_lesser_resistance(engine: Atrion) -> None:
 
 def test_select_leaves_broken_routes_out(engine: Atrion, broken: Breaker) -> None:
     broken(engine, "b")
-    assert {engine.select(["a", "b"], beta=0.0) for _ in range(50)} == {"a"}
+    chosen = [engine.select(["a", "b"], beta=0.0) for _ in range(50)]
+    assert chosen.count("b") <= 1  # at most a probe
     broken(engine, "c")
+    for _ in range(60):  # past the probes of this instant
+        with contextlib.suppress(FlowRejected):
+            engine.select(["b", "c"])
     with pytest.raises(FlowRejected) as caught:
         engine.select(["b", "c"])
     assert caught.value.decision.reason is Reason.CIRCUIT_BREAKER

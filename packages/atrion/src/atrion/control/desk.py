@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 from atrion.control.decision import Decision
 from atrion.control.route import Route, RouteState
-from atrion.physics.voltage import BAND_WIDTH, BANDS, Tier, unit_hash
+from atrion.physics.voltage import BAND_WIDTH, Tier, band, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["Desk"]
@@ -34,8 +34,10 @@ class Desk:
         self._salt: int = 0
         self._salted: float = -1.0
 
-    def find(self, route_id: str) -> Route:
+    def find(self, route_id: Any) -> Route:
         """The route of an id."""
+        if not isinstance(route_id, str):
+            return self._create(route_id)  # which says what is wrong with it
         route = self.routes.get(route_id)
         return self._create(route_id) if route is None else route
 
@@ -43,24 +45,20 @@ class Desk:
         """The voltage of a request: its tier's band, and its key's place in it (or the route's next)."""
         level: int = int(tier) if isinstance(tier, Tier) else int(Tier.parse(tier))
         if key is None:
-            return BANDS[level] + BAND_WIDTH * route.unit()
+            return band(level) + BAND_WIDTH * route.unit()
         if not 0.0 <= now - self._salted < SALT_CHECK:
             self._salted = now
             self._salt = int(self._wall() // ROTATION)
-        return BANDS[level] + BAND_WIDTH * unit_hash(str(key), self._salt)
+        return band(level) + BAND_WIDTH * unit_hash(str(key), self._salt)
 
-    def decide(self, route_id: str, tier: Tier | str, key: str | None) -> Decision:
+    def decide(self, route_id: Any, tier: Tier | str, key: str | None) -> Decision:
         """One decision."""
-        route = self.routes.get(route_id)
-        if route is None:
-            route = self._create(route_id)
+        route = self.find(route_id)
         now = self._now()
         return route.decide(self.volts(route, tier, key, now), now)
 
-    def update(self, route_id: str, telemetry: Telemetry) -> RouteState:
+    def update(self, route_id: Any, telemetry: Telemetry) -> RouteState:
         """Take a caller's sample; the route as it then is."""
-        route = self.routes.get(route_id)
-        if route is None:
-            route = self._create(route_id)
+        route = self.find(route_id)
         route.feed(telemetry, self._now())
         return RouteState(route)

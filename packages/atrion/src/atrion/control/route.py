@@ -7,7 +7,7 @@ from typing import final
 
 from atrion.control.decision import Decision, Reason
 from atrion.physics.adaptive import AdaptiveThreshold
-from atrion.physics.laws import normalize, seconds_until_scar
+from atrion.physics.laws import MAX_RESISTANCE, normalize, seconds_until_scar
 from atrion.physics.modes import Mode, mode_of
 from atrion.physics.state import Constants, PhysicsState
 from atrion.sensing.capacity import Capacity
@@ -281,7 +281,7 @@ class Route:
         if self.has_cluster and self.shared:
             own = self.state.scar_tissue
             pull = self.gamma * (self.cluster_scar - own)
-            self.steady = max(self.steady + pull, self.constants.base)
+            self.steady = min(max(self.steady + pull, self.constants.base), MAX_RESISTANCE)
 
     def blended_scar(self) -> float:
         """``γ·S_cluster + (1 − γ)·S_local`` in ohms; the local scar alone without live peers (RFC-0007 §5)."""

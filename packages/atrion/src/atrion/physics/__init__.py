@@ -18,10 +18,9 @@ from atrion.physics.laws import (
 )
 from atrion.physics.modes import Mode
 from atrion.physics.state import Constants, PhysicsState
-from atrion.physics.voltage import BAND_WIDTH, BANDS, Tier, unit_hash, voltage
+from atrion.physics.voltage import BAND_WIDTH, Tier, band, unit_hash, voltage
 
 __all__ = [
-    "BANDS",
     "BAND_WIDTH",
     "MAX_RESISTANCE",
     "SLO",
@@ -32,6 +31,7 @@ __all__ = [
     "PhysicsConfig",
     "PhysicsState",
     "Tier",
+    "band",
     "drive",
     "momentum",
     "norm",

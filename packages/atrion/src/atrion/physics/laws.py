@@ -81,7 +81,8 @@ def scar(previous: float, trauma: bool, decay_rate: float, scar_factor: float, d
 
 def staleness(age: float, rate: float, cap: float) -> float:
     """``U = κ·age`` in ohms, bounded by ``cap``; age in seconds, κ in ohms per second."""
-    return min(max(age, 0.0) * rate, cap)
+    stale = max(age, 0.0) * rate
+    return min(stale, cap) if stale == stale else 0.0
 
 
 def resistance(base: float, driving: float, kinetic: float, scar_tissue: float, stale: float) -> float:

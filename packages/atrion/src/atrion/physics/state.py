@@ -7,7 +7,16 @@ from typing import final
 
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import PhysicsConfig
-from atrion.physics.laws import MIN_DT, drive, momentum, norm, positive_norm, resistance, staleness
+from atrion.physics.laws import (
+    MAX_RESISTANCE,
+    MIN_DT,
+    drive,
+    momentum,
+    norm,
+    positive_norm,
+    resistance,
+    staleness,
+)
 from atrion.physics.modes import Mode, mode_of
 
 __all__ = ["Constants", "PhysicsState"]
@@ -146,7 +155,7 @@ class PhysicsState:
         """Begin with ``scar_tissue`` ohms learnt earlier, capped: a warm start needs no BOOTSTRAP."""
         if self.mode_index == BOOTSTRAP:
             self.mode_index = OPERATIONAL
-        self.scar_tissue = min(scar_tissue, self.constants.scar_cap)
+        self.scar_tissue = min(scar_tissue, self.constants.scar_cap, MAX_RESISTANCE)
         self.resistance = self._resistance(0.0)
 
     def _take(self, latency: float, error: float, saturation: float) -> None:

@@ -8,14 +8,15 @@ from typing import Final
 
 from atrion.errors import ConfigurationError
 
-__all__ = ["BANDS", "BAND_WIDTH", "Tier", "unit_hash", "voltage"]
+__all__ = ["BAND_WIDTH", "Tier", "band", "unit_hash", "voltage"]
 
-BANDS: Final = (20.0, 34.0, 48.0, 62.0, 86.0)
-"""Volts at which each tier's band begins, from bulk to critical.
-
-The lowest lies above an idle route's resistance. Critical stands apart: the gap below it is wider than the swing
-of resistance in a small pool, where one call in flight more is worth several ohms.
-"""
+LOWEST_VOLTAGE: Final = 20.0
+"""Volts at which the lowest band begins; an idle route's resistance lies below."""
+SPACING: Final = 14.0
+"""Volts from one band to the next."""
+CRITICAL_GAP: Final = 10.0
+"""Volts by which critical stands further apart: more than resistance swings in a small pool, where one call in
+flight is worth several ohms."""
 BAND_WIDTH: Final = 12.0
 """Volts a band spans."""
 
@@ -44,9 +45,15 @@ class Tier(IntEnum):
         raise ConfigurationError(field, value, f"use one of {names}")
 
 
+def band(level: int) -> float:
+    """Volts at which the band of a tier begins: 20, 34, 48, 62 and 86, from bulk (0) to critical (4)."""
+    start = LOWEST_VOLTAGE + SPACING * level
+    return start + CRITICAL_GAP if level == 4 else start
+
+
 def voltage(tier: Tier, unit: float) -> float:
     """``band(tier) + width·u`` in volts; ``unit`` u in [0, 1) is the caller's place in the band."""
-    return BANDS[int(tier)] + BAND_WIDTH * unit
+    return band(int(tier)) + BAND_WIDTH * unit
 
 
 def unit_hash(key: str, salt: int) -> float:

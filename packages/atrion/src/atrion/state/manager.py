@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from atrion.physics.laws import MAX_RESISTANCE
 from atrion.state.port import (
     ClusterScar,
     NodeScar,
@@ -47,6 +48,20 @@ class RouteView(Protocol):
         ...
 
 
+def _is_sane(answer: object) -> bool:
+    """Whether a store's answer is a scar at all: finite, not negative, and no more than a resistance can be."""
+    if not isinstance(answer, ClusterScar):
+        return False
+    scar: object = answer.scar
+    nodes: object = answer.nodes
+    return (
+        isinstance(scar, (int, float))
+        and 0.0 <= scar <= MAX_RESISTANCE
+        and isinstance(nodes, int)
+        and nodes >= 0
+    )
+
+
 class StateManager:
     """One node's view of the store.
 
@@ -67,6 +82,7 @@ class StateManager:
         self._sent: dict[str, tuple[float, int]] = {}
         self._pulse = 0
         self._connected = False
+        self._nonsense = False
 
     def get_local(self, route_id: str) -> PhysicsVector | None:
         """The vector last synchronised, from memory."""
@@ -75,7 +91,8 @@ class StateManager:
     async def sync(self, route_id: str, vector: PhysicsVector) -> None:
         """Keep the vector locally and send it on; a failing store is noted, never raised."""
         self._cache[route_id] = vector
-        await self._ask(lambda: self.provider.update_vector(route_id, vector))
+        if (await self._ask(lambda: self.provider.update_vector(route_id, vector)))[0]:
+            self._recovered()
 
     async def connect(self) -> bool:
         """Connect to the store within the deadline; says whether it worked."""
@@ -112,6 +129,7 @@ class StateManager:
         if worked:
             worked = await self._push_vectors([view for view in views if view.id in rows])
         if worked:
+            self._recovered()
             for route, row in rows.items():
                 self._sent[route] = (row.scar, self._pulse)
         else:
@@ -137,14 +155,19 @@ class StateManager:
 
     def _hear(self, views: list[RouteView], believed: Any) -> None:
         """Believe nothing unchecked: a store's answer is untrusted."""
-        if not hasattr(believed, "get"):
+        if not isinstance(believed, Mapping):
             self.dropped_rows += 1
+            if not self._nonsense:
+                self._nonsense = True
+                logger.warning(
+                    "state provider answers nonsense (%s); it is dropped and counted", type(believed)
+                )
             return
         for view in views:
             answer = believed.get(view.id)
             if answer is None:
                 view.hear(0.0, False)
-            elif isinstance(answer, ClusterScar) and 0.0 <= answer.scar < float("inf") and answer.nodes >= 0:
+            elif _is_sane(answer):
                 view.hear(answer.scar, answer.nodes > 0)
             else:
                 self.dropped_rows += 1
@@ -153,15 +176,23 @@ class StateManager:
         try:
             async with asyncio.timeout(self.deadline):
                 answer = await call()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return self._failed("CancelledError")  # the provider's own, not meant for us
         except Exception as error:
-            self.failures += 1
-            if self.healthy:
-                self.healthy = False
-                logger.warning(
-                    "state provider fails (%s: %s); decisions go on locally", type(error).__name__, error
-                )
-            return False, None
+            return self._failed(f"{type(error).__name__}: {error}")
+        return True, answer
+
+    def _failed(self, why: str) -> tuple[bool, Any]:
+        self.failures += 1
+        if self.healthy:
+            self.healthy = False
+            logger.warning("state provider fails (%s); decisions go on locally", why)
+        return False, None
+
+    def _recovered(self) -> None:
         if not self.healthy:
             self.healthy = True
             logger.warning("state provider answers again")
-        return True, answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -10,6 +11,8 @@ from threading import Lock
 from atrion.errors import ConfigurationError
 from atrion.state.blending import EXPIRY, cluster_scar
 from atrion.state.port import ClusterScar, NodeScar, PhysicsVector
+
+logger: logging.Logger = logging.getLogger("atrion")
 
 __all__ = ["InMemoryProvider"]
 
@@ -58,7 +61,10 @@ class InMemoryProvider:
                 self._vectors.popitem(last=False)
             callbacks = list(self._callbacks.get(route_id, ()))
         for callback in callbacks:
-            callback(vector)
+            try:
+                callback(vector)
+            except Exception:
+                logger.exception("a subscriber of %r failed; the others go on", route_id)
 
     def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
         """Call ``callback`` with every later vector of the route, until the returned function is called."""

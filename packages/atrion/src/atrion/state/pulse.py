@@ -60,7 +60,7 @@ class Pulse:
 
     def start_task(self) -> None:
         """Beat as a task of the running loop."""
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._loop(), name="atrion-pulse")
 
     async def stop_task(self) -> None:
