@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from atrion import Atrion, ConfigurationError, FlowRejected, InMemoryProvider, Telemetry, Tier
+from atrion import Atrion, AtrionError, ConfigurationError, FlowRejected, InMemoryProvider, Telemetry, Tier
 from atrion.physics import MAX_RESISTANCE, momentum, staleness
 from atrion.state import ClusterScar, PhysicsVector
 from atrion.testing import VirtualClock
@@ -153,3 +153,21 @@ def test_laws_survive_a_step_that_is_no_number() -> None:
 def test_what_is_no_route_id_is_refused_in_words(route: object) -> None:
     with pytest.raises(ConfigurationError, match="route_id"):
         Atrion().decide(route)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_flow_entered_twice_is_refused_and_leaks_nothing() -> None:
+    engine = Atrion()
+    flow = engine.flow("r")
+    with flow, pytest.raises(AtrionError, match="already entered"):
+        flow.__enter__()
+    assert engine.snapshot()["r"].in_flight == 0
+
+
+def test_a_url_that_cannot_be_read_is_refused_in_words() -> None:
+    with pytest.raises(ConfigurationError, match="provider"):
+        Atrion(provider="redis://[bad")
+
+
+def test_numbers_too_large_for_physics_are_refused_in_words() -> None:
+    with pytest.raises(ConfigurationError, match="gamma"):
+        Atrion(gamma=10**400)

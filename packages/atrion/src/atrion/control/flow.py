@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from atrion.control.decision import Decision
 from atrion.control.route import Route
-from atrion.errors import FlowRejected
+from atrion.errors import AtrionError, FlowRejected
 from atrion.sensing.telemetry import Outcome
 
 __all__ = ["Flow", "outcome_of", "protect"]
@@ -77,6 +77,8 @@ class Flow:
         self._outcome = _DROPPED
 
     def __enter__(self) -> Self:
+        if self.open:
+            raise AtrionError("this flow is already entered: ask atrion.flow(...) for one per call")
         now = self._clock()
         route = self._route
         if not route.admits(self._volts, now):

@@ -20,7 +20,7 @@ def check_number(field: str, value: Any, low: float, high: float = math.inf, *, 
     """
     left = "above" if above else "at least"
     span = f"give a finite number {left} {low:g}" + (f" and at most {high:g}" if high != math.inf else "")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e300 < value < 1e300:
         raise ConfigurationError(field, value, span)
     if value < low or (above and value == low) or value > high:
         raise ConfigurationError(field, value, span)

@@ -17,7 +17,10 @@ _METHODS = ("connect", "disconnect", "get_vector", "update_vector")
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # what cannot be read cannot be shown safely either
+        return url.partition(":")[0] + "://…"
     if parts.password is None:
         return url
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{parts.hostname or ''}"))
@@ -41,7 +44,10 @@ def provider_from(source: Any) -> StateProvider:
             cure = f"the known schemes are {names}; install the package that brings another, such as atrion-cluster"
             raise ConfigurationError("provider", _without_password(source), cure)
         factory = known[scheme].load()
-        provider: StateProvider = factory.from_url(source)
+        try:
+            provider: StateProvider = factory.from_url(source)
+        except ValueError as error:
+            raise ConfigurationError("provider", _without_password(source), str(error)) from error
         return provider
     for method in _METHODS:
         if not callable(getattr(source, method, None)):
