@@ -3,6 +3,7 @@
 from atrion import physics
 from atrion.control.decision import Decision, Reason
 from atrion.control.flow import Flow
+from atrion.control.observer import Observer, Transition
 from atrion.control.route import __file__ as _route_file
 from atrion.engine import Atrion, RouteState
 from atrion.errors import AtrionError, ConfigurationError, FlowRejected, MissingExtraError, ProviderError
@@ -22,6 +23,7 @@ __all__ = [
     "InMemoryProvider",
     "MissingExtraError",
     "Mode",
+    "Observer",
     "Outcome",
     "PhysicsConfig",
     "PhysicsVector",
@@ -32,6 +34,7 @@ __all__ = [
     "StateProvider",
     "Telemetry",
     "Tier",
+    "Transition",
     "compiled",
     "physics",
 ]

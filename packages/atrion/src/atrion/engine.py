@@ -14,6 +14,7 @@ from typing import Any, Final, Self, TypeVar
 from atrion.control.decision import Decision
 from atrion.control.desk import Desk
 from atrion.control.flow import Flow, protect
+from atrion.control.observer import Observer, Observers
 from atrion.control.route import Route, RouteState
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.adaptive import AdaptiveThreshold
@@ -98,6 +99,7 @@ class Atrion:
         self._max_routes = max_routes
         self._default = self._settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
         self._configured: dict[str, _Settings] = {}
+        self._observers = Observers()
         self._desk = Desk(self._create, self._now, self._clock.wall)
         self._routes = self._desk.routes
         self._named = node is None
@@ -175,8 +177,32 @@ class Atrion:
             settings.shared,
             self._now(),
         )
+        self._connect_observers(route)
         # Two threads may both get here; the first one's route is everybody's.
         return self._routes.setdefault(route_id, route)
+
+    def _connect_observers(self, route: Route) -> None:
+        heard = bool(self._observers)
+        route.on_tick = self._observers.ticked if heard else None
+        route.on_decision = self._observers.decided if heard else None
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Let an :class:`~atrion.Observer` hear ticks, decisions and transitions; returns what ends that.
+
+        What an observer raises is counted and never reaches a caller.
+        """
+        remove = self._observers.add(observer)
+
+        def end() -> None:
+            remove()
+            self._reconnect_observers()
+
+        self._reconnect_observers()
+        return end
+
+    def _reconnect_observers(self) -> None:
+        for route in list(self._routes.values()):
+            self._connect_observers(route)
 
     def _evict(self) -> None:
         """Let the idlest of the oldest few go; busy and decorated routes stay, the others move to the back."""

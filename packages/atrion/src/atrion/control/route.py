@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import final
 
 from atrion.control.decision import Decision, Reason
@@ -79,6 +80,8 @@ class Route:
         "latency_ceiling",
         "light_below",
         "observations",
+        "on_decision",
+        "on_tick",
         "pinned",
         "shared",
         "state",
@@ -107,6 +110,8 @@ class Route:
         self.gamma: float = gamma
         self.shared: bool = shared
         self.pinned: bool = False
+        self.on_tick: Callable[[Route, int], None] | None = None
+        self.on_decision: Callable[[Decision], None] | None = None
         self.used: float = now
         self.clock_faults: int = 0
         self.bad_samples: int = 0
@@ -200,8 +205,11 @@ class Route:
             samples = self._take_measured(now, dt)
         # Evidence of the last few seconds, for weighing this node against others.
         self.observations = self.observations * math.exp(-dt / 5.0) + samples
+        before = self.state.mode_index
         self._step(now, dt, samples)
         self._shed = 0
+        if self.on_tick is not None:
+            self.on_tick(self, before)
         return True
 
     def _external_samples(self) -> int:
@@ -334,9 +342,15 @@ class Route:
         if self.due(now):
             self.advance(now)
         self.used = now
-        if volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER:
-            return True
-        return self._probe(now)
+        flows = volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER
+        allowed = flows or self._probe(now)
+        if self.on_decision is not None:
+            self.on_decision(self._allowance(volts, flows) if allowed else self.rejection(volts))
+        return allowed
+
+    def _allowance(self, volts: float, flows: bool) -> Decision:
+        reason = FLOWS if flows else PROBE
+        return Decision(True, self.id, self.resistance(), volts, self.state.mode_index, reason, 0.0)
 
     def _probe(self, now: float) -> bool:
         self._asks += 1
@@ -358,11 +372,10 @@ class Route:
     def decide(self, volts: float, now: float) -> Decision:
         """The whole decision, with its reason and when to come back."""
         allowed = self.admits(volts, now)
-        resistance = self.resistance()
-        broken = self.state.mode_index == CIRCUIT_BREAKER
         if allowed:
-            reason = FLOWS if volts > resistance and not broken else PROBE
-            return Decision(True, self.id, resistance, volts, self.state.mode_index, reason, 0.0)
+            return self._allowance(
+                volts, volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER
+            )
         return self.rejection(volts)
 
     def rejection(self, volts: float) -> Decision:
