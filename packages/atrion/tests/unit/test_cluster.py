@@ -440,7 +440,6 @@ def in_child(work: Callable[[], bool]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_starts_without_the_parents_calls(clock: VirtualClock) -> None:
     engine = Atrion(clock=clock)
 
@@ -454,7 +453,6 @@ def test_a_child_starts_without_the_parents_calls(clock: VirtualClock) -> None:
         assert engine.snapshot()["r"].in_flight == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_of_a_pulsing_parent_pulses() -> None:
     engine = Atrion(interval=0.01)
 

@@ -342,11 +342,14 @@ class Route:
         if self.due(now):
             self.advance(now)
         self.used = now
-        flows = volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER
+        flows = self._flows(volts)
         allowed = flows or self._probe(now)
         if self.on_decision is not None:
             self.on_decision(self._allowance(volts, flows) if allowed else self.rejection(volts))
         return allowed
+
+    def _flows(self, volts: float) -> bool:
+        return volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER
 
     def _allowance(self, volts: float, flows: bool) -> Decision:
         reason = FLOWS if flows else PROBE
@@ -373,9 +376,7 @@ class Route:
         """The whole decision, with its reason and when to come back."""
         allowed = self.admits(volts, now)
         if allowed:
-            return self._allowance(
-                volts, volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER
-            )
+            return self._allowance(volts, self._flows(volts))
         return self.rejection(volts)
 
     def rejection(self, volts: float) -> Decision:
