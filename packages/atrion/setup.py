@@ -22,7 +22,9 @@ COMPILED = (
     "src/atrion/sensing/*.py",
     "src/atrion/control/decision.py",
     "src/atrion/control/desk.py",
+    "src/atrion/control/flow.py",
     "src/atrion/control/route.py",
+    "src/atrion/control/snapshot.py",
 )
 # What stays Python among them: names of files. Configuration is frozen dataclasses, which gain nothing.
 PURE = ("__init__.py", "config.py")

@@ -7,15 +7,18 @@ import os
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from atrion.control.decision import Decision
 from atrion.control.desk import Desk
-from atrion.control.flow import Flow, protect
+from atrion.control.flow import Flow
+from atrion.control.guard import protect
 from atrion.control.observer import Observer, Observers
-from atrion.control.route import Route, RouteState
+from atrion.control.route import Route
+from atrion.control.snapshot import RouteState
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import SLO, PhysicsConfig, check_number
@@ -26,7 +29,7 @@ from atrion.physics.voltage import BAND_WIDTH, Tier, band
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
-from atrion.state.port import PhysicsVector
+from atrion.state.port import PhysicsVector, SupportsListen, SupportsSync
 from atrion.state.pulse import Pulse
 from atrion.state.registry import provider_from
 
@@ -65,13 +68,14 @@ class Atrion:
     """Adaptive admission control over any number of routes.
 
     Args:
-        provider: Where state lives: None (this process), a URL, or a provider.
+        provider: Where state lives and is shared: None (this process), a URL, or a provider.
+        persistence: Where state is kept besides, a URL or a provider; None keeps it nowhere else.
         config: Constants of the laws.
         slo: What a route promises unless configured otherwise.
-        gamma: γ in [0, 1], how much the cluster's scar counts.
+        gamma: γ in [0, 1], how much the cluster's scar counts; None takes the provider's own, else 0.3.
         node: This process's name among those sharing the provider; unique by default.
         max_routes: Most routes kept, ≥ 1; the idlest goes first.
-        interval: Seconds between pulses, > 0.
+        interval: Seconds between pulses, > 0; None takes the provider's own, else 0.1.
         clock: The clocks; the machine's by default.
 
     Raises:
@@ -82,15 +86,22 @@ class Atrion:
         self,
         provider: Any = None,
         *,
+        persistence: Any = None,
         config: PhysicsConfig | None = None,
         slo: SLO | None = None,
-        gamma: float = 0.3,
+        gamma: float | None = None,
         node: str | None = None,
         max_routes: int = 10_000,
-        interval: float = 0.1,
+        interval: float | None = None,
         clock: Clock | None = None,
     ) -> None:
         check_number("max_routes", max_routes, 1)
+        store = provider_from(provider)
+        own = store if isinstance(store, SupportsSync) else None
+        if interval is None:
+            interval = 0.1 if own is None else own.interval
+        if gamma is None:
+            gamma = 0.3 if own is None else own.gamma
         check_number("interval", interval, 0.0, 3600.0, above=True)
         if node is not None and not 0 < len(node) <= MAX_ROUTE_ID:
             raise ConfigurationError("node", node, f"give a name of 1 to {MAX_ROUTE_ID} characters")
@@ -104,8 +115,14 @@ class Atrion:
         self._routes = self._desk.routes
         self._named = node is None
         self.node: str = node or uuid.uuid4().hex[:12]
-        self.state: StateManager = StateManager(provider_from(provider), self.node)
+        keeper = None if persistence is None else provider_from(persistence, "persistence")
+        self.state: StateManager = StateManager(store, self.node, self._now, keeper, max_routes)
         self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval)
+        self._wake = self._pulse.wake if isinstance(store, SupportsListen) else None
+        # The compiled desk answers directly: a Python frame in between would cost more than the decision.
+        self.decide = self._desk.decide  # type: ignore[method-assign]  # same signature, same docstring's promise
+        self.flow = self._desk.flow  # type: ignore[method-assign]  # as above
+        self.update_physics = self._desk.update_physics  # type: ignore[method-assign]  # as above
         _engines.add(self)
 
     @staticmethod
@@ -177,7 +194,11 @@ class Atrion:
             settings.shared,
             self._now(),
         )
+        route.on_jump = self._wake
         self._connect_observers(route)
+        remembered = self.state.recollect(route_id)
+        if remembered is not None:
+            route.restore(*remembered)
         # Two threads may both get here; the first one's route is everybody's.
         return self._routes.setdefault(route_id, route)
 
@@ -233,7 +254,7 @@ class Atrion:
         Raises:
             ConfigurationError: an unusable route id or tier.
         """
-        return self._desk.decide(route_id, tier, key)
+        return self._desk.decide(route_id, tier, key=key)
 
     def update_physics(self, route_id: str, telemetry: Telemetry) -> RouteState:
         """Take the caller's own telemetry; the law advances once a tick.
@@ -241,7 +262,7 @@ class Atrion:
         Raises:
             ConfigurationError: an unusable route id.
         """
-        return self._desk.update(route_id, telemetry)
+        return self._desk.update_physics(route_id, telemetry)
 
     def route(self, route_id: str, telemetry: Telemetry, voltage: float = 60.0) -> Decision:
         """:meth:`update_physics` and a decision for ``voltage`` (volts) in one.
@@ -261,8 +282,7 @@ class Atrion:
         Raises:
             ConfigurationError: an unusable route id or tier.
         """
-        route = self._desk.find(route_id)
-        return Flow(route, self._desk.volts(route, tier, key, self._now()), self._now)
+        return self._desk.flow(route_id, tier, key=key)
 
     def protect(self, route_id: str, *, tier: Tier | str = Tier.NORMAL) -> Callable[[F], F]:
         """A decorator, for sync and async functions, that admits and measures every call.
@@ -319,9 +339,9 @@ class Atrion:
         for route in routes:
             route.reset(self._now(), self._configured.get(route.id, self._default).threshold())
 
-    def restore(self, route_id: str, vector: PhysicsVector) -> None:
-        """Let a route begin with a persisted scar; numbers that are not finite and ≥ 0 are passed over."""
-        self._desk.find(route_id).restore(vector)
+    def restore(self, route_id: str, vector: PhysicsVector, age: float = 0.0) -> None:
+        """Let a route begin with a persisted scar, ``age`` seconds old; what is not finite and ≥ 0 is passed over."""
+        self._desk.find(route_id).restore(vector, age)
 
     # --- the pulse -----------------------------------------------------------------------------------------
 
@@ -337,22 +357,30 @@ class Atrion:
         return await self._pulse.once()
 
     async def connect(self) -> None:
-        """Connect and start the pulse as a task of the running loop; a store that is down is no error."""
-        await self.state.connect()
+        """Connect, recall what is known, and start the pulse as a task; a store that is down is no error."""
+        await self._enter()
         self._pulse.start_task()
 
     async def disconnect(self) -> None:
-        """Flush once, stop the pulse and leave the store, within a bound."""
+        """Stop the pulse, flush once and leave the store, all within a second."""
         await self._pulse.stop_task()
         await self._leave()
 
     async def _leave(self) -> None:
-        if self.state.healthy:
-            await self._pulse.once()
-        await self.state.disconnect()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                if self.state.healthy:
+                    await self._pulse.once()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.4):
+                await self.state.disconnect()
 
     async def _enter(self) -> None:
         await self.state.connect()
+        for route in list(self._routes.values()):
+            remembered = self.state.recollect(route.id)
+            if remembered is not None and route.ticks == 0:
+                route.restore(*remembered)
 
     async def __aenter__(self) -> Self:
         await self.connect()

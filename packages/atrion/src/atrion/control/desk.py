@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, final
 
 from atrion.control.decision import Decision
-from atrion.control.route import Route, RouteState
+from atrion.control.flow import Flow
+from atrion.control.route import Route
+from atrion.control.snapshot import RouteState
 from atrion.physics.voltage import BAND_WIDTH, Tier, band, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
@@ -16,6 +18,7 @@ ROTATION = 3600.0
 """Seconds a key keeps its place in its band, so that nobody is unlucky for long."""
 SALT_CHECK = 60.0
 """Seconds between looks at the wall clock for the rotation."""
+NORMAL = Tier.NORMAL
 
 
 @final
@@ -41,9 +44,9 @@ class Desk:
         route = self.routes.get(route_id)
         return self._create(route_id) if route is None else route
 
-    def volts(self, route: Route, tier: Tier | str, key: str | None, now: float) -> float:
+    def _volts(self, route: Route, tier: Any, key: Any, now: float) -> float:
         """The voltage of a request: its tier's band, and its key's place in it (or the route's next)."""
-        level: int = int(tier) if isinstance(tier, Tier) else int(Tier.parse(tier))
+        level = 2 if tier is NORMAL else int(Tier.parse(tier))
         if key is None:
             return band(level) + BAND_WIDTH * route.unit()
         if not 0.0 <= now - self._salted < SALT_CHECK:
@@ -51,13 +54,19 @@ class Desk:
             self._salt = int(self._wall() // ROTATION)
         return band(level) + BAND_WIDTH * unit_hash(str(key), self._salt)
 
-    def decide(self, route_id: Any, tier: Tier | str, key: str | None) -> Decision:
+    def decide(self, route_id: Any, tier: Any = NORMAL, *, key: Any = None) -> Decision:
         """One decision."""
         route = self.find(route_id)
         now = self._now()
-        return route.decide(self.volts(route, tier, key, now), now)
+        return route.decide(self._volts(route, tier, key, now), now)
 
-    def update(self, route_id: Any, telemetry: Telemetry) -> RouteState:
+    def flow(self, route_id: Any, tier: Any = NORMAL, *, key: Any = None) -> Flow:
+        """A guard for one call."""
+        route = self.find(route_id)
+        volts = self._volts(route, tier, key, 0.0 if key is None else self._now())
+        return Flow(route, volts, self._now)
+
+    def update_physics(self, route_id: Any, telemetry: Telemetry) -> RouteState:
         """Take a caller's sample; the route as it then is."""
         route = self.find(route_id)
         route.feed(telemetry, self._now())

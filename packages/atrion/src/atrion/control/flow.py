@@ -1,22 +1,18 @@
-"""Guards around a call: ``with atrion.flow(...)`` and ``@atrion.protect(...)``, one core for sync and async."""
+"""One guarded call, for ``with`` and ``async with`` alike. Compiled."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import final
 
 from atrion.control.decision import Decision
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Flow", "outcome_of", "protect"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["Flow", "outcome_of"]
 
 _SUCCESS = int(Outcome.SUCCESS)
 _FAILURE = int(Outcome.FAILURE)
@@ -33,6 +29,7 @@ def outcome_of(error: BaseException) -> int:
     return _FAILURE
 
 
+@final
 class Flow:
     """One guarded call. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome."""
 
@@ -76,7 +73,7 @@ class Flow:
         """Abandoned before its answer."""
         self._outcome = _DROPPED
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Flow:
         if self.open:
             raise AtrionError("this flow is already entered: ask atrion.flow(...) for one per call")
         now = self._clock()
@@ -93,51 +90,10 @@ class Flow:
     ) -> None:
         self.finish(_SUCCESS if error is None else outcome_of(error))
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> Flow:
         return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.finish(_SUCCESS if error is None else outcome_of(error))
-
-
-def protect(function: F, route: Route, band: float, width: float, clock: Callable[[], float]) -> F:
-    """Wrap a function, sync or async, in the admission of ``route``; ``band`` and ``width`` in volts."""
-    admits, begin, end, unit, rejection = route.admits, route.begin, route.end, route.unit, route.rejection
-
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def guarded_async(*args: Any, **kwargs: Any) -> Any:
-            now = clock()
-            volts = band + width * unit()
-            if not admits(volts, now):
-                raise FlowRejected(rejection(volts))
-            light = begin(now)
-            try:
-                result = await function(*args, **kwargs)
-            except BaseException as error:
-                end(now, clock(), outcome_of(error), light)
-                raise
-            end(now, clock(), 0, light)
-            return result
-
-        return guarded_async  # type: ignore[return-value]  # the wrapper has the wrapped one's signature
-
-    @functools.wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        now = clock()
-        volts = band + width * unit()
-        if not admits(volts, now):
-            raise FlowRejected(rejection(volts))
-        light = begin(now)
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            end(now, clock(), outcome_of(error), light)
-            raise
-        end(now, clock(), 0, light)
-        return result
-
-    return guarded  # type: ignore[return-value]  # the wrapper has the wrapped one's signature

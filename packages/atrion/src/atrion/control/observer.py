@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from atrion.control.decision import Decision
-from atrion.control.route import Route, RouteState
+from atrion.control.route import Route
+from atrion.control.snapshot import RouteState
 from atrion.physics.modes import Mode, mode_of
 
 __all__ = ["Observer", "Observers", "Transition"]

@@ -9,14 +9,15 @@ from typing import final
 from atrion.control.decision import Decision, Reason
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.laws import MAX_RESISTANCE, normalize, seconds_until_scar
-from atrion.physics.modes import Mode, mode_of
 from atrion.physics.state import Constants, PhysicsState
 from atrion.sensing.capacity import Capacity
+from atrion.sensing.samples import Samples
 from atrion.sensing.telemetry import Telemetry
 from atrion.sensing.window import Window
-from atrion.state.port import NodeScar, PhysicsVector
+from atrion.state.blending import EVIDENCE_SECONDS, JUMP, LIVE_EVIDENCE, blend
+from atrion.state.port import NodeRow, PhysicsVector
 
-__all__ = ["Route", "RouteState"]
+__all__ = ["Route"]
 
 CIRCUIT_BREAKER = 2
 FLOWS = Reason.FLOWS
@@ -53,36 +54,31 @@ class Route:
         "_asks",
         "_dither",
         "_error",
-        "_error_n",
         "_error_rate",
-        "_error_sum",
         "_floor",
         "_last_probe",
         "_last_sample",
         "_last_tick",
         "_latency",
-        "_latency_n",
-        "_latency_sum",
         "_saturation",
-        "_saturation_n",
-        "_saturation_sum",
         "_shed",
         "admitted",
-        "bad_samples",
         "capacity",
         "clock_faults",
+        "cluster_evidence",
         "cluster_scar",
         "constants",
         "error_baseline",
         "gamma",
-        "has_cluster",
         "id",
         "latency_ceiling",
         "light_below",
         "observations",
         "on_decision",
+        "on_jump",
         "on_tick",
         "pinned",
+        "samples",
         "shared",
         "state",
         "steady",
@@ -112,15 +108,16 @@ class Route:
         self.pinned: bool = False
         self.on_tick: Callable[[Route, int], None] | None = None
         self.on_decision: Callable[[Decision], None] | None = None
+        self.on_jump: Callable[[], None] | None = None
+        self.samples: Samples = Samples()
         self.used: float = now
         self.clock_faults: int = 0
-        self.bad_samples: int = 0
         self.admitted: int = 0
         self.total_shed: int = 0
         self.observations: float = 0.0
         self.ticks: int = 0
         self.cluster_scar: float = 0.0
-        self.has_cluster: bool = False
+        self.cluster_evidence: float = 0.0
         self._dither: float = 0.5
         self.reset(now, adaptive)
 
@@ -141,41 +138,13 @@ class Route:
         self._last_probe: float = now
         self._asks: int = 0
         self._shed: int = 0
-        self._latency_sum: float = 0.0
-        self._latency_n: int = 0
-        self._error_sum: float = 0.0
-        self._error_n: int = 0
-        self._saturation_sum: float = 0.0
-        self._saturation_n: int = 0
+        self.samples.clear()
 
     # --- telemetry -----------------------------------------------------------------------------------------
 
     def feed(self, telemetry: Telemetry, now: float) -> None:
-        """Take a caller's own sample; NaN and negative components are dropped and counted."""
-        value = telemetry.latency
-        if value is not None:
-            latency = float(value)
-            if latency >= 0.0:
-                self._latency_sum += latency
-                self._latency_n += 1
-            else:
-                self.bad_samples += 1
-        value = telemetry.error_rate
-        if value is not None:
-            error_rate = float(value)
-            if error_rate >= 0.0:
-                self._error_sum += min(error_rate, 1.0)
-                self._error_n += 1
-            else:
-                self.bad_samples += 1
-        value = telemetry.saturation
-        if value is not None:
-            saturation = float(value)
-            if saturation >= 0.0:
-                self._saturation_sum += saturation
-                self._saturation_n += 1
-            else:
-                self.bad_samples += 1
+        """Take a caller's own sample; what is no number is dropped and counted."""
+        self.samples.take(telemetry)
         self.advance(now)
 
     def due(self, now: float) -> bool:
@@ -198,13 +167,16 @@ class Route:
         self.ticks += 1
         window = self.window
         window.roll()
-        samples = self._external_samples()
+        samples = self.samples.count()
         if samples > 0:
             self._take_external(dt)
         else:
             samples = self._take_measured(now, dt)
-        # Evidence of the last few seconds, for weighing this node against others.
-        self.observations = self.observations * math.exp(-dt / 5.0) + samples
+        # What this node and the others saw of late, for weighing their words.
+        kept = math.exp(-dt / EVIDENCE_SECONDS)
+        self.observations = self.observations * kept + samples
+        self.cluster_evidence *= kept
+        self.cluster_scar *= math.exp(-self.constants.decay_rate * dt)
         before = self.state.mode_index
         self._step(now, dt, samples)
         self._shed = 0
@@ -212,26 +184,23 @@ class Route:
             self.on_tick(self, before)
         return True
 
-    def _external_samples(self) -> int:
-        return max(self._latency_n, self._error_n, self._saturation_n)
-
     def _take_external(self, dt: float) -> None:
         k = self.constants.steepness
-        if self._latency_n > 0:
-            latency = self._latency_sum / self._latency_n
+        given = self.samples
+        if given.latencies > 0:
+            latency = given.latency()
             finite = min(latency, self.latency_ceiling)
             if self._floor <= 0.0:
                 self._floor = finite
             self._latency = normalize(latency, self._baseline(self._floor), k)
             if self._shed == 0 and self._latency <= 0.0 and self._error <= 0.0:
                 self._floor += (1.0 - math.exp(-dt / 30.0)) * (finite - self._floor)
-        if self._error_n > 0:
-            self._error_rate = self._error_sum / self._error_n
+        if given.errors > 0:
+            self._error_rate = given.error_rate()
             self._error = normalize(self._error_rate, self.error_baseline, k)
-        if self._saturation_n > 0:
-            self._saturation = normalize(self._saturation_sum / self._saturation_n, 1.0, k)
-        self._latency_sum = self._error_sum = self._saturation_sum = 0.0
-        self._latency_n = self._error_n = self._saturation_n = 0
+        if given.saturations > 0:
+            self._saturation = normalize(given.saturation(), 1.0, k)
+        given.clear()
 
     def _take_measured(self, now: float, dt: float) -> int:
         """Pressure from the calls this route guarded itself; returns how many reported."""
@@ -280,43 +249,43 @@ class Route:
         stale = self.window.hang(now)
         if stale <= constants.tick + self._baseline(self.capacity.service_time):
             stale = 0.0
+        scar = self.state.scar_tissue
         self.state.advance(self._latency, self._error, self._saturation, dt, trauma, stale)
         self._blend()
+        if self.on_jump is not None and self.shared and self.state.scar_tissue - scar > JUMP:
+            self.on_jump()
 
     def _blend(self) -> None:
         """Ohms before saturation is added: the law's resistance, with the cluster's scar blended in."""
-        self.steady = self.state.resistance
-        if self.has_cluster and self.shared:
-            own = self.state.scar_tissue
-            pull = self.gamma * (self.cluster_scar - own)
-            self.steady = min(max(self.steady + pull, self.constants.base), MAX_RESISTANCE)
+        pull = self.blended_scar() - self.state.scar_tissue
+        self.steady = min(max(self.state.resistance + pull, self.constants.base), MAX_RESISTANCE)
 
     def blended_scar(self) -> float:
         """``γ·S_cluster + (1 − γ)·S_local`` in ohms; the local scar alone without live peers (RFC-0007 §5)."""
         own = self.state.scar_tissue
-        if not (self.has_cluster and self.shared):
+        if not self.shared or self.cluster_evidence < LIVE_EVIDENCE:
             return own
-        return self.gamma * self.cluster_scar + (1.0 - self.gamma) * own
+        return blend(own, self.cluster_scar, self.gamma)
 
-    def hear(self, scar: float, live: bool) -> None:
-        """Take the cluster's scar tissue, in ohms, of the other nodes; not ``live`` means there are none."""
-        self.cluster_scar = scar
-        self.has_cluster = live
+    def hear(self, scar: float, evidence: float) -> None:
+        """Take what the other nodes believe: their scar tissue in ohms, capped like its own, and their evidence."""
+        self.cluster_scar = min(scar, self.constants.scar_cap)
+        self.cluster_evidence = evidence
         self._blend()
 
-    def row(self) -> NodeScar:
-        """This node's own scar, as it is shared."""
-        return NodeScar(self.state.scar_tissue, self.observations, self.constants.decay_rate)
+    def row(self) -> NodeRow:
+        """What this node says of the route, as it is shared."""
+        return NodeRow(self.vector(), self.observations, self.constants.decay_rate)
 
     def vector(self) -> PhysicsVector:
         """This node's own vector, as it is kept."""
         state = self.state
         return PhysicsVector(state.resistance, state.momentum, state.scar_tissue, self._last_tick)
 
-    def restore(self, vector: PhysicsVector) -> None:
-        """Begin with a persisted scar, in ohms, as its own; bounded, since a store is untrusted."""
-        if vector.is_sane():
-            self.state.warm(vector.scar_tissue)
+    def restore(self, vector: PhysicsVector, age: float) -> None:
+        """Begin with a persisted scar, in ohms, ``age`` seconds old; checked, since a store is untrusted."""
+        if vector.is_sane() and age >= 0.0:
+            self.state.warm(vector.scar_tissue * math.exp(-self.constants.decay_rate * age))
             self._blend()
 
     # --- decisions -----------------------------------------------------------------------------------------
@@ -422,60 +391,3 @@ class Route:
         self.window.end(started, now, outcome, light)
         if self.due(now):
             self.advance(now)
-
-
-@final
-class RouteState:
-    """A route at one instant, as data.
-
-    ``resistance``, ``scar_tissue`` (its own) and ``blended_scar`` (with the cluster's) in ohms, ``momentum`` per
-    second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight; the
-    rest are counts. ``bad_samples`` were dropped as NaN or negative, ``clock_faults`` are ticks on which the
-    clock had gone back.
-    """
-
-    __slots__ = (
-        "_mode_index",
-        "admitted",
-        "bad_samples",
-        "blended_scar",
-        "capacity",
-        "clock_faults",
-        "in_flight",
-        "momentum",
-        "pressure_error",
-        "pressure_latency",
-        "pressure_saturation",
-        "resistance",
-        "route",
-        "scar_tissue",
-        "service_time",
-        "shed",
-    )
-
-    def __init__(self, route: Route) -> None:
-        state = route.state
-        self.route: str = route.id
-        self._mode_index: int = state.mode_index
-        self.resistance: float = route.resistance()
-        self.momentum: float = state.momentum
-        self.scar_tissue: float = state.scar_tissue
-        self.blended_scar: float = route.blended_scar()
-        self.pressure_latency: float = state.latency
-        self.pressure_error: float = state.error
-        self.pressure_saturation: float = state.saturation
-        self.in_flight: int = route.window.in_flight
-        self.capacity: float = route.capacity.calls
-        self.service_time: float = route.capacity.service_time
-        self.admitted: int = route.admitted
-        self.shed: int = route.total_shed
-        self.bad_samples: int = route.bad_samples
-        self.clock_faults: int = route.clock_faults
-
-    @property
-    def mode(self) -> Mode:
-        """The mode the route was in."""
-        return mode_of(self._mode_index)
-
-    def __repr__(self) -> str:
-        return f"<RouteState {self.route}: {self.mode.name}, {self.resistance:.1f} Ω, {self.in_flight} in flight>"

@@ -147,9 +147,16 @@ class PhysicsState:
         self._take(latency, error, saturation)
         self._scar(dt, trauma_ticks)
         self.resistance = self._resistance(stale)
-        if self.adaptive is not None:
+        if self.adaptive is not None and not (k.directed and self._distressed()):
             self.adaptive.observe(self.resistance)
         self._transition()
+
+    def _distressed(self) -> bool:
+        """Whether this tick is no time to learn what is normal: an incident would become it."""
+        return (
+            self.mode_index == CIRCUIT_BREAKER
+            or positive_norm(self.latency, self.error, self.saturation) > 0.0
+        )
 
     def warm(self, scar_tissue: float) -> None:
         """Begin with ``scar_tissue`` ohms learnt earlier, capped: a warm start needs no BOOTSTRAP."""

@@ -59,11 +59,14 @@ def voltage(tier: Tier, unit: float) -> float:
 def unit_hash(key: str, salt: int) -> float:
     """A place in [0, 1), the same for a key in every process while ``salt`` (rotated hourly) stays.
 
-    CRC-32 mixed by the 64-bit finaliser of MurmurHash3 (Appleby, public domain), because CRC alone is linear.
+    CRC-32, whose bits are then mixed by two multiplications (constants of Wellons' hash-prospector), because CRC
+    alone is linear: it would keep neighbours together in every hour. All products stay below 2⁶², where compiled
+    integers are machine words.
     """
-    mixed = zlib.crc32(key.encode("utf-8", "surrogatepass"), salt & 0xFFFFFFFF) | (salt << 32)
-    mixed &= 0xFFFFFFFFFFFFFFFF
-    mixed ^= mixed >> 33
-    mixed = (mixed * 0xFF51AFD7ED558CCD) & 0xFFFFFFFFFFFFFFFF
-    mixed ^= mixed >> 33
-    return (mixed >> 11) / 9007199254740992.0
+    mixed = zlib.crc32(key.encode("utf-8", "surrogatepass")) ^ ((salt * 0x1E3779B1) & 0xFFFFFFFF)
+    mixed ^= mixed >> 15
+    mixed = (mixed * 0x2C1B3C6D) & 0xFFFFFFFF
+    mixed ^= mixed >> 12
+    mixed = (mixed * 0x297A2D39) & 0xFFFFFFFF
+    mixed ^= mixed >> 15
+    return mixed / 4294967296.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import final
+from typing import Any, SupportsFloat, final
 
 __all__ = ["Outcome", "Telemetry"]
 
@@ -30,17 +30,21 @@ class Telemetry:
         error_rate: Share of calls that fail, in [0, 1].
         saturation: Share of capacity in use, ≥ 0; 1 is full.
 
-    NaN and negative values are dropped and counted when the sample reaches a route; nothing is raised.
+    What is no number, NaN or negative is dropped and counted when the sample reaches a route; nothing is raised.
     """
 
     __slots__ = ("error_rate", "latency", "saturation")
 
+    # Typed as what has a float in it, so that the compiled build lets rubbish pass to where it is counted.
     def __init__(
-        self, latency: float | None = None, error_rate: float | None = None, saturation: float | None = None
+        self,
+        latency: SupportsFloat | None = None,
+        error_rate: SupportsFloat | None = None,
+        saturation: SupportsFloat | None = None,
     ) -> None:
-        self.latency: float | None = latency
-        self.error_rate: float | None = error_rate
-        self.saturation: float | None = saturation
+        self.latency: Any = latency
+        self.error_rate: Any = error_rate
+        self.saturation: Any = saturation
 
     def __repr__(self) -> str:
         return (

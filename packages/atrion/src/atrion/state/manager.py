@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from atrion.physics.laws import MAX_RESISTANCE
+from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, LIVE_EVIDENCE
+from atrion.state.link import Link
 from atrion.state.port import (
     ClusterScar,
-    NodeScar,
+    NodeRow,
     PhysicsVector,
+    Remembered,
     StateProvider,
+    SupportsBatch,
     SupportsExchange,
+    SupportsListen,
+    SupportsRecall,
 )
+from atrion.state.watch import Watch
 
 __all__ = ["RouteView", "StateManager"]
 
-logger: logging.Logger = logging.getLogger("atrion")
-
 DEADBAND = 0.05
-"""Ohms of scar that must have changed before a row is sent again."""
-REFRESH = 50
-"""Pulses after which an unchanged row is sent again, so that it does not expire."""
+"""Ohms by which a scar must differ from what the others' decayed copy says before it is sent again."""
+EVIDENCE_DEADBAND = 0.25
+"""Share of the evidence by which it must differ likewise."""
+KEEP_SECONDS = 1.0
+"""Least seconds between two writes to the persistence."""
 
 
 class RouteView(Protocol):
@@ -35,54 +41,73 @@ class RouteView(Protocol):
         """Route id."""
         ...
 
-    def row(self) -> NodeScar:
-        """This node's own scar."""
+    def row(self) -> NodeRow:
+        """What this node says of it."""
         ...
 
-    def vector(self) -> PhysicsVector:
-        """This node's own vector."""
-        ...
-
-    def hear(self, scar: float, live: bool) -> None:
-        """Take the cluster's scar."""
+    def hear(self, scar: float, evidence: float) -> None:
+        """Take what the cluster says of it."""
         ...
 
 
-def _is_sane(answer: object) -> bool:
-    """Whether a store's answer is a scar at all: finite, not negative, and no more than a resistance can be."""
-    if not isinstance(answer, ClusterScar):
-        return False
-    scar: object = answer.scar
-    nodes: object = answer.nodes
-    return (
-        isinstance(scar, (int, float))
-        and 0.0 <= scar <= MAX_RESISTANCE
-        and isinstance(nodes, int)
-        and nodes >= 0
-    )
+class _Sent(NamedTuple):
+    row: NodeRow
+    at: float
 
 
 class StateManager:
     """One node's view of the store.
 
     Args:
-        provider: The store.
+        provider: The store that is shared.
         node: This node's name among those that share it.
+        now: Monotonic seconds.
+        persistence: A store that only keeps, beside the one that is shared.
+        limit: Most routes remembered from before.
         deadline: Seconds one round trip may take.
     """
 
-    def __init__(self, provider: StateProvider, node: str, deadline: float = 1.0) -> None:
+    def __init__(
+        self,
+        provider: StateProvider,
+        node: str,
+        now: Callable[[], float],
+        persistence: StateProvider | None = None,
+        limit: int = 10_000,
+        deadline: float = 1.0,
+    ) -> None:
         self.provider = provider
+        self.persistence = persistence
         self.node = node
-        self.deadline = deadline
-        self.healthy: bool = True
-        self.failures: int = 0
-        self.dropped_rows: int = 0
+        self.store: Link = Link(provider, "state provider", deadline)
+        self.keeper: Link | None = None if persistence is None else Link(persistence, "persistence", deadline)
+        self._now = now
+        self._limit = limit
         self._cache: dict[str, PhysicsVector] = {}
-        self._sent: dict[str, tuple[float, int]] = {}
-        self._pulse = 0
-        self._connected = False
-        self._nonsense = False
+        self._sent: dict[str, _Sent] = {}
+        self._kept: dict[str, _Sent] = {}
+        self._kept_at = -math.inf
+        self._remembered: dict[str, tuple[Remembered, float]] = {}
+        self._views: dict[str, RouteView] = {}
+        self._deaf: Callable[[], None] | None = None
+        self._watch: Watch | None = None
+        if not isinstance(provider, SupportsExchange):
+            self._watch = Watch(self.store, provider)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the shared store answered when last asked."""
+        return self.store.healthy
+
+    @property
+    def failures(self) -> int:
+        """Round trips that failed, of both stores."""
+        return self.store.failures + (0 if self.keeper is None else self.keeper.failures)
+
+    @property
+    def dropped_rows(self) -> int:
+        """Answers that made no sense and were passed over, of both stores."""
+        return self.store.dropped + (0 if self.keeper is None else self.keeper.dropped)
 
     def get_local(self, route_id: str) -> PhysicsVector | None:
         """The vector last synchronised, from memory."""
@@ -91,108 +116,179 @@ class StateManager:
     async def sync(self, route_id: str, vector: PhysicsVector) -> None:
         """Keep the vector locally and send it on; a failing store is noted, never raised."""
         self._cache[route_id] = vector
-        if (await self._ask(lambda: self.provider.update_vector(route_id, vector)))[0]:
-            self._recovered()
+        if (await self.store.ask(lambda: self.provider.update_vector(route_id, vector)))[0]:
+            self.store.works()
+
+    # --- joining and leaving ---------------------------------------------------------------------------------
 
     async def connect(self) -> bool:
-        """Connect to the store within the deadline; says whether it worked."""
-        self._connected = (await self._ask(self.provider.connect))[0]
-        return self._connected
+        """Connect to the stores within the deadline and recall what they know; says whether the shared one did."""
+        links = [link for link in (self.keeper, self.store) if link is not None]
+        await asyncio.gather(*(self._join(link) for link in links))
+        return self.store.connected
+
+    async def _join(self, link: Link) -> None:
+        if not await link.connect():
+            return
+        if link is self.store:
+            self._sent.clear()  # whatever it knew of this node, it hears everything anew
+            provider = self.provider
+            if self._deaf is None and isinstance(provider, SupportsListen):
+                self._deaf = link.attempt(lambda: provider.listen(self.node, self._news))
+        else:
+            self._kept.clear()
+        await self._recall(link)
+
+    async def _recall(self, link: Link) -> None:
+        provider = link.provider
+        if not isinstance(provider, SupportsRecall):
+            return
+        worked, answer = await link.ask(lambda: provider.recall(self.node, self._limit))
+        if not worked:
+            return
+        if not isinstance(answer, Mapping):
+            link.nonsense(answer)
+            return
+        at = self._now()
+        for route, remembered in list(answer.items())[: self._limit]:
+            if (
+                not isinstance(route, str)
+                or not isinstance(remembered, Remembered)
+                or not remembered.is_sane()
+            ):
+                link.nonsense(remembered)
+            elif link is self.store or route not in self._remembered:
+                self._remembered[route] = (remembered, at)
+
+    def recollect(self, route_id: str) -> tuple[PhysicsVector, float] | None:
+        """What was remembered of a route, once, with its age in seconds by now."""
+        found = self._remembered.pop(route_id, None)
+        if found is None:
+            return None
+        remembered, at = found
+        return remembered.vector, remembered.age + max(self._now() - at, 0.0)
 
     async def disconnect(self) -> None:
-        """Leave the store within the deadline."""
-        self._connected = False
-        await self._ask(self.provider.disconnect)
+        """Leave the stores within the deadline."""
+        if self._deaf is not None:
+            self.store.attempt(self._deaf)
+            self._deaf = None
+        if self._watch is not None:
+            self._watch.end()
+        links = [link for link in (self.keeper, self.store) if link is not None]
+        await asyncio.gather(*(link.disconnect() for link in links))
+
+    # --- the pulse -------------------------------------------------------------------------------------------
 
     async def pulse(self, routes: Iterable[RouteView]) -> bool:
         """PUSH what changed and PULL what others believe, in one round trip where the store can.
 
-        Says whether the store answered. Never raises but for cancellation.
+        Says whether the shared store answered. Never raises but for cancellation.
         """
-        if not self._connected and not await self.connect():
-            return False
-        self._pulse += 1
-        views = list(routes)
-        known = {view.id for view in views}
-        for gone in [route for route in self._sent if route not in known]:
-            del self._sent[gone]
-            self._cache.pop(gone, None)
-        rows = {view.id: row for view in views if self._changed(view.id, row := view.row())}
-        if isinstance(self.provider, SupportsExchange):
-            exchange = self.provider.exchange
-            ids = [view.id for view in views]
-            worked, believed = await self._ask(lambda: exchange(self.node, rows, ids))
-            if worked:
-                self._hear(views, believed)
-        else:
-            worked = True
-        if worked:
-            worked = await self._push_vectors([view for view in views if view.id in rows])
-        if worked:
-            self._recovered()
-            for route, row in rows.items():
-                self._sent[route] = (row.scar, self._pulse)
-        else:
-            self._connected = False
-            for view in views:
-                view.hear(0.0, False)
+        views = {view.id: view for view in routes}
+        self._views = views
+        self._forget(views)
+        if self.keeper is None:
+            return await self._share(views)
+        worked, _ = await asyncio.gather(self._share(views), self._keep(views))
         return worked
 
-    def _changed(self, route: str, row: NodeScar) -> bool:
-        if row.scar == 0.0 and row.evidence <= 0.0:
-            return False
-        sent = self._sent.get(route)
-        return sent is None or abs(sent[0] - row.scar) > DEADBAND or self._pulse - sent[1] >= REFRESH
+    def _forget(self, views: Mapping[str, RouteView]) -> None:
+        for memory in (self._sent, self._kept, self._cache):
+            for gone in [route for route in memory if route not in views]:
+                memory.pop(gone, None)
 
-    async def _push_vectors(self, views: list[RouteView]) -> bool:
-        for view in views:
-            vector = view.vector()
-            self._cache[view.id] = vector
-            worked, _ = await self._ask(partial(self.provider.update_vector, view.id, vector))
-            if not worked:
+    async def _share(self, views: Mapping[str, RouteView]) -> bool:
+        if not self.store.connected:
+            await self._join(self.store)
+            if not self.store.connected:
+                return False
+        now = self._now()
+        rows = self._changed(views, self._sent, now)
+        if self._watch is not None:
+            worked = await self._push(self.store, rows) and await self._watch.pull(views, self._cache)
+        else:
+            exchange: Any = self.provider
+            worked, believed = await self.store.ask(lambda: exchange.exchange(self.node, rows, list(views)))
+            if worked:
+                self._hear(views, believed)
+        if worked:
+            self.store.works()
+            self._note(rows, self._sent, now)
+        else:
+            self.store.connected = False
+            for view in views.values():
+                view.hear(0.0, 0.0)
+        return worked
+
+    async def _keep(self, views: Mapping[str, RouteView]) -> None:
+        keeper = self.keeper
+        now = self._now()
+        if keeper is None or now - self._kept_at < KEEP_SECONDS:
+            return
+        self._kept_at = now
+        if not keeper.connected:
+            await self._join(keeper)
+            if not keeper.connected:
+                return
+        rows = self._changed(views, self._kept, now)
+        if await self._push(keeper, rows):
+            keeper.works()
+            self._note(rows, self._kept, now)
+        else:
+            keeper.connected = False
+
+    def _changed(
+        self, views: Mapping[str, RouteView], sent: Mapping[str, _Sent], now: float
+    ) -> dict[str, NodeRow]:
+        """Rows that differ from what decay alone has made of the copy that was sent."""
+        rows = {}
+        for route, view in views.items():
+            row = view.row()
+            before = sent.get(route)
+            scar = evidence = 0.0
+            if before is not None:
+                age = max(now - before.at, 0.0)
+                scar = before.row.vector.scar_tissue * math.exp(-before.row.decay_rate * age)
+                evidence = min(before.row.evidence, EVIDENCE_CAP) * math.exp(-age / EVIDENCE_SECONDS)
+            drift = abs(min(row.evidence, EVIDENCE_CAP) - evidence)
+            if abs(row.vector.scar_tissue - scar) > DEADBAND or drift > max(
+                EVIDENCE_DEADBAND * evidence, LIVE_EVIDENCE
+            ):
+                rows[route] = row
+        return rows
+
+    def _note(self, rows: Mapping[str, NodeRow], sent: dict[str, _Sent], now: float) -> None:
+        for route, row in rows.items():
+            sent[route] = _Sent(row, now)
+            self._cache[route] = row.vector
+
+    @staticmethod
+    async def _push(link: Link, rows: Mapping[str, NodeRow]) -> bool:
+        provider = link.provider
+        vectors = {route: row.vector for route, row in rows.items()}
+        if not vectors:
+            return True
+        if isinstance(provider, SupportsBatch):
+            return (await link.ask(lambda: provider.update_vectors(vectors)))[0]
+        for route, vector in vectors.items():
+            if not (await link.ask(partial(provider.update_vector, route, vector)))[0]:
                 return False
         return True
 
-    def _hear(self, views: list[RouteView], believed: Any) -> None:
+    def _hear(self, views: Mapping[str, RouteView], believed: object) -> None:
         """Believe nothing unchecked: a store's answer is untrusted."""
         if not isinstance(believed, Mapping):
-            self.dropped_rows += 1
-            if not self._nonsense:
-                self._nonsense = True
-                logger.warning(
-                    "state provider answers nonsense (%s); it is dropped and counted", type(believed)
-                )
+            self.store.nonsense(believed)
             return
-        for view in views:
-            answer = believed.get(view.id)
-            if answer is None:
-                view.hear(0.0, False)
-            elif _is_sane(answer):
-                view.hear(answer.scar, answer.nodes > 0)
+        for route, answer in believed.items():
+            view = views.get(route)
+            if view is None:
+                continue
+            if isinstance(answer, ClusterScar) and answer.is_sane():
+                view.hear(answer.scar, answer.evidence)
             else:
-                self.dropped_rows += 1
+                self.store.nonsense(answer)
 
-    async def _ask(self, call: Callable[[], Any]) -> tuple[bool, Any]:
-        try:
-            async with asyncio.timeout(self.deadline):
-                answer = await call()
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return self._failed("CancelledError")  # the provider's own, not meant for us
-        except Exception as error:
-            return self._failed(f"{type(error).__name__}: {error}")
-        return True, answer
-
-    def _failed(self, why: str) -> tuple[bool, Any]:
-        self.failures += 1
-        if self.healthy:
-            self.healthy = False
-            logger.warning("state provider fails (%s); decisions go on locally", why)
-        return False, None
-
-    def _recovered(self) -> None:
-        if not self.healthy:
-            self.healthy = True
-            logger.warning("state provider answers again")
+    def _news(self, route: str, answer: ClusterScar) -> None:
+        self._hear(self._views, {route: answer})

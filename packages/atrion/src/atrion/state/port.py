@@ -1,4 +1,8 @@
-"""The state port (RFC-0007 §3.1): what a provider must do, and small abilities it may have besides."""
+"""The state port (RFC-0007 §3.1): what a provider must do, and small abilities it may have besides.
+
+The four methods of :class:`StateProvider` are enough. Every ``Supports…`` protocol is optional and stands alone:
+whoever holds a provider asks ``isinstance(provider, SupportsExchange)`` and does without where it is not.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,23 @@ from typing import Protocol, runtime_checkable
 
 __all__ = [
     "ClusterScar",
-    "NodeScar",
+    "NodeRow",
     "PhysicsVector",
+    "Remembered",
     "StateProvider",
+    "SupportsBatch",
     "SupportsExchange",
+    "SupportsListen",
+    "SupportsListing",
+    "SupportsRecall",
     "SupportsSubscribe",
+    "SupportsSync",
 ]
+
+
+def _are_sane(*values: object) -> bool:
+    """Whether every value is a finite number ≥ 0: what comes from a store is untrusted."""
+    return all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0.0 for v in values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +37,7 @@ class PhysicsVector:
     """What a store keeps of a route.
 
     ``resistance`` and ``scar_tissue`` in ohms, ``momentum`` per second, ``timestamp`` in seconds of the clock
-    of whoever wrote it.
+    of whoever wrote it: a store returns it as it came, and nobody compares it with another clock.
     """
 
     resistance: float
@@ -31,9 +46,8 @@ class PhysicsVector:
     timestamp: float
 
     def is_sane(self) -> bool:
-        """Whether every number is finite and none is negative: what comes from a store is untrusted."""
-        values: tuple[object, ...] = (self.resistance, self.momentum, self.scar_tissue, self.timestamp)
-        return all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0.0 for v in values)
+        """Whether every number is finite and none is negative."""
+        return _are_sane(self.resistance, self.momentum, self.scar_tissue, self.timestamp)
 
 
 class StateProvider(Protocol):
@@ -61,24 +75,66 @@ class SupportsSubscribe(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class NodeScar:
-    """One node's own scar tissue.
+@runtime_checkable
+class SupportsBatch(Protocol):
+    """Optional: keep many vectors in one round trip."""
 
-    ``scar`` in ohms, decaying at ``decay_rate`` per second, believed by ``evidence`` (recent observations, ≥ 0).
+    async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
+        """Keep the vector of each route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A vector as a store kept it, ``age`` seconds ago by the store's own clock."""
+
+    vector: PhysicsVector
+    age: float
+
+    def is_sane(self) -> bool:
+        """Whether every number is finite and none is negative."""
+        vector: object = self.vector
+        return isinstance(vector, PhysicsVector) and vector.is_sane() and _are_sane(self.age)
+
+
+@runtime_checkable
+class SupportsRecall(Protocol):
+    """Optional: a node that starts cold gets back what was known, with its age."""
+
+    async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
+        """What is remembered of at most ``limit`` routes, the most scarred first.
+
+        ``node``'s own vectors where the store tells nodes apart and has them, else anybody's.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """What one node says of a route: its own ``vector``, never blended.
+
+    Its scar decays at ``decay_rate`` per second and is believed by ``evidence`` (recent observations, ≥ 0), which
+    itself decays (:data:`atrion.state.blending.EVIDENCE_SECONDS`): silence carries no weight.
     """
 
-    scar: float
+    vector: PhysicsVector
     evidence: float
     decay_rate: float
+
+    def is_sane(self) -> bool:
+        """Whether every number is finite and none is negative."""
+        return self.vector.is_sane() and _are_sane(self.evidence, self.decay_rate)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterScar:
-    """What the other nodes believe: ``scar`` in ohms, over ``nodes`` live rows that carry evidence."""
+    """What the other nodes believe: the mean ``scar`` in ohms, weighted by their ``evidence``, summed here."""
 
     scar: float
-    nodes: int
+    evidence: float
+
+    def is_sane(self) -> bool:
+        """Whether both numbers are finite and none is negative."""
+        return _are_sane(self.scar, self.evidence)
 
 
 @runtime_checkable
@@ -86,7 +142,44 @@ class SupportsExchange(Protocol):
     """Optional: share scars between nodes, one round trip per pulse."""
 
     async def exchange(
-        self, node: str, rows: Mapping[str, NodeScar], routes: list[str]
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> Mapping[str, ClusterScar]:
-        """Keep this node's ``rows`` and return what the other nodes believe of ``routes``."""
+        """Keep this node's changed ``rows``; return what the other nodes believe of ``routes``.
+
+        A route left out has not changed since this node's last exchange: the caller goes on with what it heard,
+        decayed. After :meth:`~StateProvider.connect` everything counts as changed.
+        """
         ...
+
+
+@runtime_checkable
+class SupportsListen(Protocol):
+    """Optional: hear at once of what cannot wait for a pulse, such as a route that breaks elsewhere."""
+
+    def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
+        """Call ``callback`` with a route and what the nodes other than ``node`` believe; returns what ends that.
+
+        It may be called from any thread, and a message that is lost costs nothing: the next exchange has it.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsListing(Protocol):
+    """Optional: say what is kept, for those who look."""
+
+    async def list_routes(self, limit: int) -> list[str]:
+        """At most ``limit`` of the routes that are kept, in no particular order."""
+        ...
+
+    async def list_nodes(self) -> list[str]:
+        """The nodes that are alive."""
+        ...
+
+
+@runtime_checkable
+class SupportsSync(Protocol):
+    """Optional: bring the pulse's ``interval`` in seconds and γ (RFC-0007 §7.1) for an engine given none."""
+
+    interval: float
+    gamma: float

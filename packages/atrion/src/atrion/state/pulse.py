@@ -14,11 +14,14 @@ __all__ = ["Pulse"]
 logger: logging.Logger = logging.getLogger("atrion")
 
 JITTER = 0.2
-MAX_BACKOFF = 5.0
+MAX_BACKOFF = 1.0
+"""Seconds between tries of a store that stays away, at most: it should be noticed soon when it comes back."""
+LEAST_GAP = 0.1
+"""Share of the interval between two turns, at least, however often it is woken."""
 
 
 class Pulse:
-    """Calls ``turn`` every ``interval`` seconds ± 20%, backing off while it says False.
+    """Calls ``turn`` every ``interval`` seconds ± 20%, and at once when woken; backs off while it says False.
 
     ``turn`` says whether the store answered; whatever it raises is logged and the loop lives on.
     """
@@ -31,6 +34,8 @@ class Pulse:
         self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], object] | None = None
+        self._woken: asyncio.Event | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
 
     @property
     def running(self) -> bool:
@@ -53,9 +58,24 @@ class Pulse:
         base = min(self.interval * 2.0 ** min(self._failed, 10), max(MAX_BACKOFF, self.interval))
         return base * random.uniform(1.0 - JITTER, 1.0 + JITTER)
 
+    def wake(self) -> None:
+        """Let the next turn come now, from any thread; does nothing while the loop rests or the store fails."""
+        woken, home = self._woken, self._home
+        if woken is None or home is None or woken.is_set() or self._failed:
+            return
+        with suppress(RuntimeError):  # the loop has just ended
+            home.call_soon_threadsafe(woken.set)
+
     async def _loop(self) -> None:
+        self._home = asyncio.get_running_loop()
+        self._woken = woken = asyncio.Event()
         while True:
-            await asyncio.sleep(self.period())
+            gap = LEAST_GAP * self.interval
+            await asyncio.sleep(gap)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(self.period() - gap, 0.0)):
+                    await woken.wait()
+            woken.clear()
             await self.once()
 
     def start_task(self) -> None:
@@ -116,3 +136,5 @@ class Pulse:
         """Forget task and thread, which did not survive a fork."""
         self._task = None
         self._thread = None
+        self._woken = None
+        self._home = None

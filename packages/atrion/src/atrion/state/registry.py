@@ -26,8 +26,8 @@ def _without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{parts.hostname or ''}"))
 
 
-def provider_from(source: Any) -> StateProvider:
-    """The provider meant by ``source``: None (memory), a URL, or a provider itself.
+def provider_from(source: Any, field: str = "provider") -> StateProvider:
+    """The provider meant by ``source``: None (memory), a URL, or a provider itself; ``field`` names it in errors.
 
     Raises:
         ConfigurationError: the URL's scheme is unknown, or the object lacks a method of the port.
@@ -42,15 +42,15 @@ def provider_from(source: Any) -> StateProvider:
         if scheme not in known:
             names = ", ".join(sorted({"memory", *known}))
             cure = f"the known schemes are {names}; install the package that brings another, such as atrion-cluster"
-            raise ConfigurationError("provider", _without_password(source), cure)
+            raise ConfigurationError(field, _without_password(source), cure)
         factory = known[scheme].load()
         try:
             provider: StateProvider = factory.from_url(source)
         except ValueError as error:
-            raise ConfigurationError("provider", _without_password(source), str(error)) from error
+            raise ConfigurationError(field, _without_password(source), str(error)) from error
         return provider
     for method in _METHODS:
         if not callable(getattr(source, method, None)):
-            raise ConfigurationError("provider", source, f"it needs the methods {', '.join(_METHODS)}")
+            raise ConfigurationError(field, source, f"it needs the methods {', '.join(_METHODS)}")
     checked: StateProvider = source
     return checked

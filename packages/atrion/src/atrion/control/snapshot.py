@@ -1,0 +1,67 @@
+"""What a route looks like from outside: plain data, for people, observers and pages."""
+
+from __future__ import annotations
+
+from typing import final
+
+from atrion.control.route import Route
+from atrion.physics.modes import Mode, mode_of
+
+__all__ = ["RouteState"]
+
+
+@final
+class RouteState:
+    """A route at one instant, as data.
+
+    ``resistance``, ``scar_tissue`` (its own) and ``blended_scar`` (with the cluster's) in ohms, ``momentum`` per
+    second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight; the
+    rest are counts. ``bad_samples`` were dropped as NaN or negative, ``clock_faults`` are ticks on which the
+    clock had gone back.
+    """
+
+    __slots__ = (
+        "_mode_index",
+        "admitted",
+        "bad_samples",
+        "blended_scar",
+        "capacity",
+        "clock_faults",
+        "in_flight",
+        "momentum",
+        "pressure_error",
+        "pressure_latency",
+        "pressure_saturation",
+        "resistance",
+        "route",
+        "scar_tissue",
+        "service_time",
+        "shed",
+    )
+
+    def __init__(self, route: Route) -> None:
+        state = route.state
+        self.route: str = route.id
+        self._mode_index: int = state.mode_index
+        self.resistance: float = route.resistance()
+        self.momentum: float = state.momentum
+        self.scar_tissue: float = state.scar_tissue
+        self.blended_scar: float = route.blended_scar()
+        self.pressure_latency: float = state.latency
+        self.pressure_error: float = state.error
+        self.pressure_saturation: float = state.saturation
+        self.in_flight: int = route.window.in_flight
+        self.capacity: float = route.capacity.calls
+        self.service_time: float = route.capacity.service_time
+        self.admitted: int = route.admitted
+        self.shed: int = route.total_shed
+        self.bad_samples: int = route.samples.bad
+        self.clock_faults: int = route.clock_faults
+
+    @property
+    def mode(self) -> Mode:
+        """The mode the route was in."""
+        return mode_of(self._mode_index)
+
+    def __repr__(self) -> str:
+        return f"<RouteState {self.route}: {self.mode.name}, {self.resistance:.1f} Ω, {self.in_flight} in flight>"

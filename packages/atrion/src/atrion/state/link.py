@@ -1,0 +1,84 @@
+"""One store as it is spoken to: bounded in time, never raising, warning once when it fails and once when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from atrion.state.port import StateProvider
+
+__all__ = ["Link"]
+
+logger: logging.Logger = logging.getLogger("atrion")
+
+
+class Link:
+    """A store, its health and its counters.
+
+    Args:
+        provider: The store.
+        name: What the log calls it.
+        deadline: Seconds one round trip may take.
+    """
+
+    def __init__(self, provider: StateProvider, name: str, deadline: float) -> None:
+        self.provider = provider
+        self.deadline = deadline
+        self.connected: bool = False
+        self.healthy: bool = True
+        self.failures: int = 0
+        self.dropped: int = 0
+        self._name = name
+
+    async def connect(self) -> bool:
+        """Connect within the deadline; says whether it worked."""
+        self.connected = (await self.ask(self.provider.connect))[0]
+        return self.connected
+
+    async def disconnect(self) -> None:
+        """Leave within the deadline."""
+        self.connected = False
+        await self.ask(self.provider.disconnect)
+
+    async def ask(self, call: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
+        """The answer of ``call``, or (False, None) when it fails or exceeds the deadline."""
+        try:
+            async with asyncio.timeout(self.deadline):
+                answer = await call()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return self._failed("CancelledError")  # the provider's own, not meant for us
+        except Exception as error:
+            return self._failed(f"{type(error).__name__}: {error}")
+        return True, answer
+
+    def attempt(self, call: Callable[[], Any]) -> Any:
+        """The answer of a ``call`` that does not wait, or None when it fails."""
+        try:
+            return call()
+        except Exception as error:
+            self._failed(f"{type(error).__name__}: {error}")
+            return None
+
+    def _failed(self, why: str) -> tuple[bool, Any]:
+        self.failures += 1
+        if self.healthy:
+            self.healthy = False
+            logger.warning("%s fails (%s); decisions go on locally", self._name, why)
+        return False, None
+
+    def works(self) -> None:
+        """A whole turn worked: say so where it had failed before."""
+        if not self.healthy:
+            self.healthy = True
+            logger.warning("%s answers again", self._name)
+
+    def nonsense(self, answer: object) -> None:
+        """Count an answer that means nothing, and log the first."""
+        self.dropped += 1
+        if self.dropped == 1:
+            logger.warning("%s answers nonsense (%s); it is dropped and counted", self._name, type(answer))

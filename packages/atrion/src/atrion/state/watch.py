@@ -1,0 +1,90 @@
+"""Hearing of others through a provider that has vectors only: by subscription where it can, else by asking.
+
+Such a store does not say who wrote a vector, nor when. What differs from what this node wrote and from what was
+seen before is another node's news; what stays the same is old, and fades by the scar law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+from atrion.state.link import Link
+from atrion.state.port import PhysicsVector, StateProvider, SupportsSubscribe
+
+__all__ = ["Watch"]
+
+ASKED = 64
+"""Routes asked for in one pulse, in turn, where there is no subscription."""
+EVIDENCE = 1.0
+"""What another's vector counts for: as much as one observation just made."""
+
+
+class _Listener(Protocol):
+    def hear(self, scar: float, evidence: float) -> None: ...
+
+
+class Watch:
+    """Watches the vectors of routes."""
+
+    def __init__(self, link: Link, provider: StateProvider) -> None:
+        self._link = link
+        self._provider = provider
+        self._seen: dict[str, PhysicsVector] = {}
+        self._news: dict[str, PhysicsVector] = {}
+        self._ends: dict[str, Callable[[], None]] = {}
+        self._next = 0
+
+    async def pull(self, views: Mapping[str, _Listener], own: Mapping[str, PhysicsVector]) -> bool:
+        """Hear what others wrote of ``views``; ``own`` is what this node wrote. Says whether the store answered."""
+        for gone in [route for route in self._seen if route not in views]:
+            del self._seen[gone]
+        if isinstance(self._provider, SupportsSubscribe):
+            self._follow(views, self._provider)
+        elif not await self._ask(views):
+            return False
+        news = dict(self._news)
+        self._news.clear()
+        for route, vector in news.items():
+            if route not in views or vector in (own.get(route), self._seen.get(route)):
+                continue
+            self._seen[route] = vector
+            if vector.is_sane():
+                views[route].hear(vector.scar_tissue, EVIDENCE)
+            else:
+                self._link.nonsense(vector)
+        return True
+
+    def _follow(self, views: Mapping[str, _Listener], provider: SupportsSubscribe) -> None:
+        for route in [route for route in self._ends if route not in views]:
+            self._link.attempt(self._ends.pop(route))
+        for route in views:
+            if route not in self._ends:
+                end = self._link.attempt(
+                    partial(provider.subscribe, route, partial(self._news.__setitem__, route))
+                )
+                if end is None:
+                    return
+                self._ends[route] = end
+
+    async def _ask(self, views: Mapping[str, _Listener]) -> bool:
+        routes = list(views)
+        start = self._next % len(routes) if routes else 0
+        chosen = (routes[start:] + routes[:start])[:ASKED]
+        self._next = start + len(chosen)
+        for route in chosen:
+            worked, vector = await self._link.ask(partial(self._provider.get_vector, route))
+            if not worked:
+                return False
+            if isinstance(vector, PhysicsVector):
+                self._news[route] = vector
+            elif vector is not None:
+                self._link.nonsense(vector)
+        return True
+
+    def end(self) -> None:
+        """End every subscription."""
+        for end in self._ends.values():
+            self._link.attempt(end)
+        self._ends.clear()
