@@ -23,15 +23,20 @@ class Call:
         service: Seconds of work it will take on an idle server; a policy must not look at it.
         attempt: 0 for a first attempt, then 1, 2, … for retries.
         token: The policy's own, to carry something from :meth:`Policy.arrive` to :meth:`Policy.finish`.
-        context: The simulator's own.
+        retry_after: Seconds after which a policy that refuses it invites the client again; 0 says nothing.
+        luck: In [0, 1), whether a failing dependency fails this one; a policy must not look at it.
+        gate, request: The simulator's own.
     """
 
     __slots__ = (
         "arrived",
         "attempt",
-        "context",
         "deadline",
+        "gate",
         "key",
+        "luck",
+        "request",
+        "retry_after",
         "route",
         "service",
         "started",
@@ -48,6 +53,8 @@ class Call:
         deadline: float,
         service: float,
         attempt: int = 0,
+        luck: float = 0.0,
+        request: Any = None,
     ) -> None:
         self.route = route
         self.tier = tier
@@ -58,7 +65,10 @@ class Call:
         self.service = service
         self.attempt = attempt
         self.token: Any = None
-        self.context: Any = None
+        self.retry_after = 0.0
+        self.luck = luck
+        self.gate: Any = None
+        self.request: Any = request
 
 
 class Policy(Protocol):

@@ -1,0 +1,105 @@
+"""When requests arrive: Poisson, bursty, and any rate that changes over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+__all__ = ["Arrivals", "Bursty", "Poisson", "Profile", "diurnal"]
+
+
+class Arrivals(Protocol):
+    """A law of arrival times."""
+
+    def times(self, dice: Random) -> Iterator[float]:
+        """Ascending arrival times in seconds, without end (or until the traffic ends)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Poisson:
+    """``rate`` arrivals a second, independent of each other."""
+
+    rate: float
+
+    def times(self, dice: Random) -> Iterator[float]:
+        """See :class:`Arrivals`."""
+        now = 0.0
+        gap, rate = dice.expovariate, self.rate
+        while True:
+            now += gap(rate)
+            yield now
+
+
+@dataclass(frozen=True, slots=True)
+class Bursty:
+    """A Markov-modulated Poisson process: ``rates`` a second, each kept for ``dwell`` seconds on average."""
+
+    rates: tuple[float, ...]
+    dwell: float = 1.0
+
+    def times(self, dice: Random) -> Iterator[float]:
+        """See :class:`Arrivals`."""
+        now = 0.0
+        state = 0
+        change = dice.expovariate(1.0 / self.dwell)
+        while True:
+            gap = dice.expovariate(self.rates[state])
+            if now + gap < change:
+                now += gap
+                yield now
+                continue
+            # Exponential gaps have no memory, so the wait may start anew at the change.
+            now = change
+            state = (state + dice.randrange(1, len(self.rates))) % len(self.rates)
+            change = now + dice.expovariate(1.0 / self.dwell)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Poisson arrivals whose rate follows ``points``, pairs of seconds and arrivals a second.
+
+    Between two points the rate is the earlier one's, or moves in a line when ``linear``; after the last it stays.
+    Rates must not all be 0.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    linear: bool = False
+
+    def rate(self, now: float) -> float:
+        """Arrivals a second at ``now``."""
+        before = self.points[0]
+        for point in self.points:
+            if point[0] > now:
+                if not self.linear:
+                    return before[1]
+                span = point[0] - before[0]
+                share = (now - before[0]) / span if span > 0.0 else 1.0
+                return before[1] + max(share, 0.0) * (point[1] - before[1])
+            before = point
+        return before[1]
+
+    def times(self, dice: Random) -> Iterator[float]:
+        """By thinning (Lewis and Shedler 1979): candidates at the highest rate, kept by their share of it."""
+        peak = max(rate for _, rate in self.points)
+        last = self.points[-1][0]
+        now = 0.0
+        while True:
+            now += dice.expovariate(peak)
+            if now > last and self.points[-1][1] <= 0.0:
+                return
+            if dice.random() * peak < self.rate(now):
+                yield now
+
+
+def diurnal(mean: float, swing: float, period: float, seconds: float) -> Profile:
+    """A day of ``period`` seconds: a sine around ``mean`` arrivals a second, ``swing`` of it up and down."""
+    steps = max(int(seconds / period * 48), 2)
+    instants = [seconds * step / steps for step in range(steps + 1)]
+    return Profile(
+        tuple((at, mean * (1.0 - swing * math.cos(2.0 * math.pi * at / period))) for at in instants),
+        linear=True,
+    )

@@ -1,0 +1,198 @@
+"""The simulator: events in the order of time, pools of workers, and gates where policies decide."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any, final
+
+from atrion.lab.metrics import Recorder
+from atrion.lab.policies.port import Call, Policy
+from atrion.lab.services import Phase, Server
+from atrion.sensing.telemetry import Outcome
+
+__all__ = ["Gate", "Pool", "Simulation"]
+
+SUCCESS = Outcome.SUCCESS
+FAILURE = Outcome.FAILURE
+DROPPED = Outcome.DROPPED
+
+
+@final
+class Simulation:
+    """Events by time; those of one time in the order they were planned, so that a seed decides everything."""
+
+    __slots__ = ("_events", "_order", "now")
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._order = 0
+        self._events: list[tuple[float, int, Callable[[Any], object], Any]] = []
+
+    def at(self, when: float, action: Callable[[Any], object], argument: Any = None) -> None:
+        """Plan ``action(argument)`` for ``when`` seconds."""
+        self._order += 1
+        heappush(self._events, (when, self._order, action, argument))
+
+    def run(self, until: float) -> None:
+        """Let time pass until ``until`` seconds."""
+        events = self._events
+        while events and events[0][0] <= until:
+            self.now, _, action, argument = heappop(events)
+            action(argument)
+        self.now = until
+
+
+@final
+class Pool:
+    """Workers and their queue. Expired work still executes: a worker does not know that its client has left."""
+
+    __slots__ = ("_debt", "_server", "_simulation", "busy", "downstream", "phase", "queue", "workers")
+
+    def __init__(self, simulation: Simulation, server: Server) -> None:
+        self._simulation = simulation
+        self._server = server
+        self.downstream: Gate | None = None
+        self.workers = server.workers
+        self.busy = 0
+        self.queue: deque[Call] = deque()
+        self.phase = Phase()
+        self._debt = 0.0
+        for phase in server.phases:
+            simulation.at(phase.start, self._enter, phase)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.workers = self._server.workers if phase.workers is None else phase.workers
+        while self.queue and self.busy < self.workers:
+            self._take()
+
+    def submit(self, call: Call) -> None:
+        """Take a call that was admitted."""
+        if self.busy < self.workers:
+            self._begin(call)
+        elif self._server.queue is None or len(self.queue) < self._server.queue:
+            self.queue.append(call)
+        else:
+            call.gate.finish(call, DROPPED)
+
+    def reject(self) -> None:
+        """A rejection takes work too; it delays whoever is served next, unless a worker is idle."""
+        if self.busy >= self.workers:
+            self._debt += self._server.reject_cost * self._server.law.mean
+
+    def _begin(self, call: Call) -> None:
+        simulation = self._simulation
+        now = simulation.now
+        call.started = now
+        self.busy += 1
+        phase = self.phase
+        work = call.service * phase.slow
+        if self._server.worsening > 0.0:
+            crowd = (self.busy + len(self.queue) - self.workers) / self.workers
+            if crowd > 0.0:
+                work *= 1.0 + self._server.worsening * crowd
+        if self._debt > 0.0:
+            work += self._debt
+            self._debt = 0.0
+        if phase.hang:
+            simulation.at(max(call.deadline, now), self._fail, call)
+        elif phase.fail > 0.0 and call.luck < phase.fail:
+            simulation.at(now + (work if phase.fail_after is None else phase.fail_after), self._fail, call)
+        elif self.downstream is not None:
+            simulation.at(now + work, self._descend, call)
+        else:
+            simulation.at(now + work, self._serve, call)
+
+    def _descend(self, call: Call) -> None:
+        """The call's own work is done; it needs the next server's answer, and its worker waits for it."""
+        assert self.downstream is not None
+        self.downstream.submit(
+            Call(
+                call.route,
+                call.tier,
+                call.key,
+                self._simulation.now,
+                call.deadline,
+                call.service,
+                luck=call.luck,
+                request=Nested(self, call),
+            )
+        )
+
+    def _serve(self, call: Call) -> None:
+        self.end(call, SUCCESS)
+
+    def _fail(self, call: Call) -> None:
+        self.end(call, FAILURE)
+
+    def end(self, call: Call, outcome: Outcome) -> None:
+        """A worker is done with a call and takes the next."""
+        self.busy -= 1
+        call.gate.finish(call, outcome)
+        while self.queue and self.busy < self.workers:
+            self._take()
+
+    def _take(self) -> None:
+        call = self.queue.popleft()
+        if call.gate.policy.start(call, self._simulation.now):
+            self._begin(call)
+        else:
+            call.gate.finish(call, DROPPED)
+
+
+@final
+class Nested:
+    """Who asked for a downstream call: an upstream call that waits for it with its worker."""
+
+    __slots__ = ("call", "pool")
+
+    def __init__(self, pool: Pool, call: Call) -> None:
+        self.pool = pool
+        self.call = call
+
+    def rejected(self, call: Call) -> None:
+        """Shed downstream: the dependency was not asked, and the upstream call cannot be answered."""
+        self.pool.end(self.call, Outcome.IGNORED)
+
+    def answered(self, call: Call, outcome: Outcome, now: float) -> None:
+        """The upstream call ends as its downstream call did."""
+        self.pool.end(self.call, outcome)
+
+
+@final
+class Gate:
+    """Where a policy decides, in front of a pool; ``route`` renames what passes, None leaves it."""
+
+    __slots__ = ("_recorder", "_simulation", "policy", "pool", "route")
+
+    def __init__(
+        self, simulation: Simulation, policy: Policy, pool: Pool, recorder: Recorder, route: str | None = None
+    ) -> None:
+        self._simulation = simulation
+        self._recorder = recorder
+        self.policy = policy
+        self.pool = pool
+        self.route = route
+
+    def submit(self, call: Call) -> None:
+        """Let the policy decide over a call."""
+        now = self._simulation.now
+        call.gate = self
+        if self.route is not None:
+            call.route = self.route
+        if self.policy.arrive(call, now):
+            self._recorder.admit(call, now)
+            self.pool.submit(call)
+        else:
+            self._recorder.reject(call, now)
+            self.pool.reject()
+            call.request.rejected(call)
+
+    def finish(self, call: Call, outcome: Outcome) -> None:
+        """Tell the policy and the client how an admitted call ended."""
+        now = self._simulation.now
+        self.policy.finish(call, outcome, now)
+        self._recorder.finish(call, outcome, now)
+        call.request.answered(call, outcome, now)

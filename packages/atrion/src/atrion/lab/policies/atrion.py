@@ -1,0 +1,107 @@
+"""The real engine as a policy: nothing of a law is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from atrion.engine import Atrion
+from atrion.lab.policies.port import Call
+from atrion.physics.config import SLO, PhysicsConfig
+from atrion.physics.voltage import Tier
+from atrion.sensing.telemetry import Outcome
+
+__all__ = ["AtrionPolicy"]
+
+TIERS = tuple(Tier)
+
+
+@final
+class _Clock:
+    """The simulation's time as an engine's clocks, ``skew`` seconds ahead."""
+
+    __slots__ = ("_skew", "now")
+
+    def __init__(self, skew: float) -> None:
+        self._skew = skew
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return 1000.0 + self._skew + self.now
+
+    def wall(self) -> float:
+        return 1.7e9 + self._skew + self.now
+
+
+@final
+class AtrionPolicy:
+    """Drives an :class:`~atrion.Atrion` on the simulation's time.
+
+    Args:
+        name: Its name in tables.
+        config: Constants of the laws; the shipped ones by default.
+        slo: What its routes promise.
+        skew: Seconds this process' clocks are ahead.
+        keyed: Whether callers' keys decide their places in the bands.
+        options: Handed on to the engine: provider, node, gamma.
+    """
+
+    __slots__ = ("_clock", "_keyed", "_weights", "engine", "name")
+
+    def __init__(
+        self,
+        name: str = "atrion",
+        *,
+        config: PhysicsConfig | None = None,
+        slo: SLO | None = None,
+        skew: float = 0.0,
+        keyed: bool = True,
+        **options: Any,
+    ) -> None:
+        self.name = name
+        self._keyed = keyed
+        self._clock = _Clock(skew)
+        config = config or PhysicsConfig()
+        slo = slo or SLO()
+        self._weights = slo.weights(config.gain)
+        self.engine = Atrion(config=config, slo=slo, clock=self._clock, **options)
+
+    def arrive(self, call: Call, now: float) -> bool:
+        """Ask the engine."""
+        self._clock.now = now
+        flow = self.engine.flow(call.route, TIERS[call.tier], key=call.key if self._keyed else None)
+        decision = flow.decide()
+        if decision.allowed:
+            call.token = flow
+            return True
+        call.retry_after = decision.retry_after
+        return False
+
+    def start(self, call: Call, now: float) -> bool:
+        """The engine has no say in the queue."""
+        return True
+
+    def finish(self, call: Call, outcome: Outcome, now: float) -> None:
+        """Report to the engine."""
+        self._clock.now = now
+        call.token.finish(outcome)
+
+    def sample(self, now: float) -> Mapping[str, Mapping[str, float]]:
+        """Resistance in ohms with its parts, and the mode, of each route."""
+        self._clock.now = now
+        latency, error, saturation = self._weights
+        return {
+            route: {
+                "R": state.resistance,
+                "latency": latency * state.pressure_latency,
+                "error": error * state.pressure_error,
+                "saturation": saturation * state.pressure_saturation,
+                "momentum": state.momentum,
+                "scar": state.blended_scar,
+                "in_flight": float(state.in_flight),
+                "capacity": state.capacity,
+                "service_time": state.service_time,
+                "mode": float(state.mode),
+            }
+            for route, state in self.engine.snapshot().items()
+        }

@@ -1,0 +1,58 @@
+"""Every policy by the name it has in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from atrion.errors import ConfigurationError
+from atrion.lab.policies.atrion import AtrionPolicy
+from atrion.lab.policies.port import BasePolicy, Policy
+from atrion.physics.config import PhysicsConfig
+
+__all__ = ["CONTROLLERS", "Controller", "controller"]
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A policy with its parameters.
+
+    ``make`` builds it, with keyword options of the pod it runs in where it ``spans`` all routes of a pod;
+    others are built once for every route.
+    """
+
+    name: str
+    about: str
+    make: Callable[..., Policy]
+    spans: bool = False
+
+
+def _atrion(name: str, about: str, config: PhysicsConfig | None = None, **fixed: object) -> Controller:
+    def make(**options: object) -> Policy:
+        return AtrionPolicy(name, config=config, **{**options, **fixed})  # type: ignore[arg-type]  # a forwarder
+
+    return Controller(name, about, make, spans=True)
+
+
+CONTROLLERS: dict[str, Controller] = {
+    each.name: each
+    for each in (
+        Controller("none", "admits everything", BasePolicy),
+        _atrion("atrion", "the shipped default"),
+        _atrion("atrion-reference", "the RFC's own constants", PhysicsConfig.reference()),
+        _atrion("atrion-no-momentum", "damping 0", PhysicsConfig(damping=0.0)),
+        _atrion("atrion-no-scar", "scar factor 0", PhysicsConfig(scar_factor=0.0)),
+        _atrion("atrion-alone", "γ 0: deaf to its cluster", gamma=0.0),
+    )
+}
+
+
+def controller(name: str) -> Controller:
+    """The controller of a name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if name not in CONTROLLERS:
+        raise ConfigurationError("controller", name, f"use one of {', '.join(CONTROLLERS)}")
+    return CONTROLLERS[name]
