@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 ARGS ?=
 # What the tests need from Debian; installed by `make test` when missing.
-DEBIAN_PACKAGES ?=
+DEBIAN_PACKAGES ?= redis-server postgresql
 
 VENV := .venv
 COMPILED := .venv-compiled
@@ -72,7 +72,7 @@ docs: $(VENV)/.stamp ## Build the documentation into site/, warnings being error
 
 lock: $(VENV)/.stamp ## Pin the newest versions of all dependencies in constraints.txt
 	@echo "Pinning versions in constraints.txt."
-	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-emit-package atrion \
 		--custom-compile-command "make lock" --all-extras --group dev --group bench --group docs \
 		packages/*/pyproject.toml --output-file constraints.txt $(ARGS) >/dev/null
 
@@ -91,7 +91,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@ATRION_COMPILE=0 $(INSTALL) --python $(BIN)/python --group dev --group bench --group docs \
-		--editable 'packages/atrion[asgi,demo,lab]'
+		--editable 'packages/atrion[asgi,demo,lab]' --editable packages/atrion-cluster
 	@touch $@
 
 # Changes when a source is added, removed or renamed, which leaves no newer file behind.
@@ -108,5 +108,5 @@ $(COMPILED)/.stamp: $(VENV)/.stamp $(VENV)/.sources $(SOURCES)
 	@$(COMPILED)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python $(BIN)/python $(COMPILED)
 	@wheel=$$(echo dist/atrion-*.whl); \
 		$(INSTALL) --python $(COMPILED)/bin/python --group test --group bench \
-		--reinstall-package atrion "$$wheel[asgi,demo,lab]"
+		--no-sources --reinstall-package atrion "$$wheel[asgi,demo,lab]" --editable packages/atrion-cluster
 	@touch $@
