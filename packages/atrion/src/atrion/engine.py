@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 
 from atrion.control.decision import Decision
 from atrion.control.desk import Desk
-from atrion.control.flow import Flow
+from atrion.control.flow import Flow, Gate
 from atrion.control.guard import protect
 from atrion.control.observer import Observer, Observers
 from atrion.control.route import Route
@@ -25,7 +25,7 @@ from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
 from atrion.physics.state import Constants
-from atrion.physics.voltage import BAND_WIDTH, Tier, band
+from atrion.physics.voltage import Tier, band, level_of
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
@@ -290,11 +290,11 @@ class Atrion:
         Raises:
             ConfigurationError: an unusable route id or tier.
         """
-        level = Tier.parse(tier)
+        start = band(level_of(tier))
         route = self._desk.find(route_id)
         route.pinned = True
-        start = band(int(level))
-        return lambda function: protect(function, route, start, BAND_WIDTH, self._now)
+        gate = Gate(route, start, self._now)
+        return lambda function: protect(function, gate)
 
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
         """Choose one of ``routes`` by softmax over their resistances; β per ohm; broken routes are left out.

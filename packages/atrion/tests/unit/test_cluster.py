@@ -14,7 +14,7 @@ from atrion import Atrion, InMemoryProvider, Mode, PhysicsVector, Telemetry
 from atrion.state import (
     Clock,
     ClusterScar,
-    NodeScar,
+    NodeRow,
     Pulse,
     StateManager,
     SupportsExchange,
@@ -24,6 +24,11 @@ from atrion.state import (
     cluster_scar,
 )
 from atrion.testing import VirtualClock
+
+
+def row(scar: float, evidence: float, decay_rate: float = 0.8) -> NodeRow:
+    return NodeRow(PhysicsVector(10.0, 0.0, scar, 0.0), evidence, decay_rate)
+
 
 Breaker = Callable[[Atrion, str], None]
 
@@ -120,19 +125,98 @@ def test_a_route_that_went_is_forgotten(clock: VirtualClock) -> None:
 
 def test_blending_is_weighed_by_evidence_and_bounded() -> None:
     rows = [
-        (NodeScar(10.0, 1.0, 0.8), 0.0),
-        (NodeScar(20.0, 3.0, 0.8), 0.0),
-        (NodeScar(99.0, 0.0, 0.8), 0.0),
-        (NodeScar(99.0, 9.0, 0.8), 61.0),
-        (NodeScar(99.0, 9.0, 0.8), -1.0),
-        (NodeScar(99.0, math.nan, 0.8), 0.0),
+        (row(10.0, 1.0), 0.0),
+        (row(20.0, 3.0), 0.0),
+        (row(99.0, 0.0), 0.0),
+        (row(99.0, 9.0), 61.0),
+        (row(99.0, 9.0), -1.0),
+        (row(99.0, math.nan), 0.0),
     ]
-    assert cluster_scar(rows) == ClusterScar(17.5, 2)
-    assert cluster_scar([]) == ClusterScar(0.0, 0)
-    assert cluster_scar([(NodeScar(1e9, 1e9, 0.8), 0.0), (NodeScar(0.0, 100.0, 0.8), 0.0)]).scar == 500.0
-    assert blend(2.0, ClusterScar(5.0, 1), 0.3) == pytest.approx(2.9)
-    assert blend(2.0, None, 1.0) == 2.0
-    assert blend(2.0, ClusterScar(5.0, 0), 1.0) == 2.0
+    assert cluster_scar(rows) == ClusterScar(17.5, 4.0)
+    assert cluster_scar([]) == ClusterScar(0.0, 0.0)
+    assert cluster_scar([(row(1e9, 1e9), 0.0), (row(0.0, 100.0), 0.0)]) == ClusterScar(500.0, 200.0)
+    assert blend(2.0, 5.0, 0.3) == pytest.approx(2.9)
+
+
+def test_old_words_weigh_less_and_their_scars_have_healed() -> None:
+    old = cluster_scar([(row(50.0, 10.0, 0.1), 10.0)])
+    assert old.scar == pytest.approx(50.0 * math.exp(-1.0))
+    assert old.evidence == pytest.approx(10.0 * math.exp(-1.0))
+
+
+def test_ninety_nine_idle_follow_one_and_ninety_nine_busy_outvote_it() -> None:
+    broken = row(100.0, 100.0)
+    assert cluster_scar([(broken, 0.0)] + [(row(0.0, 0.0), 0.0)] * 98).scar == 100.0
+    assert cluster_scar([(broken, 0.0)] + [(row(0.0, 100.0), 0.0)] * 99).scar == 1.0
+
+
+def test_a_jump_is_heard_before_the_next_pulse(clock: VirtualClock) -> None:
+    one, two = pair(clock)
+
+    async def main() -> None:
+        await two.connect()
+        assert await two.pulse_once()
+        scarred(one, 40.0)
+        assert await one.pulse_once()
+
+    asyncio.run(main())
+    assert blended(two) == pytest.approx(0.3 * 40.0 + 0.7 * 2.0)
+
+
+def test_what_was_heard_fades_without_a_store(clock: VirtualClock) -> None:
+    one, two = pair(clock, 1.0)
+    pulse(one, two)
+    clock.advance(2.0)
+    two.update_physics("r", Telemetry(latency=0.01))
+    assert blended(two) == pytest.approx(5.0 * math.exp(-1.6))
+    for _ in range(60):
+        clock.advance(1.0)
+        two.update_physics("r", Telemetry(latency=0.01))
+    assert blended(two) == two.snapshot()["r"].scar_tissue
+
+
+def test_only_what_decay_does_not_explain_is_sent(clock: VirtualClock) -> None:
+    sent: list[set[str]] = []
+
+    class Hears(InMemoryProvider):
+        async def exchange(
+            self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+        ) -> Mapping[str, ClusterScar]:
+            sent.append(set(rows))
+            return await super().exchange(node, rows, routes)
+
+    engine = Atrion(provider=Hears(clock=clock.monotonic), clock=clock)
+    engine.update_physics("quiet", Telemetry(latency=0.01))
+    scarred(engine, 40.0)
+    for _ in range(5):
+        clock.advance(0.1)
+        pulse(engine)
+    assert sent[0] == {"r", "quiet"}
+    assert sent[1:] == [set()] * 4
+
+
+def test_a_cold_node_takes_what_is_remembered_decayed_for_its_age(clock: VirtualClock) -> None:
+    hub = InMemoryProvider(clock=clock.monotonic)
+    before = Atrion(provider=hub, node="a", clock=clock)
+    scarred(before, 40.0)
+    pulse(before)
+    clock.advance(1.0)
+    after = Atrion(provider=InMemoryProvider(), persistence=hub, node="a", clock=clock)
+    asyncio.run(after.connect())
+    clock.advance(0.5)
+    assert after.decide("r").resistance == pytest.approx(10.0 + 40.0 * math.exp(-0.8 * 1.5))
+
+
+def test_what_is_kept_besides_may_fail_alone(clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
+    engine = Atrion(persistence=Bad("raise", ("update_vector",)), clock=clock)
+    scarred(engine, 4.0)
+    with caplog.at_level(logging.WARNING, "atrion"):
+        for _ in range(3):
+            clock.advance(1.0)
+            assert asyncio.run(engine.pulse_once())
+    assert [record.message.split(" (")[0] for record in caplog.records] == ["persistence fails"]
+    assert engine.state.healthy
+    assert engine.state.failures == 3
 
 
 # --- providers that misbehave --------------------------------------------------------------------------------
@@ -171,7 +255,7 @@ class Bad:
     async def update_vector(self, route_id: str, vector: PhysicsVector) -> Any:
         return await self._do("update_vector", route_id, vector)
 
-    async def exchange(self, node: str, rows: Mapping[str, NodeScar], routes: list[str]) -> Any:
+    async def exchange(self, node: str, rows: Mapping[str, NodeRow], routes: list[str]) -> Any:
         return await self._do("exchange", node, rows, routes)
 
 
@@ -180,10 +264,10 @@ RUBBISH = [
     "text",
     [],
     {"r": 5.0},
-    {"r": ClusterScar(math.nan, 1)},
-    {"r": ClusterScar(math.inf, 1)},
-    {"r": ClusterScar(-5.0, 1)},
-    {"r": ClusterScar(5.0, -1)},
+    {"r": ClusterScar(math.nan, 1.0)},
+    {"r": ClusterScar(math.inf, 1.0)},
+    {"r": ClusterScar(-5.0, 1.0)},
+    {"r": ClusterScar(5.0, -1.0)},
     {},
 ]
 MISBEHAVIOURS: list[tuple[str, str, Any]] = [
@@ -196,7 +280,7 @@ MISBEHAVIOURS: list[tuple[str, str, Any]] = [
 @pytest.mark.parametrize("way, method, rubbish", MISBEHAVIOURS)
 def test_no_provider_reaches_a_caller(clock: VirtualClock, way: str, method: str, rubbish: Any) -> None:
     engine = Atrion(provider=Bad(way, (method,), rubbish), clock=clock, interval=0.001)
-    engine.state.deadline = 0.01
+    engine.state.store.deadline = 0.01
 
     async def main() -> None:
         async with engine:
@@ -225,7 +309,7 @@ def test_an_outage_of_the_store_is_one_line_at_its_start_and_one_at_its_end(
 ) -> None:
     provider = Bad("no", METHODS)
     engine = Atrion(provider=provider, clock=clock)
-    engine.state.deadline = 0.01
+    engine.state.store.deadline = 0.01
     engine.update_physics("r", Telemetry(latency=0.01))
     scarred(engine, 3.0)
 
@@ -251,36 +335,66 @@ def test_a_store_that_fails_takes_its_influence_with_it(clock: VirtualClock) -> 
     one, two = pair(clock)
     pulse(one, two)
     assert blended(two) == pytest.approx(2.9)
-    two.state.provider = Bad("raise", METHODS)
+    two.state.provider = two.state.store.provider = Bad("raise", METHODS)
     assert not asyncio.run(two.pulse_once())
     assert blended(two) == 2.0
 
 
-def test_a_store_without_exchange_keeps_vectors(clock: VirtualClock) -> None:
-    class Plain:
-        def __init__(self) -> None:
-            self.kept: dict[str, PhysicsVector] = {}
+class Plain:
+    """Four methods, as a third party writes them."""
 
-        async def connect(self) -> None:
-            pass
+    def __init__(self) -> None:
+        self.kept: dict[str, PhysicsVector] = {}
 
-        async def disconnect(self) -> None:
-            pass
+    async def connect(self) -> None:
+        pass
 
-        async def get_vector(self, route_id: str) -> PhysicsVector | None:
-            return self.kept.get(route_id)
+    async def disconnect(self) -> None:
+        pass
 
-        async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
-            self.kept[route_id] = vector
+    async def get_vector(self, route_id: str) -> PhysicsVector | None:
+        return self.kept.get(route_id)
 
-    store = Plain()
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        self.kept[route_id] = vector
+
+
+class Told(Plain):
+    """Tells of changes besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callbacks: list[Callable[[PhysicsVector], None]] = []
+
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        await super().update_vector(route_id, vector)
+        for callback in self.callbacks:
+            callback(vector)
+
+    def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
+
+
+@pytest.mark.parametrize("store", [Plain(), Told()])
+def test_a_store_of_four_methods_keeps_and_shares(clock: VirtualClock, store: Plain) -> None:
     assert not isinstance(store, SupportsExchange)
-    engine = Atrion(provider=store, clock=clock)
-    engine.update_physics("r", Telemetry(latency=0.1))
-    scarred(engine, 4.0)
-    pulse(engine)
+    one = Atrion(provider=store, node="a", clock=clock)
+    two = Atrion(provider=store, node="b", clock=clock)
+    for engine in (one, two):
+        engine.update_physics("r", Telemetry(latency=0.1))
+    pulse(two)
+    scarred(one, 4.0)
+    pulse(one, two)
     assert store.kept["r"].scar_tissue == 4.0
-    assert engine.state.get_local("r") == store.kept["r"]
+    assert one.state.get_local("r") == store.kept["r"]
+    assert blended(two) == pytest.approx(0.3 * 4.0)
+    assert blended(one) == 4.0
+    clock.advance(30.0)
+    pulse(one, two)
+    assert blended(two) == 0.0  # what has not changed since is old
+    asyncio.run(two.disconnect())
+    assert len(getattr(store, "callbacks", [])) <= 1
 
 
 def test_the_memory_is_bounded_and_the_hot_stay() -> None:
@@ -295,9 +409,8 @@ def test_the_memory_is_bounded_and_the_hot_stay() -> None:
         await store.update_vector("c", vector)
         assert await store.get_vector("b") is None
         assert await store.get_vector("a") == vector
-        row = NodeScar(5.0, 1.0, 0.8)
         for name in ("a", "b", "c"):
-            await store.exchange("n", {name: row}, [])
+            await store.exchange("n", {name: row(5.0, 1.0)}, [])
         assert set(await store.exchange("m", {}, ["a", "b", "c"])) == {"b", "c"}
 
     asyncio.run(main())
@@ -306,11 +419,11 @@ def test_the_memory_is_bounded_and_the_hot_stay() -> None:
 def test_rows_of_the_silent_are_dropped(clock: VirtualClock) -> None:
     async def main() -> None:
         store = InMemoryProvider(clock=clock.monotonic)
-        row = NodeScar(5.0, 1.0, 0.8)
-        await store.exchange("a", {"r": row}, [])
+        await store.exchange("a", {"r": row(5.0, 1.0)}, [])
         clock.advance(61.0)
-        await store.exchange("b", {"r": row}, [])
-        assert await store.exchange("c", {}, ["r"]) == {"r": ClusterScar(5.0, 1)}
+        await store.exchange("b", {"r": row(5.0, 1.0)}, [])
+        assert await store.exchange("c", {}, ["r"]) == {"r": ClusterScar(5.0, 1.0)}
+        assert await store.list_nodes() == ["b"]
 
     asyncio.run(main())
 
@@ -352,7 +465,7 @@ class Counting(InMemoryProvider):
         self.log.append("disconnect")
 
     async def exchange(
-        self, node: str, rows: Mapping[str, NodeScar], routes: list[str]
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> Mapping[str, ClusterScar]:
         self.log.append("exchange")
         if self.log.count("exchange") >= 3:
@@ -405,7 +518,7 @@ def test_a_pulse_survives_what_its_turn_raises(caplog: pytest.LogCaptureFixture)
         assert not asyncio.run(beat.once())
     assert beat.turns == 20
     assert "the next one goes on" in caplog.text
-    assert 4.0 <= beat.period() <= 6.0  # backed off, and bounded
+    assert 0.8 <= beat.period() <= 1.2  # backed off, and bounded
 
     async def good() -> bool:
         return True
@@ -486,7 +599,7 @@ def test_clocks() -> None:
 
 
 def test_a_manager_remembers_what_it_synchronised() -> None:
-    manager = StateManager(InMemoryProvider(), "n")
+    manager = StateManager(InMemoryProvider(), "n", SystemClock().monotonic)
     vector = PhysicsVector(1.0, 0.0, 0.0, 0.0)
     assert manager.get_local("r") is None
     asyncio.run(manager.sync("r", vector))

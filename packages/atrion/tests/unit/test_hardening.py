@@ -52,7 +52,9 @@ def test_a_store_that_connects_and_then_fails_is_logged_once(caplog: pytest.LogC
     ]
 
 
-@pytest.mark.parametrize("answer", [{"r": ClusterScar("x", 1)}, {"r": ClusterScar(math.nan, 1)}, dict, 42])  # type: ignore[arg-type]  # rubbish on purpose
+@pytest.mark.parametrize(
+    "answer", [{"r": ClusterScar("x", 1.0)}, {"r": ClusterScar(math.nan, 1.0)}, dict, 42]
+)  # type: ignore[arg-type]  # rubbish on purpose
 def test_rubbish_is_dropped_and_counted(answer: object, caplog: pytest.LogCaptureFixture) -> None:
     class Rubbish(InMemoryProvider):
         async def exchange(self, *args: object) -> object:  # type: ignore[override]  # rubbish on purpose
@@ -70,7 +72,7 @@ def test_rubbish_is_dropped_and_counted(answer: object, caplog: pytest.LogCaptur
 def test_resistance_stays_bounded_whatever_the_cluster_says() -> None:
     class Absurd(InMemoryProvider):
         async def exchange(self, *args: object) -> dict[str, ClusterScar]:  # type: ignore[override]  # absurd on purpose
-            return {"r": ClusterScar(MAX_RESISTANCE, 1)}
+            return {"r": ClusterScar(MAX_RESISTANCE, 1.0)}
 
     engine = Atrion(provider=Absurd(), gamma=1.0)
     seen(engine)
@@ -171,3 +173,10 @@ def test_a_url_that_cannot_be_read_is_refused_in_words() -> None:
 def test_numbers_too_large_for_physics_are_refused_in_words() -> None:
     with pytest.raises(ConfigurationError, match="gamma"):
         Atrion(gamma=10**400)
+
+
+def test_telemetry_that_is_no_number_is_dropped_and_counted() -> None:
+    engine = Atrion()
+    engine.update_physics("r", Telemetry(latency="fast", error_rate=[], saturation=10**400))  # type: ignore[arg-type]  # wrong on purpose
+    assert engine.snapshot()["r"].bad_samples == 3
+    assert engine.decide("r").allowed

@@ -9,7 +9,7 @@ from atrion.control.decision import Decision
 from atrion.control.flow import Flow
 from atrion.control.route import Route
 from atrion.control.snapshot import RouteState
-from atrion.physics.voltage import BAND_WIDTH, Tier, band, unit_hash
+from atrion.physics.voltage import BAND_WIDTH, Tier, band, level_of, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["Desk"]
@@ -46,7 +46,7 @@ class Desk:
 
     def _volts(self, route: Route, tier: Any, key: Any, now: float) -> float:
         """The voltage of a request: its tier's band, and its key's place in it (or the route's next)."""
-        level = 2 if tier is NORMAL else int(Tier.parse(tier))
+        level = level_of(tier)
         if key is None:
             return band(level) + BAND_WIDTH * route.unit()
         if not 0.0 <= now - self._salted < SALT_CHECK:

@@ -10,9 +10,10 @@ from typing import final
 from atrion.control.decision import Decision
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
+from atrion.physics.voltage import BAND_WIDTH
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Flow", "outcome_of"]
+__all__ = ["Flow", "Gate"]
 
 _SUCCESS = int(Outcome.SUCCESS)
 _FAILURE = int(Outcome.FAILURE)
@@ -36,12 +37,12 @@ class Flow:
     __slots__ = ("_clock", "_light", "_outcome", "_route", "_started", "_volts", "open")
 
     def __init__(self, route: Route, volts: float, clock: Callable[[], float]) -> None:
-        self._route = route
-        self._volts = volts
-        self._clock = clock
-        self._outcome = -1
-        self._started = 0.0
-        self._light = False
+        self._route: Route = route
+        self._volts: float = volts
+        self._clock: Callable[[], float] = clock
+        self._outcome: int = -1
+        self._started: float = 0.0
+        self._light: bool = False
         self.open: bool = False
 
     def decide(self) -> Decision:
@@ -73,7 +74,13 @@ class Flow:
         """Abandoned before its answer."""
         self._outcome = _DROPPED
 
-    def __enter__(self) -> Flow:
+    def enter(self) -> None:
+        """Begin the call, or refuse.
+
+        Raises:
+            FlowRejected: the request is shed.
+            AtrionError: the flow was entered before.
+        """
         if self.open:
             raise AtrionError("this flow is already entered: ask atrion.flow(...) for one per call")
         now = self._clock()
@@ -83,17 +90,48 @@ class Flow:
         self._started = now
         self._light = route.begin(now)
         self.open = True
+
+    def leave(self, error: BaseException | None) -> None:
+        """End the call as ``error``, if any, says."""
+        self.finish(_SUCCESS if error is None else outcome_of(error))
+
+    def __enter__(self) -> Flow:
+        self.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish(_SUCCESS if error is None else outcome_of(error))
+        self.leave(error)
 
     async def __aenter__(self) -> Flow:
-        return self.__enter__()
+        self.enter()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish(_SUCCESS if error is None else outcome_of(error))
+        self.leave(error)
+
+
+@final
+class Gate:
+    """Flows of one route and one tier, a fresh one for every call; ``start`` of the tier's band in volts."""
+
+    __slots__ = ("_clock", "_route", "_start")
+
+    def __init__(self, route: Route, start: float, clock: Callable[[], float]) -> None:
+        self._route: Route = route
+        self._start: float = start
+        self._clock: Callable[[], float] = clock
+
+    def enter(self) -> Flow:
+        """Begin a call.
+
+        Raises:
+            FlowRejected: the request is shed.
+        """
+        route = self._route
+        flow = Flow(route, self._start + BAND_WIDTH * route.unit(), self._clock)
+        flow.enter()
+        return flow

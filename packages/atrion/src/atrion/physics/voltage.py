@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from enum import IntEnum
 from typing import Final
+from zlib import crc32 as _crc32
 
 from atrion.errors import ConfigurationError
 
@@ -45,6 +45,33 @@ class Tier(IntEnum):
         raise ConfigurationError(field, value, f"use one of {names}")
 
 
+_BULK: Final = Tier.BULK
+_LOW: Final = Tier.LOW
+_NORMAL: Final = Tier.NORMAL
+_HIGH: Final = Tier.HIGH
+_CRITICAL: Final = Tier.CRITICAL
+
+
+def level_of(tier: object) -> int:
+    """The level of a tier, 0 to 4.
+
+    Raises:
+        ConfigurationError: it is neither a :class:`Tier` nor the name of one.
+    """
+    # Identity first: an enum's own hash, comparison or int() costs more than the whole decision.
+    if tier is _NORMAL:
+        return 2
+    if tier is _CRITICAL:
+        return 4
+    if tier is _HIGH:
+        return 3
+    if tier is _LOW:
+        return 1
+    if tier is _BULK:
+        return 0
+    return int(Tier.parse(tier))
+
+
 def band(level: int) -> float:
     """Volts at which the band of a tier begins: 20, 34, 48, 62 and 86, from bulk (0) to critical (4)."""
     start = LOWEST_VOLTAGE + SPACING * level
@@ -63,7 +90,11 @@ def unit_hash(key: str, salt: int) -> float:
     alone is linear: it would keep neighbours together in every hour. All products stay below 2⁶², where compiled
     integers are machine words.
     """
-    mixed = zlib.crc32(key.encode("utf-8", "surrogatepass")) ^ ((salt * 0x1E3779B1) & 0xFFFFFFFF)
+    try:
+        data = key.encode()
+    except UnicodeEncodeError:  # lone surrogates are callers too
+        data = key.encode("utf-8", "surrogatepass")
+    mixed = _crc32(data) ^ ((salt * 0x1E3779B1) & 0xFFFFFFFF)
     mixed ^= mixed >> 15
     mixed = (mixed * 0x2C1B3C6D) & 0xFFFFFFFF
     mixed ^= mixed >> 12
