@@ -13,7 +13,7 @@ from atrion.errors import AtrionError, FlowRejected
 from atrion.physics.voltage import BAND_WIDTH
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Flow", "Gate"]
+__all__ = ["Flow", "Gate", "outcome_of"]
 
 _SUCCESS = int(Outcome.SUCCESS)
 _FAILURE = int(Outcome.FAILURE)

@@ -8,7 +8,7 @@ from zlib import crc32 as _crc32
 
 from atrion.errors import ConfigurationError
 
-__all__ = ["BAND_WIDTH", "Tier", "band", "unit_hash", "voltage"]
+__all__ = ["BAND_WIDTH", "Tier", "band", "level_of", "unit_hash", "voltage"]
 
 LOWEST_VOLTAGE: Final = 20.0
 """Volts at which the lowest band begins; an idle route's resistance lies below."""
