@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from atrion.cli import lab_map
 from atrion.lab.metrics import Run
 from atrion.lab.policies.catalog import CONTROLLERS, controller
 from atrion.lab.scenario import Scenario, simulate
@@ -27,6 +28,7 @@ def add_parser(commands: Any) -> None:
     play.add_argument("--seed", type=int, default=1)
     play.add_argument("--json", action="store_true")
     play.set_defaults(run=run_scenario)
+    lab_map.add_parser(actions)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
