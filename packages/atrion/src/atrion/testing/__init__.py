@@ -1,24 +1,18 @@
-"""What others may use in their own tests: a clock that stands still until it is told."""
+"""What others may use in their own tests: the contract of a state provider, and a clock that is moved by hand."""
 
 from __future__ import annotations
 
-__all__ = ["VirtualClock"]
+from atrion.testing.bench import Bench, ContractError, Law
+from atrion.testing.clock import VirtualClock
+from atrion.testing.contract import LAWS, check_law, laws_for, run_contract
 
-
-class VirtualClock:
-    """A :class:`~atrion.state.Clock` moved by hand; seconds."""
-
-    def __init__(self, start: float = 1000.0) -> None:
-        self.now: float = start
-
-    def monotonic(self) -> float:
-        """The virtual time."""
-        return self.now
-
-    def wall(self) -> float:
-        """The virtual time, since 1970."""
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Move on; a negative number goes back."""
-        self.now += seconds
+__all__ = [
+    "LAWS",
+    "Bench",
+    "ContractError",
+    "Law",
+    "VirtualClock",
+    "check_law",
+    "laws_for",
+    "run_contract",
+]

@@ -1,0 +1,226 @@
+"""The kit itself: it must find what is broken, and say which law it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from atrion import InMemoryProvider, PhysicsVector
+from atrion.state import ClusterScar, NodeRow, Remembered
+from atrion.testing import LAWS, ContractError, check_law, run_contract
+
+
+class NeverCold(InMemoryProvider):
+    async def get_vector(self, route_id: str) -> PhysicsVector | None:
+        return await super().get_vector(route_id) or PhysicsVector(0.0, 0.0, 0.0, 0.0)
+
+
+class Rounds(InMemoryProvider):
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        short = PhysicsVector(
+            vector.resistance, round(vector.momentum, 6), vector.scar_tissue, vector.timestamp
+        )
+        await super().update_vector(route_id, short)
+
+
+class FoldsCase(InMemoryProvider):
+    async def get_vector(self, route_id: str) -> PhysicsVector | None:
+        return await super().get_vector(route_id.lower())
+
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        await super().update_vector(route_id.lower(), vector)
+
+
+class OneSubscriber(InMemoryProvider):
+    def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
+        self._subscribers[route_id] = []
+        return super().subscribe(route_id, callback)
+
+
+class EndsAll(InMemoryProvider):
+    def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
+        super().subscribe(route_id, callback)
+        return lambda: self._subscribers.clear()
+
+
+class NeverEnds(InMemoryProvider):
+    def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
+        super().subscribe(route_id, callback)
+        return lambda: None
+
+
+class ConnectsOnce(InMemoryProvider):
+    connected = 0
+
+    async def connect(self) -> None:
+        self.connected += 1
+        if self.connected > 1:
+            raise RuntimeError("already connected")
+
+
+class LosesOnConnect(InMemoryProvider):
+    async def connect(self) -> None:
+        self._vectors.clear()
+
+
+class Swallows(InMemoryProvider):
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            return
+        await super().update_vector(route_id, vector)
+
+
+class LocksForEver(InMemoryProvider):
+    """What is cancelled while it holds the lock keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one_at_a_time = asyncio.Lock()
+
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        await self.one_at_a_time.acquire()
+        await asyncio.sleep(0)
+        await super().update_vector(route_id, vector)
+        self.one_at_a_time.release()
+
+
+class OneLoop(InMemoryProvider):
+    loop: Any = None
+
+    async def get_vector(self, route_id: str) -> PhysicsVector | None:
+        loop = asyncio.get_running_loop()
+        self.loop = self.loop or loop
+        if self.loop is not loop:
+            raise RuntimeError("attached to a different loop")
+        return await super().get_vector(route_id)
+
+
+class CountsItself(InMemoryProvider):
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
+        await super().exchange(node, rows, routes)
+        return await super().exchange("nobody", {}, routes)
+
+
+class NeverFades(InMemoryProvider):
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
+        flat = {route: NodeRow(row.vector, row.evidence, 0.0) for route, row in rows.items()}
+        return await super().exchange(node, flat, routes)
+
+
+class Adds(InMemoryProvider):
+    """Every row counts as another node's."""
+
+    calls = 0
+
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
+        self.calls += 1
+        await super().exchange(f"{node}{self.calls}", rows, routes)
+        return await super().exchange(node, {}, routes)
+
+
+class TellsOnce(InMemoryProvider):
+    """Leaves out whatever it has answered before, also where it has changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[tuple[str, str]] = set()
+
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
+        found = await super().exchange(node, rows, routes)
+        fresh = {route: scar for route, scar in found.items() if (node, route) not in self.told}
+        self.told.update((node, route) for route in fresh)
+        return fresh
+
+
+class Ageless(InMemoryProvider):
+    async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
+        found = await super().recall(node, limit)
+        return {route: Remembered(kept.vector, 0.0) for route, kept in found.items()}
+
+
+class RecallsAll(InMemoryProvider):
+    async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
+        return await super().recall(node, 1000)
+
+
+class Deaf(InMemoryProvider):
+    def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+class ListsAll(InMemoryProvider):
+    async def list_routes(self, limit: int) -> list[str]:
+        return await super().list_routes(1000)
+
+
+class Hangs(InMemoryProvider):
+    async def disconnect(self) -> None:
+        await asyncio.Event().wait()
+
+
+def of_one_store(kind: Callable[[], Any]) -> Callable[[str], Any]:
+    return defaultdict[str, Any](kind).__getitem__
+
+
+BROKEN: list[tuple[type[InMemoryProvider], str]] = [
+    (NeverCold, "a route never written is none"),
+    (Rounds, "what is written is read back exactly"),
+    (FoldsCase, "routes are told apart whatever their names"),
+    (OneSubscriber, "subscribers hear every change of their route"),
+    (EndsAll, "a subscription ends alone and ends once"),
+    (NeverEnds, "a subscription ends alone and ends once"),
+    (ConnectsOnce, "connecting again changes nothing"),
+    (LosesOnConnect, "connecting again changes nothing"),
+    (Swallows, "a call may be cancelled at any await"),
+    (LocksForEver, "a call may be cancelled at any await"),
+    (OneLoop, "a provider may move to another event loop"),
+    (CountsItself, "ones own rows do not count"),
+    (NeverFades, "scars and evidence fade with age"),
+    (Adds, "a new row takes the place of the old"),
+    (TellsOnce, "what changed is told and what did not may be left out"),
+    (Ageless, "what was kept is recalled with its age"),
+    (RecallsAll, "what was kept is recalled with its age"),
+    (Deaf, "listeners hear at once when anothers scar jumps"),
+    (ListsAll, "what is kept is listed within the limit"),
+    (Hangs, "disconnecting again changes nothing"),
+]
+
+
+@pytest.mark.parametrize("kind, law", BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_broken_is_found_and_named(kind: type[InMemoryProvider], law: str) -> None:
+    held = next(known for known in LAWS if known.name == law)
+    with pytest.raises(ContractError, match=f"law “{law}”: .*must"):
+        asyncio.run(check_law(held, of_one_store(kind), patience=0.2))
+
+
+def test_stores_that_reach_into_each_other_are_found() -> None:
+    hub = InMemoryProvider()
+    with pytest.raises(
+        ContractError, match=r"laws are broken:\n(?s:.*)stores of other names are not reached"
+    ):
+        asyncio.run(run_contract(lambda _: hub, patience=0.2))
+
+
+def test_providers_that_do_not_share_are_found() -> None:
+    with pytest.raises(ContractError, match="providers of one store see each other"):
+        asyncio.run(run_contract(lambda _: InMemoryProvider(), patience=0.2))
+
+
+def test_what_keeps_every_law_is_told_which() -> None:
+    names = asyncio.run(run_contract(of_one_store(InMemoryProvider)))
+    assert "what is written is read back exactly" in names
+    assert "a batch is kept whole" not in names  # memory needs none
