@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from atrion.testing._exchange_laws import EXCHANGE_LAWS
+from atrion.testing._life_laws import LIFE_LAWS
+from atrion.testing._port_laws import PORT_LAWS
 from atrion.testing.bench import Bench, ContractError, Law, Make
-from atrion.testing.exchange_laws import EXCHANGE_LAWS
-from atrion.testing.life_laws import LIFE_LAWS
-from atrion.testing.port_laws import PORT_LAWS
 
 __all__ = ["LAWS", "check_law", "laws_for", "run_contract"]
 
