@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-__all__ = ["Arrivals", "Bursty", "Poisson", "Profile", "diurnal"]
+__all__ = ["Arrivals", "Bursty", "Closed", "Poisson", "Profile", "diurnal"]
 
 
 class Arrivals(Protocol):
@@ -56,6 +56,18 @@ class Bursty:
             now = change
             state = (state + dice.randrange(1, len(self.rates))) % len(self.rates)
             change = now + dice.expovariate(1.0 / self.dwell)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """``users`` who each wait for an answer, then ``think`` seconds on average, then ask again."""
+
+    users: int
+    think: float = 0.1
+
+    def times(self, dice: Random) -> Iterator[float]:
+        """When each user asks for the first time; what follows depends on the answers."""
+        yield from sorted(self.think * dice.random() for _ in range(self.users))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from itertools import accumulate
 from random import Random
 from typing import final
 
-from atrion.lab.arrivals import Arrivals
+from atrion.lab.arrivals import Arrivals, Closed
 from atrion.lab.kernel import Gate, Simulation
 from atrion.lab.metrics import Recorder
 from atrion.lab.policies.port import Call
@@ -19,6 +19,8 @@ __all__ = ["MIX", "Clients", "Request", "Traffic"]
 
 MIX: tuple[float, ...] = (0.3, 0.2, 0.3, 0.1, 0.1)
 """Shares of the tiers, from bulk to critical."""
+TARPIT_BOUND = 5.0
+"""Seconds a rejection is held back at most."""
 BUDGET_BURST = 10.0
 """Retries a budget saves up at most."""
 
@@ -37,6 +39,10 @@ class Traffic:
         backoff: Seconds before the first retry, doubled for each further one, with full jitter.
         budget: Retries allowed as a share of requests, or None for no bound.
         honour: Wait for the rejection's retry_after before a retry.
+        work: Factor on the server's service times.
+        tarpit: A rejection is answered only after its retry_after: who asks again at once is slowed down.
+        steps: Levels of quality an answer may have, 0 for only one.
+        fair: Note each key's experience.
     """
 
     arrivals: Arrivals
@@ -48,13 +54,17 @@ class Traffic:
     backoff: float = 0.05
     budget: float | None = None
     honour: bool = False
+    work: float = 1.0
+    tarpit: bool = False
+    steps: int = 0
+    fair: bool = False
 
 
 @final
 class Request:
     """What a client wants, over all its attempts. Born at ``born`` seconds."""
 
-    __slots__ = ("attempt", "born", "clients", "done", "key", "luck", "service", "tier")
+    __slots__ = ("attempt", "born", "clients", "done", "key", "luck", "quality", "service", "steps", "tier")
 
     def __init__(
         self, clients: Clients, tier: int, key: str | None, born: float, service: float, luck: float
@@ -65,6 +75,8 @@ class Request:
         self.born = born
         self.service = service
         self.luck = luck
+        self.steps = clients.traffic.steps
+        self.quality = 1.0
         self.attempt = 0
         self.done = False
 
@@ -84,15 +96,17 @@ class Clients:
     __slots__ = (
         "_budget",
         "_choose",
+        "_closed",
         "_draw",
+        "_impatient",
         "_jitter",
         "_levels",
         "_luck",
         "_recorder",
         "_simulation",
         "_times",
-        "_traffic",
         "_who",
+        "traffic",
     )
 
     def __init__(
@@ -105,7 +119,7 @@ class Clients:
         dice: Callable[[str], Random],
     ) -> None:
         self._simulation = simulation
-        self._traffic = traffic
+        self.traffic = traffic
         self._recorder = recorder
         self._draw = draw
         self._choose = choose
@@ -116,6 +130,9 @@ class Clients:
         total = sum(traffic.mix)
         self._levels = list(accumulate(weight / total for weight in traffic.mix))[:-1]
         self._budget = BUDGET_BURST
+        self._closed = traffic.arrivals if isinstance(traffic.arrivals, Closed) else None
+        # Only who acts at a deadline needs to be told of it.
+        self._impatient = traffic.retries > 0 or self._closed is not None
         self._plan()
 
     def _plan(self) -> None:
@@ -126,7 +143,7 @@ class Clients:
     def _arrive(self, _: object) -> None:
         now = self._simulation.now
         who = self._who
-        traffic = self._traffic
+        traffic = self.traffic
         tier = bisect(self._levels, who.random())
         key = f"k{int(who.random() * traffic.keys)}" if traffic.keys else None
         request = Request(self, tier, key, now, self._draw(), self._luck.random())
@@ -138,7 +155,7 @@ class Clients:
 
     def _send(self, request: Request) -> None:
         now = self._simulation.now
-        deadline = now + self._traffic.deadline
+        deadline = now + self.traffic.deadline
         call = Call(
             "",
             request.tier,
@@ -151,7 +168,7 @@ class Clients:
             request,
         )
         self._recorder.attempts[self._recorder.slot(request.tier, now)] += 1
-        if self._traffic.retries:
+        if self._impatient:
             self._simulation.at(deadline, self._expire, call)
         self._choose(request).submit(call)
 
@@ -166,20 +183,21 @@ class Clients:
         if request.done:
             return
         if now > call.deadline:
-            if not self._traffic.retries:
+            if not self._impatient:
                 self._close(request, "late")
         elif outcome is Outcome.SUCCESS:
             recorder = self._recorder
             recorder.kept[recorder.slot(request.tier, request.born)] += 1
+            recorder.worth[recorder.slot(request.tier, request.born)] += request.quality
             self._close(request, "good")
         elif request.attempt == call.attempt:
             self.unhappy(request, call, "failed")
 
     def unhappy(self, request: Request, call: Call, ending: str) -> None:
         """An attempt brought nothing: try again, or end as ``ending``."""
-        traffic = self._traffic
+        traffic = self.traffic
         if request.attempt >= traffic.retries or (traffic.budget is not None and self._budget < 1.0):
-            self._close(request, ending)
+            self._close(request, ending, call.retry_after if traffic.tarpit else 0.0)
             return
         if traffic.budget is not None:
             self._budget -= 1.0
@@ -193,7 +211,14 @@ class Clients:
         if not request.done:
             self._send(request)
 
-    def _close(self, request: Request, ending: str) -> None:
+    def _close(self, request: Request, ending: str, held: float = 0.0) -> None:
+        """The request is over; the answer of a rejected one may be ``held`` back for some seconds."""
+        now = self._simulation.now
         request.done = True
         recorder = self._recorder
-        getattr(recorder, ending)[recorder.slot(request.tier, self._simulation.now)] += 1
+        getattr(recorder, ending)[recorder.slot(request.tier, now)] += 1
+        if self.traffic.fair and request.key is not None:
+            recorder.experience(request.key, request.born, ending == "good")
+        if self._closed is not None:
+            wait = min(held, TARPIT_BOUND) + self._jitter.expovariate(1.0 / self._closed.think)
+            self._simulation.at(now + wait, self._arrive)

@@ -48,12 +48,11 @@ class Simulation:
 class Pool:
     """Workers and their queue. Expired work still executes: a worker does not know that its client has left."""
 
-    __slots__ = ("_debt", "_server", "_simulation", "busy", "downstream", "phase", "queue", "workers")
+    __slots__ = ("_debt", "_server", "_simulation", "busy", "phase", "queue", "workers")
 
     def __init__(self, simulation: Simulation, server: Server) -> None:
         self._simulation = simulation
         self._server = server
-        self.downstream: Gate | None = None
         self.workers = server.workers
         self.busy = 0
         self.queue: deque[Call] = deque()
@@ -100,15 +99,14 @@ class Pool:
             simulation.at(max(call.deadline, now), self._fail, call)
         elif phase.fail > 0.0 and call.luck < phase.fail:
             simulation.at(now + (work if phase.fail_after is None else phase.fail_after), self._fail, call)
-        elif self.downstream is not None:
+        elif call.gate.downstream is not None:
             simulation.at(now + work, self._descend, call)
         else:
             simulation.at(now + work, self._serve, call)
 
     def _descend(self, call: Call) -> None:
         """The call's own work is done; it needs the next server's answer, and its worker waits for it."""
-        assert self.downstream is not None
-        self.downstream.submit(
+        call.gate.downstream.submit(
             Call(
                 call.route,
                 call.tier,
@@ -146,11 +144,12 @@ class Pool:
 class Nested:
     """Who asked for a downstream call: an upstream call that waits for it with its worker."""
 
-    __slots__ = ("call", "pool")
+    __slots__ = ("call", "pool", "steps")
 
     def __init__(self, pool: Pool, call: Call) -> None:
         self.pool = pool
         self.call = call
+        self.steps = 0
 
     def rejected(self, call: Call) -> None:
         """Shed downstream: the dependency was not asked, and the upstream call cannot be answered."""
@@ -163,32 +162,41 @@ class Nested:
 
 @final
 class Gate:
-    """Where a policy decides, in front of a pool; ``route`` renames what passes, None leaves it."""
+    """Where a policy decides over the calls of a ``route``, in front of a pool; ``downstream`` is what they need."""
 
-    __slots__ = ("_recorder", "_simulation", "policy", "pool", "route")
+    __slots__ = ("_recorder", "_simulation", "downstream", "policy", "pool", "route")
 
     def __init__(
-        self, simulation: Simulation, policy: Policy, pool: Pool, recorder: Recorder, route: str | None = None
+        self, simulation: Simulation, route: str, policy: Policy, pool: Pool, recorder: Recorder
     ) -> None:
         self._simulation = simulation
         self._recorder = recorder
+        self.route = route
         self.policy = policy
         self.pool = pool
-        self.route = route
+        self.downstream: Gate | None = None
 
     def submit(self, call: Call) -> None:
         """Let the policy decide over a call."""
         now = self._simulation.now
         call.gate = self
-        if self.route is not None:
-            call.route = self.route
+        call.route = self.route
         if self.policy.arrive(call, now):
             self._recorder.admit(call, now)
+            if call.request.steps:
+                self._degrade(call)
             self.pool.submit(call)
         else:
             self._recorder.reject(call, now)
             self.pool.reject()
             call.request.rejected(call)
+
+    def _degrade(self, call: Call) -> None:
+        """Let a policy that can lower the quality of the answer, and with it the work."""
+        quality = getattr(self.policy, "quality", None)
+        if quality is not None:
+            call.request.quality = quality(call, call.request.steps)
+            call.service *= call.request.quality
 
     def finish(self, call: Call, outcome: Outcome) -> None:
         """Tell the policy and the client how an admitted call ended."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -29,7 +28,7 @@ ones by the bin they were born in."""
 class Recorder:
     """Counts while the simulation runs; one flat list per kind, since this is its hottest code."""
 
-    __slots__ = (*KINDS, "arrived", "keys", "latencies", "routes", "samples", "worth")
+    __slots__ = (*KINDS, "arrived", "keys", "latencies", "routes", "samples", "seconds", "worth")
 
     def __init__(self, seconds: float) -> None:
         size = (int(seconds / BIN) + 2) * TIERS
@@ -43,9 +42,10 @@ class Recorder:
         self.kept = [0] * size
         self.arrived = array("d")
         self.latencies = array("d")
-        self.keys: dict[str, list[int]] = {}
-        self.routes: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-        self.worth = 0.0
+        self.seconds = seconds
+        self.keys: dict[str, list[list[int]]] = {}
+        self.routes: dict[str, list[int]] = {}
+        self.worth = [0.0] * size
         self.samples: list[Sample] = []
 
     @staticmethod
@@ -56,12 +56,22 @@ class Recorder:
     def admit(self, call: Call, now: float) -> None:
         """A call passed its gate."""
         self.admitted[int(now / BIN) * TIERS + call.tier] += 1
-        self.routes[call.route][0] += 1
+        if call.route not in self.routes:
+            self.routes[call.route] = [0] * (int(self.seconds) + 2)
+        self.routes[call.route][int(now)] += 1
 
     def reject(self, call: Call, now: float) -> None:
         """A call was refused at its gate."""
         self.rejected[int(now / BIN) * TIERS + call.tier] += 1
-        self.routes[call.route][1] += 1
+
+    def experience(self, key: str, born: float, good: int) -> None:
+        """What one key's request came to, by the minute it was born in."""
+        minutes = self.keys.get(key)
+        if minutes is None:
+            self.keys[key] = minutes = [[0, 0] for _ in range(int(self.seconds / 60.0) + 1)]
+        minute = minutes[int(born / 60.0)]
+        minute[0] += 1
+        minute[1] += good
 
     def finish(self, call: Call, outcome: Outcome, now: float) -> None:
         """An admitted call ended; its latency counts whether or not somebody still waits."""
@@ -74,8 +84,9 @@ class Recorder:
 class Run:
     """One finished run. ``series`` holds, per kind, a list of bins for each tier from bulk to critical.
 
-    ``capacity`` in calls a second; ``samples`` are what the policies said of themselves; ``routes`` count admitted
-    and rejected calls; ``keys`` count offered and good requests.
+    ``capacity`` in calls a second; ``samples`` are what the policies said of themselves; ``routes`` count the calls
+    admitted in each second; ``keys`` hold, per minute, how many requests ended and how many of them good; ``worth``
+    is what the good ones were worth, 1 each unless their quality was lowered.
     """
 
     scenario: str
@@ -88,8 +99,8 @@ class Run:
     latencies: Sequence[float]
     samples: list[Sample] = field(default_factory=list)
     routes: dict[str, list[int]] = field(default_factory=dict)
-    keys: dict[str, list[int]] = field(default_factory=dict)
-    worth: float = 0.0
+    keys: dict[str, list[list[int]]] = field(default_factory=dict)
+    worth: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -107,9 +118,9 @@ class Run:
             recorder.arrived,
             recorder.latencies,
             recorder.samples,
-            dict(recorder.routes),
+            recorder.routes,
             recorder.keys,
-            recorder.worth,
+            [recorder.worth[tier::TIERS] for tier in range(TIERS)],
         )
 
     def count(self, kind: str, start: float, end: float, tier: int | None = None) -> int:

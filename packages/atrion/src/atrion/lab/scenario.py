@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import cycle
 from random import Random
+from typing import Any
 
 from atrion.lab.clients import Clients, Request, Traffic
+from atrion.lab.cluster import Cluster, Network, Wire
 from atrion.lab.kernel import Gate, Pool, Simulation
 from atrion.lab.metrics import Recorder, Run
+from atrion.lab.policies.atrion import AtrionPolicy
 from atrion.lab.policies.catalog import Controller
 from atrion.lab.policies.port import Policy
 from atrion.lab.services import Server
+from atrion.physics.config import SLO
 
-__all__ = ["Scenario", "simulate"]
+__all__ = ["Route", "Scenario", "simulate"]
 
 SAMPLING = 0.05
 """Seconds between two samples of what the policies think: half a tick, so that no mode is missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route to a ``server``; its calls need the answer of the route ``calls`` and hold their worker meanwhile."""
+
+    server: str
+    calls: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +43,10 @@ class Scenario:
         seconds: Its length.
         window: The seconds from and to which its main numbers are taken.
         servers: Servers by name; the first one's capacity is what goodput is measured by.
-        routes: Server behind each route; a server's own name is a route without being listed.
+        routes: Routes by name; a server's own name is a route without being listed.
         traffic: Who asks.
+        cluster: The pods, or None for one process without a store.
+        slo: What Atrion's routes promise, where the service is of another kind than most.
     """
 
     name: str
@@ -38,13 +54,72 @@ class Scenario:
     seconds: float = 30.0
     window: tuple[float, float] = (10.0, 28.0)
     servers: Mapping[str, Server] = field(default_factory=lambda: {"api": Server()})
-    routes: Mapping[str, str] = field(default_factory=dict)
+    routes: Mapping[str, Route] = field(default_factory=dict)
     traffic: tuple[Traffic, ...] = ()
+    cluster: Cluster | None = None
+    slo: SLO | None = None
 
     @property
     def capacity(self) -> float:
-        """Calls a second the first server can serve."""
-        return next(iter(self.servers.values())).capacity
+        """Calls a second that the first server can serve, in all pods together."""
+        pods = 1 if self.cluster is None or self.cluster.shared else self.cluster.pods
+        return pods * next(iter(self.servers.values())).capacity
+
+    def route(self, name: str) -> Route:
+        """The route of a name."""
+        return self.routes.get(name) or Route(name)
+
+
+class _Pod:
+    """One process: its policies, and a gate for each route."""
+
+    def __init__(self, world: _World, index: int, pools: Mapping[str, Pool]) -> None:
+        self._world = world
+        self.name = str(index)
+        self.policies: list[tuple[str, Policy]] = []
+        self._whole = self._span(index) if world.controller.spans else None
+        if self._whole is not None:
+            self.policies.append(("", self._whole))
+        self.gates: dict[str, Gate] = {}
+        for name in (*world.scenario.routes, *world.scenario.servers):
+            self._gate(name, pools)
+
+    def _span(self, index: int) -> Policy:
+        world = self._world
+        options: dict[str, Any] = {} if world.scenario.slo is None else {"slo": world.scenario.slo}
+        if world.network is None:
+            return world.controller.make(**options)
+        cluster = world.network.cluster
+        skew = cluster.skew * world.dice("skew", index).uniform(-1.0, 1.0)
+        wire = Wire(world.network, index)
+        return world.controller.make(
+            provider=wire,
+            node=f"pod-{index}",
+            skew=skew,
+            source=lambda: world.simulation.now,
+            interval=cluster.interval,
+            **options,
+        )
+
+    def _gate(self, name: str, pools: Mapping[str, Pool], nested: bool = False) -> Gate:
+        world = self._world
+        route = world.scenario.route(name)
+        policy = self._whole
+        if policy is None:
+            policy = world.controller.make()
+            self.policies.append((name, policy))
+        # What servers ask of each other is no client's request.
+        recorder = world.inner if nested else world.recorder
+        gate = Gate(world.simulation, name, policy, pools[route.server], recorder)
+        if route.calls is not None:
+            gate.downstream = self._gate(route.calls, pools, nested=True)
+        if not nested:
+            self.gates[name] = gate
+        return gate
+
+    def engines(self) -> list[AtrionPolicy]:
+        """The engines that pulse."""
+        return [policy for _, policy in self.policies if isinstance(policy, AtrionPolicy)]
 
 
 class _World:
@@ -56,64 +131,103 @@ class _World:
         self.seed = seed
         self.simulation = Simulation()
         self.recorder = Recorder(scenario.seconds)
-        self.policies: list[tuple[str, Policy]] = []
-        self.pools = {name: Pool(self.simulation, server) for name, server in scenario.servers.items()}
-        self._inner = Recorder(scenario.seconds)  # what servers ask of each other is no client's request
-        self._pod = controller.make() if controller.spans else None
-        if self._pod is not None:
-            self.policies.append(("", self._pod))
-        gates: dict[str, Gate] = {}
-        for name in (*scenario.routes, *scenario.servers):
-            gates[name] = self.gate(name, self.recorder)
-        for name, server in scenario.servers.items():
-            if server.calls is not None:
-                self.pools[name].downstream = self.gate(server.calls, self._inner)
+        self.inner = Recorder(scenario.seconds)
+        self.inner.routes = self.recorder.routes
+        cluster = scenario.cluster
+        self.network = None if cluster is None else Network(self.simulation, cluster, self.dice("network"))
+        self._pools = [self._servers()]
+        if cluster is not None:
+            self._pools += [
+                self._pools[0] if cluster.shared else self._servers() for _ in range(cluster.pods - 1)
+            ]
+        self.pods = [_Pod(self, index, pools) for index, pools in enumerate(self._pools)]
+        self._turn = cycle(range(len(self.pods)))
         for index, traffic in enumerate(scenario.traffic):
-            self._connect(traffic, index, gates)
-        self.simulation.at(0.0, self._sample)
+            self._connect(traffic, index)
+
+    def _servers(self) -> dict[str, Pool]:
+        return {name: Pool(self.simulation, server) for name, server in self.scenario.servers.items()}
 
     def dice(self, *purpose: object) -> Random:
         """Dice of their own for every purpose, so that policies meet the same requests."""
         return Random(f"{self.seed}/{purpose}")
 
-    def gate(self, route: str, recorder: Recorder) -> Gate:
-        """A gate in front of a route's server."""
-        policy = self._pod
-        if policy is None:
-            policy = self.controller.make()
-            self.policies.append((route, policy))
-        return Gate(
-            self.simulation, policy, self.pools[self.scenario.routes.get(route, route)], recorder, route
-        )
+    def start(self) -> None:
+        """Plan what happens by itself."""
+        self.simulation.at(0.0, self._sample)
+        if self.network is None:
+            return
+        for pod in self.pods:
+            self._join(pod)
+        cluster = self.network.cluster
+        if cluster.active is not None:
+            self.simulation.at(cluster.settled, self._settle, cluster.active)
+        if cluster.leaves is not None:
+            self.simulation.at(cluster.leaves[1], self._leave, self.pods[cluster.leaves[0]])
+        if cluster.restart is not None:
+            for index in range(cluster.pods):
+                self.simulation.at((index + 1) * cluster.restart, self._restart, index)
 
-    def _connect(self, traffic: Traffic, index: int, gates: Mapping[str, Gate]) -> None:
-        first = self.scenario.routes.get(traffic.to[0], traffic.to[0])
-        draw = self.scenario.servers[first].law.sampler(self.dice(index, "service"))
+    def _settle(self, active: int) -> None:
+        self._turn = cycle(range(active))
+
+    def _join(self, pod: _Pod) -> None:
+        for policy in pod.engines():
+            assert self.network is not None
+            self.network.join(policy.engine)
+
+    def _leave(self, pod: _Pod) -> None:
+        for policy in pod.engines():
+            assert self.network is not None
+            self.network.leave(policy.engine)
+
+    def _restart(self, index: int) -> None:
+        """A new process takes the pod's place; what the old one had admitted still ends there."""
+        self._leave(self.pods[index])
+        self.pods[index] = _Pod(self, index, self._pools[index])
+        self._join(self.pods[index])
+
+    def _connect(self, traffic: Traffic, index: int) -> None:
+        law = self.scenario.servers[self.scenario.route(traffic.to[0]).server].law
+        sampler = law.sampler(self.dice(index, "service"))
+        draw = sampler if traffic.work == 1.0 else lambda: traffic.work * sampler()
+        chooser = self._chooser(traffic, self.dice(index, "route"))
         Clients(
-            self.simulation,
-            traffic,
-            self.recorder,
-            draw,
-            self._chooser(traffic, gates),
-            lambda purpose: self.dice(index, purpose),
+            self.simulation, traffic, self.recorder, draw, chooser, lambda purpose: self.dice(index, purpose)
         )
 
-    def _chooser(self, traffic: Traffic, gates: Mapping[str, Gate]) -> Callable[[Request], Gate]:
-        gate = gates[traffic.to[0]]
-        return lambda request: gate
+    def _chooser(self, traffic: Traffic, dice: Random) -> Callable[[Request], Gate]:
+        """A request's gate: pods take turns; among routes a policy that can choose does, else chance."""
+        pods, to = self.pods, traffic.to
+        only = to[0]
+        if len(to) == 1:
+            return lambda _: pods[next(self._turn)].gates[only]
+
+        def choose(_: Request) -> Gate:
+            pod = pods[next(self._turn)]
+            chooser = getattr(pod.policies[0][1], "choose", None)
+            chance = dice.choice(to)
+            return pod.gates[chance if chooser is None else chooser(to, self.simulation.now)]
+
+        return choose
 
     def _sample(self, _: object) -> None:
         now = self.simulation.now
-        for route, policy in self.policies:
-            sample = getattr(policy, "sample", None)
-            if sample is not None:
-                for name, parts in sample(now).items():
-                    self.recorder.samples.append((now, "0", name or route, parts))
+        for pod in self.pods:
+            for route, policy in pod.policies:
+                sample = getattr(policy, "sample", None)
+                if sample is not None:
+                    for name, parts in sample(now).items():
+                        self.recorder.samples.append((now, pod.name, name or route, parts))
         self.simulation.at(now + SAMPLING, self._sample)
 
 
 def simulate(scenario: Scenario, controller: Controller, seed: int) -> Run:
     """Play a scenario with one controller; the same seed gives the same requests and the same result."""
     world = _World(scenario, controller, seed)
-    world.simulation.run(scenario.seconds)
+    with ExitStack() as stack:
+        if world.network is not None:
+            stack.enter_context(world.network.quiet(seed))
+        world.start()
+        world.simulation.run(scenario.seconds)
     return Run.of(scenario.name, controller.name, seed, scenario.seconds, scenario.capacity, world.recorder)

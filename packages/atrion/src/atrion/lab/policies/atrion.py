@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from atrion.engine import Atrion
+from atrion.errors import FlowRejected
 from atrion.lab.policies.port import Call
 from atrion.physics.config import SLO, PhysicsConfig
 from atrion.physics.voltage import Tier
@@ -18,19 +19,20 @@ TIERS = tuple(Tier)
 
 @final
 class _Clock:
-    """The simulation's time as an engine's clocks, ``skew`` seconds ahead."""
+    """The simulation's time as an engine's clocks, ``skew`` seconds ahead: as told, or as ``source`` says."""
 
-    __slots__ = ("_skew", "now")
+    __slots__ = ("_skew", "_source", "now")
 
-    def __init__(self, skew: float) -> None:
+    def __init__(self, skew: float, source: Callable[[], float] | None) -> None:
         self._skew = skew
+        self._source = source
         self.now = 0.0
 
     def monotonic(self) -> float:
-        return 1000.0 + self._skew + self.now
+        return 1000.0 + self._skew + (self.now if self._source is None else self._source())
 
     def wall(self) -> float:
-        return 1.7e9 + self._skew + self.now
+        return 1.7e9 - 1000.0 + self.monotonic()
 
 
 @final
@@ -42,6 +44,7 @@ class AtrionPolicy:
         config: Constants of the laws; the shipped ones by default.
         slo: What its routes promise.
         skew: Seconds this process' clocks are ahead.
+        source: The simulation's time, for an engine that also pulses; without it, time is what calls say.
         keyed: Whether callers' keys decide their places in the bands.
         options: Handed on to the engine: provider, node, gamma.
     """
@@ -55,12 +58,13 @@ class AtrionPolicy:
         config: PhysicsConfig | None = None,
         slo: SLO | None = None,
         skew: float = 0.0,
+        source: Callable[[], float] | None = None,
         keyed: bool = True,
         **options: Any,
     ) -> None:
         self.name = name
         self._keyed = keyed
-        self._clock = _Clock(skew)
+        self._clock = _Clock(skew, source)
         config = config or PhysicsConfig()
         slo = slo or SLO()
         self._weights = slo.weights(config.gain)
@@ -78,13 +82,21 @@ class AtrionPolicy:
         return False
 
     def start(self, call: Call, now: float) -> bool:
-        """The engine has no say in the queue."""
+        """Work on it: the engine has no say in the queue."""
         return True
 
     def finish(self, call: Call, outcome: Outcome, now: float) -> None:
         """Report to the engine."""
         self._clock.now = now
         call.token.finish(outcome)
+
+    def choose(self, routes: tuple[str, ...], now: float) -> str:
+        """The engine's choice among routes; the first one where all are broken."""
+        self._clock.now = now
+        try:
+            return self.engine.select(routes)
+        except FlowRejected:
+            return routes[0]
 
     def sample(self, now: float) -> Mapping[str, Mapping[str, float]]:
         """Resistance in ohms with its parts, and the mode, of each route."""

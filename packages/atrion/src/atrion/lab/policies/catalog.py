@@ -10,7 +10,7 @@ from atrion.lab.policies.atrion import AtrionPolicy
 from atrion.lab.policies.port import BasePolicy, Policy
 from atrion.physics.config import PhysicsConfig
 
-__all__ = ["CONTROLLERS", "Controller", "controller"]
+__all__ = ["BASELINES", "CONTROLLERS", "Controller", "controller"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ CONTROLLERS: dict[str, Controller] = {
         _atrion("atrion-alone", "γ 0: deaf to its cluster", gamma=0.0),
     )
 }
+
+BASELINES = tuple(name for name in CONTROLLERS if not name.startswith("atrion"))
+"""What Atrion is compared with."""
 
 
 def controller(name: str) -> Controller:

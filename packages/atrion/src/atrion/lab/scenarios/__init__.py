@@ -6,11 +6,14 @@ import re
 
 from atrion.errors import ConfigurationError
 from atrion.lab.scenario import Scenario
+from atrion.lab.scenarios.apps import APPS
+from atrion.lab.scenarios.clusters import CLUSTERS
+from atrion.lab.scenarios.faults import FAULTS
 from atrion.lab.scenarios.load import LOAD, steady
 
 __all__ = ["SCENARIOS", "scenario"]
 
-SCENARIOS: dict[str, Scenario] = {each.name: each for each in LOAD}
+SCENARIOS: dict[str, Scenario] = {each.name: each for each in (*LOAD, *FAULTS, *APPS, *CLUSTERS)}
 
 
 def scenario(name: str) -> Scenario:
