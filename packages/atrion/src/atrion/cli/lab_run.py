@@ -1,0 +1,133 @@
+"""``atrion lab run`` and ``atrion lab cluster``: one scenario, one controller, one seed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atrion.errors import ConfigurationError
+from atrion.lab.figure import check_plot
+from atrion.lab.measures import MEASURES
+from atrion.lab.metrics import Run
+from atrion.lab.policies.catalog import controller
+from atrion.lab.replay import read, replay
+from atrion.lab.scenario import Scenario, simulate
+from atrion.lab.scenarios import scenario
+from atrion.lab.summary import summary, text
+from atrion.physics.config import check_number
+
+__all__ = ["add_parsers", "seed"]
+
+
+def seed(text: str) -> int:
+    """A seed as the command line gives it.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no whole number of at least 0.
+    """
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: give a whole number of at least 0")
+    return int(text)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--controller", default="atrion", help="who decides (default atrion)")
+    parser.add_argument("--seed", type=seed, default=1, help="of all dice (default 1)")
+    parser.add_argument("--json", action="store_true", help="print the whole run as one JSON object")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="write traffic, resistance and modes to a .png or .svg"
+    )
+
+
+def add_parsers(actions: Any) -> None:
+    """Declare the commands."""
+    play = actions.add_parser(
+        "run",
+        help="play a scenario, or a CSV file of real telemetry",
+        epilog="examples: atrion lab run steady-4x    atrion lab run calls.csv --plot calls.svg    "
+        "(a file has the columns timestamp and latency in seconds, error 0 or 1, tier)",
+    )
+    play.add_argument("scenario", help="a name from `atrion lab list`, steady-<factor>x, or a .csv file")
+    _common(play)
+    play.set_defaults(run=run)
+    cluster = actions.add_parser(
+        "cluster",
+        help="many pods around one store",
+        epilog="examples: atrion lab cluster    atrion lab cluster --pods 20 --loss 0.3 --delay 0.05",
+    )
+    cluster.add_argument("scenario", nargs="?", default="cluster-outage", help="(default cluster-outage)")
+    cluster.add_argument("--pods", type=int, help="how many, 2 to 500")
+    cluster.add_argument("--delay", type=float, help="seconds a message takes, 0 to 10")
+    cluster.add_argument("--loss", type=float, help="share of messages that are lost, 0 to 1")
+    _common(cluster)
+    cluster.set_defaults(run=run_cluster)
+
+
+def _show(run: Run, numbers: dict[str, Any], arguments: argparse.Namespace, about: str) -> int:
+    target = check_plot(arguments.plot)
+    if target is not None:
+        from atrion.lab.plots import plot_run
+
+        plot_run(run, target)
+    if arguments.json:
+        print(json.dumps({"summary": numbers, **run.as_dict()}))
+    else:
+        print(f"{run.scenario} with {run.controller}, seed {run.seed}: {about}")
+        print(text(numbers))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play a scenario or a recording.
+
+    Raises:
+        ConfigurationError: an unknown scenario or controller, or an unusable plot file.
+        BadTelemetry: a recording that cannot be read.
+        MissingExtraError: matplotlib, for a plot, is not installed.
+    """
+    check_plot(arguments.plot)
+    policy = controller(arguments.controller)
+    if arguments.scenario.lower().endswith(".csv"):
+        path = Path(arguments.scenario)
+        played = replay(read(path), path.name, policy.make())
+        return _show(played, summary(played, 0.0, played.seconds), arguments, "recorded calls, decided again")
+    chosen = scenario(arguments.scenario)
+    played = simulate(chosen, policy, arguments.seed)
+    return _show(played, summary(played, *chosen.window), arguments, chosen.about)
+
+
+def _changed(arguments: argparse.Namespace) -> Scenario:
+    chosen = scenario(arguments.scenario)
+    cluster = chosen.cluster
+    if cluster is None:
+        raise ConfigurationError("scenario", chosen.name, "use one with pods, such as cluster-outage")
+    for name, low, high in (("pods", 2, 500), ("delay", 0.0, 10.0), ("loss", 0.0, 1.0)):
+        value = getattr(arguments, name)
+        if value is not None:
+            check_number(f"--{name}", value, low, high)
+            cluster = replace(cluster, **{name: value})
+    return replace(chosen, cluster=cluster)
+
+
+def run_cluster(arguments: argparse.Namespace) -> int:
+    """Play a scenario of many pods.
+
+    Raises:
+        ConfigurationError: no such scenario, or an unusable number or plot file.
+        MissingExtraError: matplotlib, for a plot, is not installed.
+    """
+    check_plot(arguments.plot)
+    chosen = _changed(arguments)
+    assert chosen.cluster is not None
+    played = simulate(chosen, controller(arguments.controller), arguments.seed)
+    numbers = summary(played, *chosen.window)
+    numbers["pods"] = chosen.cluster.pods
+    if chosen.cluster.active is not None:
+        numbers["pulses_until_others_follow"] = MEASURES["pulses until others follow"](chosen, played)
+    _show(played, numbers, arguments, chosen.about)
+    if not arguments.json and chosen.cluster.active is not None:
+        print(f"  pulses until others follow{numbers['pulses_until_others_follow']:7.1f}")
+    return 0
