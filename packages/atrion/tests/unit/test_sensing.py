@@ -58,15 +58,31 @@ def test_what_hangs_ages() -> None:
 def test_capacity_is_learnt_from_throughput_and_the_floor() -> None:
     capacity = Capacity()
     assert capacity.limit > capacity.calls > 1.0
-    for _ in range(100):
+    for _ in range(300):
         capacity.learn(1000, 0.05, 500, 0.05, 0.1, True, 1.0)
     assert capacity.service_time == pytest.approx(0.05)
-    assert capacity.calls == pytest.approx(1000.0)  # no queue seen: twice what was in flight
-    assert capacity.light_below() == pytest.approx(500.0)
-    assert capacity.saturation(int(capacity.limit) * 2) > 1.9
+    assert capacity.calls == pytest.approx(500.0)  # what is in use
+    assert capacity.limit > 1000.0  # no queue was seen, so there may be twice of it
+    assert capacity.light_below() == pytest.approx(375.0)
+    assert capacity.excess(int(capacity.limit) * 2) > 0.9
     for _ in range(100):
-        capacity.learn(1000, 0.5, 500, 0.05, 0.1, False, 1.0)
-    assert capacity.calls == pytest.approx(500.0, rel=0.01)  # with a queue: Little's law
+        capacity.learn(800, 0.5, 0, 0.0, 0.1, False, 1.0)
+    assert capacity.calls == pytest.approx(400.0, rel=0.01)  # with a queue: Little's law
+    assert 400.0 < capacity.limit < 500.0
+
+
+def test_a_queue_takes_the_headroom_at_once_and_calm_gives_it_back_slowly() -> None:
+    capacity = Capacity()
+    for _ in range(100):
+        capacity.learn(100, 0.05, 50, 0.05, 0.1, True, 1.0)
+    roomy = capacity.limit
+    for _ in range(10):
+        capacity.learn(100, 0.5, 0, 0.0, 0.1, False, 1.0)
+    tight = capacity.limit
+    for _ in range(10):
+        capacity.learn(100, 0.05, 50, 0.05, 0.1, True, 1.0)
+    assert tight < 0.8 * roomy
+    assert capacity.limit < 0.9 * roomy
 
 
 def test_the_floor_rises_in_calm_only_and_never_above_the_ceiling() -> None:

@@ -292,11 +292,11 @@ class Route:
 
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
-        steady = self.steady
-        load = self.window.in_flight - self.capacity.limit
-        if load <= 0.0:
-            return steady
-        return steady + self.constants.weight_saturation * math.tanh(load / self.capacity.limit)
+        excess = self.capacity.excess(self.window.in_flight)
+        if excess <= 0.0:
+            return self.steady
+        constants = self.constants
+        return self.steady + constants.weight_saturation * math.tanh(constants.steepness * excess)
 
     def unit(self) -> float:
         """The next place in a band, in [0, 1), for a caller without a key."""
@@ -312,7 +312,7 @@ class Route:
             self.advance(now)
         self.used = now
         flows = self._flows(volts)
-        allowed = flows or self._probe(now)
+        allowed = flows or self._probe(volts, now)
         if self.on_decision is not None:
             self.on_decision(self._allowance(volts, flows) if allowed else self.rejection(volts))
         return allowed
@@ -324,7 +324,9 @@ class Route:
         reason = FLOWS if flows else PROBE
         return Decision(True, self.id, self.resistance(), volts, self.state.mode_index, reason, 0.0)
 
-    def _probe(self, now: float) -> bool:
+    def _probe(self, volts: float, now: float) -> bool:
+        if volts > self.steady and self.state.mode_index != CIRCUIT_BREAKER:
+            return self._refuse()  # only too many at once: those in flight are telemetry enough
         self._asks += 1
         since = now - self._last_probe
         if since < PROBE_INTERVAL or self.window.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT:

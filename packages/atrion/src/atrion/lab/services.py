@@ -121,7 +121,7 @@ class Server:
     """
 
     workers: int = 16
-    law: ServiceTime = Exponential()
+    law: ServiceTime = LogNormal()
     queue: int | None = None
     worsening: float = 0.0
     reject_cost: float = 0.0

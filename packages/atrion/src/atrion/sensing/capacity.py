@@ -7,42 +7,52 @@ from typing import final
 
 __all__ = ["Capacity"]
 
-INITIAL = 8.0
-"""Calls in flight assumed before anything was measured."""
-SLACK = 1.5
+INITIAL = 4.0
+"""Calls in flight that a route is believed to carry before anything was measured."""
+SLACK = 3.0
 """Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
+HEADROOM = 2.0
+"""Capacity over what was in use while no queue was seen: nobody knows yet, so it may well be twice."""
 CONGESTED = 1.5
 """Latency over its floor above which a queue has formed."""
-MEMORY = 0.6
+MEMORY = 1.0
 """Seconds that throughput and latency are averaged over."""
+CERTAINTY = 0.3
+"""Seconds in which a queue takes the headroom away."""
+DOUBT = 10.0
+"""Seconds in which calm gives it back: how much more could be carried is forgotten slowly."""
+LIGHT = 0.75
+"""Share of the capacity in use below which a new call finds a free worker."""
 
 
 @final
 class Capacity:
     """Learned service time (seconds) and capacity (calls in flight).
 
-    ``service_time`` is the mean latency of calls that met a lightly loaded route; ``calls`` is the highest
-    throughput times it (Little's law), and only a lower bound until a queue has been seen.
+    ``service_time`` is the mean latency of calls that met a lightly loaded route. ``calls`` is throughput times it
+    (Little's law): what is in use, and all there is once a queue was seen. ``limit`` adds the headroom that is still
+    unknown and the queue that random arrivals need.
     """
 
-    __slots__ = ("_latency", "_lights", "_throughput", "calls", "limit", "service_time")
+    __slots__ = ("_headroom", "_latency", "_lights", "_throughput", "calls", "limit", "service_time")
 
     def __init__(self) -> None:
         self.calls: float = INITIAL
         self.service_time: float = 0.0
         self.limit: float = 0.0
+        self._headroom: float = HEADROOM
         self._lights: float = 0.0
         self._throughput: float = 0.0
         self._latency: float = 0.0
-        self._set(INITIAL)
+        self._bound()
 
-    def _set(self, calls: float) -> None:
-        self.calls = max(calls, 1.0)
-        self.limit = self.calls + SLACK * math.sqrt(self.calls)
+    def _bound(self) -> None:
+        calls = self.calls * self._headroom
+        self.limit = calls + SLACK * math.sqrt(calls)
 
     def light_below(self) -> float:
         """In-flight calls below which a new call counts as lightly loaded."""
-        return max(1.0, 0.5 * self.calls)
+        return max(1.0, LIGHT * self.calls)
 
     def learn(
         self,
@@ -60,20 +70,21 @@ class Capacity:
         """
         if successes <= 0 or dt <= 0.0:
             return
-        share = 1.0 - math.exp(-dt / MEMORY)
-        if self._latency == 0.0:
-            share = 1.0
+        share = 1.0 if self._latency == 0.0 else 1.0 - math.exp(-dt / MEMORY)
         self._throughput += share * (successes / dt - self._throughput)
         self._latency += share * (latency - self._latency)
         self._learn_floor(latency, lights, light_latency, dt, calm, ceiling)
         if self.service_time <= 0.0:
             return
-        measured = self._throughput * self.service_time
-        if self._latency <= CONGESTED * self.service_time:
-            # No queue: whatever is in flight is below capacity, so capacity is at least twice of it.
-            self._set(max(self.calls, 2.0 * self._throughput * self._latency))
+        used = self._throughput * self.service_time
+        if self._latency > CONGESTED * self.service_time:
+            self.calls += share * (used - self.calls)
+            self._headroom += (1.0 - math.exp(-dt / CERTAINTY)) * (1.0 - self._headroom)
         else:
-            self._set(self.calls + share * (measured - self.calls))
+            self.calls = max(self.calls, used)
+            self._headroom += (1.0 - math.exp(-dt / DOUBT)) * (HEADROOM - self._headroom)
+        self.calls = max(self.calls, 1.0)
+        self._bound()
 
     def _learn_floor(
         self, latency: float, lights: int, light_latency: float, dt: float, calm: bool, ceiling: float
@@ -90,6 +101,6 @@ class Capacity:
             self.service_time = latency
         self.service_time = min(self.service_time, ceiling)
 
-    def saturation(self, in_flight: int) -> float:
-        """In flight over what the route carries with its allowed queue; above 1 it is too much."""
-        return in_flight / self.limit
+    def excess(self, in_flight: int) -> float:
+        """How far ``in_flight`` exceeds the limit, as a share of it; 0 or below while it does not."""
+        return in_flight / self.limit - 1.0
