@@ -91,7 +91,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@ATRION_COMPILE=0 $(INSTALL) --python $(BIN)/python --group dev --group bench --group docs \
-		--editable 'packages/atrion[asgi,demo,lab]' --editable packages/atrion-cluster
+		--editable 'packages/atrion[asgi,demo,lab,workers]' --editable packages/atrion-cluster
 	@touch $@
 
 # Changes when a source is added, removed or renamed, which leaves no newer file behind.
@@ -108,5 +108,5 @@ $(COMPILED)/.stamp: $(VENV)/.stamp $(VENV)/.sources $(SOURCES)
 	@$(COMPILED)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python $(BIN)/python $(COMPILED)
 	@wheel=$$(echo dist/atrion-*.whl); \
 		$(INSTALL) --python $(COMPILED)/bin/python --group test --group bench \
-		--no-sources --reinstall-package atrion "$$wheel[asgi,demo,lab]" --editable packages/atrion-cluster
+		--no-sources --reinstall-package atrion "$$wheel[asgi,demo,lab,workers]" --editable packages/atrion-cluster
 	@touch $@
