@@ -153,7 +153,11 @@ class Run:
         """One quantity that a pod's policy reported of a route (of the first one), over time."""
         if route is None:
             route = next((each for _, _, each, _ in self.samples), "")
-        return [(at, parts[name]) for at, who, of, parts in self.samples if who == pod and of == route]
+        return [
+            (at, parts[name])
+            for at, who, of, parts in self.samples
+            if who == pod and of == route and name in parts
+        ]
 
     def transitions(self, mode: float = 2.0) -> int:
         """How often any route of any pod entered ``mode`` (2 is CIRCUIT_BREAKER)."""
@@ -214,8 +218,13 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _student(freedom: int) -> float:
-    """The two-sided 95% quantile of Student's t (Cornish-Fisher, within 0.5% from 3 degrees on)."""
+    """The two-sided 95% quantile of Student's t (Cornish-Fisher expansion, within 0.5% from 3 degrees on)."""
     if freedom < 3:
         return (12.706, 4.303)[freedom - 1]
     z = 1.959964
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )

@@ -20,6 +20,7 @@ PARTS = {
     "latency": "#e9a23b",
     "error": "#d1495b",
     "saturation": "#4a8fd4",
+    "momentum": "#5aa469",
     "scar": "#7a4fa3",
 }
 MODE_COLOURS = {Mode.BOOTSTRAP: "#e9a23b", Mode.OPERATIONAL: "#5aa469", Mode.CIRCUIT_BREAKER: "#d1495b"}
@@ -37,7 +38,8 @@ def _traffic(axes: Axes, run: Run, kind: str, every: int, title: str) -> None:
     axes.stackplot(
         at, [rates[tier] for tier in shown], colors=[TIER_COLOURS[tier] for tier in shown], linewidth=0.0
     )
-    axes.axhline(run.capacity, color=INK, linewidth=0.7, linestyle="--")
+    if axes.get_ylim()[1] > 0.5 * run.capacity:
+        axes.axhline(run.capacity, color=INK, linewidth=0.7, linestyle="--")
     axes.set_title(title, loc="left")
     axes.set_ylabel("1/s")
 
@@ -52,7 +54,7 @@ def _resistance(axes: Axes, run: Run, pod: str, route: str) -> None:
     axes.plot([at for at, _ in trace], [ohms for _, ohms in trace], color=INK, lw=1.2, label="R")
     axes.set_title(f"resistance of {route} and its parts", loc="left")
     axes.set_ylabel("Ω")
-    axes.legend(loc="upper right", ncols=5, frameon=False, fontsize=7)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=6, frameon=False, fontsize=7)
 
 
 def _modes(axes: Axes, run: Run, lanes: list[tuple[str, str]]) -> None:
@@ -94,6 +96,13 @@ def plot_run(run: Run, target: Path) -> None:
     from matplotlib.patches import Patch  # matplotlib is there, or there were no figure
 
     handles = [Patch(color=colour, label=tier) for tier, colour in zip(TIERS, TIER_COLOURS, strict=True)]
-    panels[0].legend(handles=handles, loc="upper right", ncols=5, frameon=False, fontsize=7)
+    panels[0].legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.97),
+        ncols=5,
+        frameon=False,
+        fontsize=7,
+    )
     figure.suptitle(f"{run.scenario} with {run.controller}, seed {run.seed} (dashed: capacity)", fontsize=10)
     save(figure, target)

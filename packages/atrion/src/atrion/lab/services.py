@@ -117,7 +117,6 @@ class Server:
             the system beyond the first ``workers``, as with locks, caches and garbage.
         reject_cost: Work a rejection takes, as a share of a mean service.
         phases: Its health over time, ascending; healthy before the first.
-        calls: Name of the server whose answer each call needs before it ends, holding its worker meanwhile.
     """
 
     workers: int = 16
@@ -126,7 +125,6 @@ class Server:
     worsening: float = 0.0
     reject_cost: float = 0.0
     phases: tuple[Phase, ...] = ()
-    calls: str | None = None
 
     @property
     def capacity(self) -> float:

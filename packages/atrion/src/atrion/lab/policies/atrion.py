@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from atrion.engine import Atrion
+from atrion.engine import Atrion, RouteState
 from atrion.errors import FlowRejected
 from atrion.lab.policies.port import Call
 from atrion.physics.config import SLO, PhysicsConfig
 from atrion.physics.voltage import Tier
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["AtrionPolicy"]
+__all__ = ["TIERS", "AtrionPolicy", "Clock"]
 
 TIERS = tuple(Tier)
+EVERYBODY = "everybody"
 
 
 @final
-class _Clock:
+class Clock:
     """The simulation's time as an engine's clocks, ``skew`` seconds ahead: as told, or as ``source`` says."""
 
     __slots__ = ("_skew", "_source", "now")
@@ -29,9 +30,11 @@ class _Clock:
         self.now = 0.0
 
     def monotonic(self) -> float:
+        """Seconds of the engine's monotonic clock."""
         return 1000.0 + self._skew + (self.now if self._source is None else self._source())
 
     def wall(self) -> float:
+        """Seconds since 1970 of the engine's wall clock."""
         return 1.7e9 - 1000.0 + self.monotonic()
 
 
@@ -45,11 +48,11 @@ class AtrionPolicy:
         slo: What its routes promise.
         skew: Seconds this process' clocks are ahead.
         source: The simulation's time, for an engine that also pulses; without it, time is what calls say.
-        keyed: Whether callers' keys decide their places in the bands.
+        same: Everybody has the same place in a tier's band, so that a tier is shed as a whole.
         options: Handed on to the engine: provider, node, gamma.
     """
 
-    __slots__ = ("_clock", "_keyed", "_weights", "engine", "name")
+    __slots__ = ("_clock", "_config", "_same", "_weights", "engine", "name")
 
     def __init__(
         self,
@@ -59,21 +62,21 @@ class AtrionPolicy:
         slo: SLO | None = None,
         skew: float = 0.0,
         source: Callable[[], float] | None = None,
-        keyed: bool = True,
+        same: bool = False,
         **options: Any,
     ) -> None:
         self.name = name
-        self._keyed = keyed
-        self._clock = _Clock(skew, source)
-        config = config or PhysicsConfig()
+        self._same = same
+        self._clock = Clock(skew, source)
+        self._config = config or PhysicsConfig()
         slo = slo or SLO()
-        self._weights = slo.weights(config.gain)
-        self.engine = Atrion(config=config, slo=slo, clock=self._clock, **options)
+        self._weights = slo.weights(self._config.gain)[:2]
+        self.engine = Atrion(config=self._config, slo=slo, clock=self._clock, **options)
 
     def arrive(self, call: Call, now: float) -> bool:
         """Ask the engine."""
         self._clock.now = now
-        flow = self.engine.flow(call.route, TIERS[call.tier], key=call.key if self._keyed else None)
+        flow = self.engine.flow(call.route, TIERS[call.tier], key=EVERYBODY if self._same else call.key)
         decision = flow.decide()
         if decision.allowed:
             call.token = flow
@@ -99,21 +102,30 @@ class AtrionPolicy:
             return routes[0]
 
     def sample(self, now: float) -> Mapping[str, Mapping[str, float]]:
-        """Resistance in ohms with its parts, and the mode, of each route."""
+        """Resistance and its parts in ohms, and the mode, of each route."""
         self._clock.now = now
-        latency, error, saturation = self._weights
+        return {route: self._parts(state) for route, state in self.engine.snapshot().items()}
+
+    def _parts(self, state: RouteState) -> dict[str, float]:
+        """What resistance is made of; saturation, which a snapshot does not know apart, is what remains."""
+        config = self._config
+        latency, error = (
+            weight * (max(pressure, 0.0) if config.directed else pressure)
+            for weight, pressure in zip(
+                self._weights, (state.pressure_latency, state.pressure_error), strict=True
+            )
+        )
+        momentum = min(config.damping * state.momentum, config.momentum_cap)
+        rest = state.resistance - config.base_resistance - latency - error - momentum - state.blended_scar
         return {
-            route: {
-                "R": state.resistance,
-                "latency": latency * state.pressure_latency,
-                "error": error * state.pressure_error,
-                "saturation": saturation * state.pressure_saturation,
-                "momentum": state.momentum,
-                "scar": state.blended_scar,
-                "in_flight": float(state.in_flight),
-                "capacity": state.capacity,
-                "service_time": state.service_time,
-                "mode": float(state.mode),
-            }
-            for route, state in self.engine.snapshot().items()
+            "R": state.resistance,
+            "latency": latency,
+            "error": error,
+            "saturation": max(rest, 0.0),
+            "momentum": momentum,
+            "scar": state.blended_scar,
+            "in_flight": float(state.in_flight),
+            "capacity": state.capacity,
+            "service_time": state.service_time,
+            "mode": float(state.mode),
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from atrion.errors import ConfigurationError
 from atrion.lab.policies.atrion import AtrionPolicy
 from atrion.lab.policies.port import BasePolicy, Policy
+from atrion.lab.policies.sampled import SampledPolicy
 from atrion.physics.config import PhysicsConfig
 
 __all__ = ["BASELINES", "CONTROLLERS", "Controller", "controller"]
@@ -42,6 +43,10 @@ CONTROLLERS: dict[str, Controller] = {
         _atrion("atrion-reference", "the RFC's own constants", PhysicsConfig.reference()),
         _atrion("atrion-no-momentum", "damping 0", PhysicsConfig(damping=0.0)),
         _atrion("atrion-no-scar", "scar factor 0", PhysicsConfig(scar_factor=0.0)),
+        _atrion("atrion-no-dither", "a tier is shed as a whole", same=True),
+        Controller(
+            "atrion-sampled", "saturation once a tick, not at every decision", SampledPolicy, spans=True
+        ),
         _atrion("atrion-alone", "γ 0: deaf to its cluster", gamma=0.0),
     )
 }

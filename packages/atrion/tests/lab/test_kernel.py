@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from atrion.lab.kernel import Gate, Pool, Simulation
+from atrion.lab.metrics import Recorder
+from atrion.lab.policies.port import BasePolicy, Call
+from atrion.lab.services import Phase, Server
+from atrion.sensing.telemetry import Outcome
+
+
+class Client:
+    """Notes what becomes of its calls."""
+
+    steps = 0
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[str, float]] = []
+
+    def rejected(self, call: Call) -> None:
+        self.ends.append(("rejected", -1.0))
+
+    def answered(self, call: Call, outcome: Outcome, now: float) -> None:
+        self.ends.append((outcome.name, round(now, 6)))
+
+
+class Bench:
+    """One server, one policy, calls of one second."""
+
+    def __init__(self, server: Server, policy: Any = None) -> None:
+        self.simulation = Simulation()
+        self.recorder = Recorder(100.0)
+        self.pool = Pool(self.simulation, server)
+        self.gate = Gate(self.simulation, "api", policy or BasePolicy(), self.pool, self.recorder)
+        self.client = Client()
+
+    def ask(self, at: float, service: float = 1.0, luck: float = 0.5, deadline: float = 1e9) -> None:
+        def send(_: object) -> None:
+            self.gate.submit(Call("", 2, None, at, deadline, service, luck=luck, request=self.client))
+
+        self.simulation.at(at, send)
+
+
+def test_events_of_one_instant_keep_the_order_they_were_planned_in() -> None:
+    simulation = Simulation()
+    seen: list[str] = []
+    for name in "abc":
+        simulation.at(1.0, seen.append, name)
+    simulation.at(0.5, seen.append, "first")
+    simulation.run(2.0)
+    assert seen == ["first", "a", "b", "c"]
+    assert simulation.now == 2.0
+
+
+def test_one_worker_serves_in_order_and_the_queue_waits() -> None:
+    bench = Bench(Server(workers=1))
+    for at in (0.0, 0.1, 0.2):
+        bench.ask(at)
+    bench.simulation.run(10.0)
+    assert bench.client.ends == [("SUCCESS", 1.0), ("SUCCESS", 2.0), ("SUCCESS", 3.0)]
+
+
+def test_expired_work_is_done_all_the_same() -> None:
+    bench = Bench(Server(workers=1))
+    bench.ask(0.0, deadline=0.2)
+    bench.ask(0.1)
+    bench.simulation.run(10.0)
+    assert bench.client.ends[-1] == ("SUCCESS", 2.0)
+
+
+def test_a_full_queue_drops() -> None:
+    bench = Bench(Server(workers=1, queue=1))
+    for at in (0.0, 0.1, 0.2):
+        bench.ask(at)
+    bench.simulation.run(10.0)
+    assert bench.client.ends[0] == ("DROPPED", 0.2)
+    assert bench.pool.busy == 0
+
+
+def test_a_policy_may_drop_what_waited() -> None:
+    class Impatient(BasePolicy):
+        def start(self, call: Call, now: float) -> bool:
+            return now - call.arrived < 0.5
+
+    bench = Bench(Server(workers=1), Impatient())
+    for at in (0.0, 0.1, 0.9):
+        bench.ask(at)
+    bench.simulation.run(10.0)
+    assert bench.client.ends == [("SUCCESS", 1.0), ("DROPPED", 1.0), ("SUCCESS", 2.0)]
+
+
+def test_rejections_cost_the_share_they_are_said_to() -> None:
+    class Deaf(BasePolicy):
+        def arrive(self, call: Call, now: float) -> bool:
+            return call.service < 5.0
+
+    server = Server(workers=1, reject_cost=0.1)
+    bench = Bench(server, Deaf())
+    bench.ask(0.0)
+    bench.ask(0.1, service=9.0)  # refused while the worker is busy
+    bench.ask(0.2)
+    bench.simulation.run(10.0)
+    assert bench.client.ends[1:] == [
+        ("SUCCESS", 1.0),
+        ("SUCCESS", pytest.approx(2.0 + 0.1 * server.law.mean)),
+    ]
+
+
+def test_concurrency_beyond_the_workers_slows_a_worsening_server() -> None:
+    bench = Bench(Server(workers=1, worsening=0.5))
+    for _ in range(3):
+        bench.ask(0.0)
+    bench.simulation.run(20.0)
+    # The first meets nobody; the second begins with one more waiting, the third alone.
+    assert [at for _, at in bench.client.ends] == [1.0, 2.5, 3.5]
+
+
+def test_phases_fail_slow_down_hang_and_take_workers() -> None:
+    phases = (
+        Phase(start=10.0, fail=0.3, fail_after=0.1),
+        Phase(start=20.0, slow=3.0),
+        Phase(start=30.0, hang=True),
+        Phase(start=40.0, workers=1),
+    )
+    bench = Bench(Server(workers=2, phases=phases))
+    bench.ask(11.0, luck=0.29)
+    bench.ask(11.0, luck=0.31)
+    bench.ask(21.0)
+    bench.ask(31.0, deadline=36.0)
+    bench.ask(41.0)
+    bench.ask(41.0)
+    bench.simulation.run(60.0)
+    assert bench.client.ends == [
+        ("FAILURE", 11.1),
+        ("SUCCESS", 12.0),
+        ("SUCCESS", 24.0),
+        ("FAILURE", 36.0),
+        ("SUCCESS", 42.0),
+        ("SUCCESS", 43.0),
+    ]
+
+
+def test_a_nested_call_holds_the_upstream_worker_and_its_end_is_the_upstream_end() -> None:
+    bench = Bench(Server(workers=1))
+    below = Pool(bench.simulation, Server(workers=1))
+    bench.gate.downstream = Gate(bench.simulation, "below", BasePolicy(), below, Recorder(100.0))
+    bench.ask(0.0)
+    bench.ask(0.5)
+    bench.simulation.run(10.0)
+    assert bench.client.ends == [("SUCCESS", 2.0), ("SUCCESS", 4.0)]
+
+
+def test_what_is_shed_downstream_says_nothing_of_upstream() -> None:
+    class Closed(BasePolicy):
+        def arrive(self, call: Call, now: float) -> bool:
+            return False
+
+    bench = Bench(Server(workers=1))
+    below = Pool(bench.simulation, Server(workers=1))
+    bench.gate.downstream = Gate(bench.simulation, "below", Closed(), below, Recorder(100.0))
+    bench.ask(0.0)
+    bench.simulation.run(10.0)
+    assert bench.client.ends == [("IGNORED", 1.0)]
