@@ -15,6 +15,7 @@ from atrion.lab.kernel import Gate, Pool, Simulation
 from atrion.lab.metrics import Recorder, Run
 from atrion.lab.policies.atrion import AtrionPolicy
 from atrion.lab.policies.catalog import Controller
+from atrion.lab.policies.facts import Facts
 from atrion.lab.policies.port import Policy
 from atrion.lab.services import Server
 from atrion.physics.config import SLO
@@ -69,6 +70,11 @@ class Scenario:
         """The route of a name."""
         return self.routes.get(name) or Route(name)
 
+    def facts(self, server: str) -> Facts:
+        """What an operator knows of a server."""
+        deadline = min((traffic.deadline for traffic in self.traffic), default=0.5)
+        return Facts(deadline=deadline, workers=self.servers[server].workers)
+
 
 class _Pod:
     """One process: its policies, and a gate for each route."""
@@ -106,7 +112,9 @@ class _Pod:
         route = world.scenario.route(name)
         policy = self._whole
         if policy is None:
-            policy = world.controller.make()
+            policy = world.controller.make(
+                world.dice("policy", self.name, name), world.scenario.facts(route.server)
+            )
             self.policies.append((name, policy))
         # What servers ask of each other is no client's request.
         recorder = world.inner if nested else world.recorder

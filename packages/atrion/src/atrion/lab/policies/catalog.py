@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from atrion.errors import ConfigurationError
 from atrion.lab.policies.atrion import AtrionPolicy
-from atrion.lab.policies.port import BasePolicy, Policy
+from atrion.lab.policies.baselines import ABOUT
+from atrion.lab.policies.baselines import BASELINES as MAKERS
+from atrion.lab.policies.port import Policy
 from atrion.lab.policies.sampled import SampledPolicy
 from atrion.physics.config import PhysicsConfig
 
@@ -19,7 +21,7 @@ class Controller:
     """A policy with its parameters.
 
     ``make`` builds it, with keyword options of the pod it runs in where it ``spans`` all routes of a pod;
-    others are built once for every route.
+    others are built once for every route, from dice and the :class:`~atrion.lab.policies.Facts` of its server.
     """
 
     name: str
@@ -38,7 +40,7 @@ def _atrion(name: str, about: str, config: PhysicsConfig | None = None, **fixed:
 CONTROLLERS: dict[str, Controller] = {
     each.name: each
     for each in (
-        Controller("none", "admits everything", BasePolicy),
+        *(Controller(name, ABOUT[name], make) for name, make in MAKERS.items()),
         _atrion("atrion", "the shipped default"),
         _atrion("atrion-reference", "the RFC's own constants", PhysicsConfig.reference()),
         _atrion("atrion-no-momentum", "damping 0", PhysicsConfig(damping=0.0)),

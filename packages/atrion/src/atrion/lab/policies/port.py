@@ -56,17 +56,17 @@ class Call:
         luck: float = 0.0,
         request: Any = None,
     ) -> None:
-        self.route = route
-        self.tier = tier
-        self.key = key
-        self.arrived = arrived
-        self.started = -1.0
-        self.deadline = deadline
-        self.service = service
-        self.attempt = attempt
+        self.route: str = route
+        self.tier: int = tier
+        self.key: str | None = key
+        self.arrived: float = arrived
+        self.started: float = -1.0
+        self.deadline: float = deadline
+        self.service: float = service
+        self.attempt: int = attempt
         self.token: Any = None
-        self.retry_after = 0.0
-        self.luck = luck
+        self.retry_after: float = 0.0
+        self.luck: float = luck
         self.gate: Any = None
         self.request: Any = request
 

@@ -1,0 +1,67 @@
+"""What Atrion is compared with: every baseline by name, each made from dice and what an operator knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from atrion.lab.policies.bbr import BbrShedder
+from atrion.lab.policies.breaker import BinaryBreaker
+from atrion.lab.policies.codel import Codel, FacebookCodel
+from atrion.lab.policies.dagor import Dagor
+from atrion.lab.policies.facts import Facts
+from atrion.lab.policies.libraries import AioAdaptive, Interlock, PyBreaker
+from atrion.lab.policies.limits import Aimd, Gradient2, Vegas
+from atrion.lab.policies.pid import PidRejector
+from atrion.lab.policies.port import BasePolicy, Policy
+from atrion.lab.policies.throttle import ClientThrottle
+
+__all__ = ["ABOUT", "BASELINES", "LIBRARIES"]
+
+Factory = Callable[[Random, Facts], Policy]
+
+LIBRARIES: Final[dict[str, Factory]] = {
+    "pybreaker": lambda dice, facts: PyBreaker(),
+    "interlock-cb": lambda dice, facts: Interlock(),
+    "aioadaptive": lambda dice, facts: AioAdaptive(),
+}
+"""Those that need ``atrion[peers]``."""
+
+BASELINES: Final[dict[str, Factory]] = {
+    "none": lambda dice, facts: BasePolicy(),
+    "breaker": lambda dice, facts: BinaryBreaker(),
+    "client-throttle": lambda dice, facts: ClientThrottle(dice),
+    "aimd": lambda dice, facts: Aimd(),
+    "vegas": lambda dice, facts: Vegas(dice),
+    "vegas-windowed": lambda dice, facts: Vegas(dice, window=1.0),
+    "gradient2": lambda dice, facts: Gradient2(),
+    "bbr": lambda dice, facts: BbrShedder(facts.workers),
+    "bbr-keen": lambda dice, facts: BbrShedder(facts.workers, tick=0.025),
+    "codel": lambda dice, facts: Codel(),
+    "codel-facebook": lambda dice, facts: FacebookCodel(),
+    "pid": PidRejector,
+    "dagor": lambda dice, facts: Dagor(dice),
+    **LIBRARIES,
+}
+"""Factories by name: ``BASELINES["vegas"](Random(seed), Facts(deadline=0.5, workers=16))``."""
+
+ABOUT: Final[dict[str, str]] = {
+    "none": "admits everything",
+    "breaker": "a binary circuit breaker, resilience4j's defaults",
+    "client-throttle": "Google's adaptive throttling, K = 2 over two minutes",
+    "aimd": "Netflix's AIMDLimit",
+    "vegas": "Netflix's VegasLimit, learning from every call",
+    "vegas-windowed": "the same, learning from windows of a second",
+    "gradient2": "Netflix's Gradient2Limit in a WindowedLimit",
+    "bbr": "the BBR shedder of kratos, utilisation for CPU",
+    "bbr-keen": "the same, noticing a busy machine 20 times as fast",
+    "codel": "CoDel of RFC 8289 on the server's queue",
+    "codel-facebook": "Facebook's variant of CoDel",
+    "pid": "the PID rejector of Uber's Cinnamon",
+    "dagor": "WeChat's DAGOR, by priority and queueing time",
+    "pybreaker": "the library, its own defaults",
+    "interlock-cb": "the library, its own defaults",
+    "aioadaptive": "the library's VegasLimiter, refusing instead of waiting",
+}
+"""A line for people about each baseline."""
