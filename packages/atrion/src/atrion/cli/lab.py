@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from atrion.cli import lab_bench, lab_map, lab_run
+from atrion.cli import lab_bench, lab_map, lab_run, lab_search
 from atrion.lab.policies.catalog import CONTROLLERS
 from atrion.lab.scenarios import SCENARIOS
 
@@ -26,6 +26,7 @@ def add_parser(commands: Any) -> None:
     listing.set_defaults(run=run_list)
     lab_run.add_parsers(actions)
     lab_bench.add_parser(actions)
+    lab_search.add_parser(actions)
     lab_map.add_parser(actions)
 
 

@@ -1,0 +1,187 @@
+"""Defaults found, not guessed: a search over scenarios that are not reported, and how much each constant matters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import product
+from random import Random
+
+from atrion.errors import ConfigurationError
+from atrion.lab.measures import MEASURES, Measure, recovery, shed_after
+from atrion.lab.policies.atrion import AtrionPolicy
+from atrion.lab.policies.catalog import Controller
+from atrion.lab.scenario import simulate
+from atrion.lab.scenarios.training import TRAINING
+from atrion.physics.config import SLO, PhysicsConfig
+
+__all__ = ["CLAIMS", "Claim", "Trial", "defaults", "search", "sensitivity"]
+
+Changes = Mapping[str, float]
+Tell = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a training scenario should show: ``measure`` at ``ideal``, and ``scale`` off it costs a whole point."""
+
+    scenario: str
+    name: str
+    measure: Measure
+    ideal: float
+    scale: float
+
+    def cost(self, value: float) -> float:
+        """Points lost, at most 2; what is better than ideal is worth nothing more."""
+        off = (self.ideal - value) / self.scale
+        return min(max(off, 0.0), 2.0)
+
+
+def _overload(scenario: str) -> tuple[Claim, ...]:
+    return (
+        Claim(scenario, "served / possible", MEASURES["served / possible"], 1.0, 0.1),
+        Claim(scenario, "critical success", MEASURES["critical success"], 1.0, 0.05),
+        Claim(scenario, "p99 / deadline", MEASURES["p99 of admitted / deadline"], 0.4, -0.3),
+    )
+
+
+CLAIMS: tuple[Claim, ...] = (
+    *(
+        claim
+        for name in ("train-small", "train-large", "train-tail", "train-flood", "train-step", "train-bursts")
+        for claim in _overload(name)
+    ),
+    Claim("train-calm", "rejected", MEASURES["rejected"], 0.0, -0.01),
+    Claim("train-step", "time to shed", lambda _, run: shed_after(run, 10.0, 24.0, run.capacity), 0.5, -2.0),
+    Claim("train-step", "time to recover", lambda _, run: recovery(run, 25.0, 38.0), 1.0, -5.0),
+    Claim("train-dead", "wasted calls", MEASURES["wasted calls"], 0.02, -0.05),
+    Claim("train-dead", "time to full service", lambda _, run: recovery(run, 16.0, 28.0), 2.0, -5.0),
+    Claim("train-gray", "served", MEASURES["success"], 0.7, 0.05),
+    Claim("train-slow", "wasted calls", MEASURES["wasted calls"], 0.05, -0.1),
+    Claim("train-slow", "time to full service", lambda _, run: recovery(run, 16.0, 28.0), 3.0, -5.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A setting tried: what it changes of the defaults, points lost per claim, and in all on average."""
+
+    changes: Changes
+    costs: Mapping[str, float]
+
+    @property
+    def score(self) -> float:
+        """Mean of the points lost; 0 is perfect."""
+        return math.fsum(self.costs.values()) / len(self.costs)
+
+    def worst(self, base: Trial) -> str:
+        """The claim that loses most against ``base``; empty where none does."""
+        name = max(self.costs, key=lambda each: self.costs[each] - base.costs[each])
+        return name if self.costs[name] > base.costs[name] + 0.01 else ""
+
+
+def defaults() -> dict[str, float]:
+    """Every constant of the laws and criticality that may be scaled, with its default."""
+    found = {}
+    for prefix, preset in (("", PhysicsConfig()), ("SLO.", SLO())):
+        for field in fields(preset):
+            value = getattr(preset, field.name)
+            if isinstance(value, float) and math.isfinite(value) and value > 0.0:
+                found[prefix + field.name] = value
+    return found
+
+
+def _controller(changes: Changes) -> Controller:
+    config = PhysicsConfig(**{name: value for name, value in changes.items() if "." not in name})
+    slo = SLO(**{name[4:]: value for name, value in changes.items() if name.startswith("SLO.")})
+    return Controller(
+        "trial", "", lambda **options: AtrionPolicy("trial", config=config, slo=slo), spans=True
+    )
+
+
+def _play(job: tuple[int, int, Changes]) -> dict[str, float]:
+    """Points lost in one training scenario with one seed; in a process of its own."""
+    index, seed, changes = job
+    scenario = TRAINING[index]
+    run = simulate(scenario, _controller(changes), seed)
+    return {
+        f"{claim.scenario}: {claim.name}": claim.cost(claim.measure(scenario, run))
+        for claim in CLAIMS
+        if claim.scenario == scenario.name
+    }
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Executor | None]:
+    if workers <= 1:
+        yield None
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield pool
+
+
+def _try(changes: Changes, seeds: Sequence[int], pool: Executor | None) -> Trial:
+    jobs = [(index, seed, changes) for index, seed in product(range(len(TRAINING)), seeds)]
+    costs: dict[str, float] = {}
+    for lost in map(_play, jobs) if pool is None else pool.map(_play, jobs):
+        for name, points in lost.items():
+            costs[name] = costs.get(name, 0.0) + points / len(seeds)
+    return Trial(changes, costs)
+
+
+def _mutate(changes: Changes, dice: Random) -> dict[str, float]:
+    """One to three constants moved by a factor, from a third to threefold in most cases."""
+    values = {**defaults(), **changes}
+    moved = dict(changes)
+    for name in dice.sample(sorted(values), dice.randint(1, 3)):
+        moved[name] = float(f"{values[name] * math.exp(dice.gauss(0.0, 0.5)):.3g}")
+    return moved
+
+
+def _usable(changes: Changes) -> bool:
+    try:
+        _controller(changes)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def search(
+    trials: int, *, seed: int = 1, seeds: int = 2, workers: int = 1, tell: Tell = lambda share: None
+) -> tuple[Trial, Trial]:
+    """The default's trial and the best one found, by moving a few constants of the best setting so far.
+
+    The best is confirmed on seeds that the search has not seen, so that luck is no merit.
+    """
+    dice = Random(f"search/{seed}")
+    seen = range(seed, seed + seeds)
+    fresh = range(seed + 1000, seed + 1000 + 2 * seeds)
+    with _processes(workers) as pool:
+        best = _try({}, seen, pool)
+        for trial in range(trials):
+            changes = _mutate(best.changes, dice)
+            if _usable(changes):
+                tried = _try(changes, seen, pool)
+                if tried.score < best.score:
+                    best = tried
+            tell((trial + 1) / trials)
+        return _try({}, fresh, pool), _try(best.changes, fresh, pool)
+
+
+def sensitivity(
+    *, seed: int = 1, seeds: int = 2, workers: int = 1, tell: Tell = lambda share: None
+) -> tuple[Trial, list[tuple[str, float, Trial | None]]]:
+    """The default's trial, and those of each constant times 0.5 and 2; None where that is out of its range."""
+    chosen = range(seed, seed + seeds)
+    jobs = [(name, value * factor) for name, value in defaults().items() for factor in (0.5, 2.0)]
+    found: list[tuple[str, float, Trial | None]] = []
+    with _processes(workers) as pool:
+        base = _try({}, chosen, pool)
+        for done, (name, value) in enumerate(jobs, 1):
+            changes = {name: value}
+            found.append((name, value, _try(changes, chosen, pool) if _usable(changes) else None))
+            tell(done / len(jobs))
+    return base, found
