@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import product
 from random import Random
+from typing import Any
 
 from atrion.errors import ConfigurationError
 from atrion.lab.measures import MEASURES, Measure, recovery, shed_after
@@ -95,8 +96,9 @@ def defaults() -> dict[str, float]:
 
 
 def _controller(changes: Changes) -> Controller:
-    config = PhysicsConfig(**{name: value for name, value in changes.items() if "." not in name})
-    slo = SLO(**{name[4:]: value for name, value in changes.items() if name.startswith("SLO.")})
+    constants: dict[str, Any] = {name: value for name, value in changes.items() if "." not in name}
+    config = PhysicsConfig(**constants)
+    slo = SLO(**{name.removeprefix("SLO."): value for name, value in changes.items() if "." in name})
     return Controller(
         "trial", "", lambda **options: AtrionPolicy("trial", config=config, slo=slo), spans=True
     )
