@@ -63,7 +63,7 @@ def test_capacity_is_learnt_from_throughput_and_the_floor() -> None:
     assert capacity.service_time == pytest.approx(0.05)
     assert capacity.calls == pytest.approx(500.0)  # what is in use
     assert capacity.limit > 1000.0  # no queue was seen, so there may be twice of it
-    assert capacity.light_below() == pytest.approx(375.0)
+    assert capacity.light_below() == pytest.approx(250.0)
     assert capacity.excess(int(capacity.limit) * 2) > 0.9
     for _ in range(100):
         capacity.learn(800, 0.5, 0, 0.0, 0.1, False, 1.0)

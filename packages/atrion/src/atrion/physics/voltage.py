@@ -12,12 +12,12 @@ __all__ = ["BAND_WIDTH", "Tier", "band", "level_of", "unit_hash", "voltage"]
 
 LOWEST_VOLTAGE: Final = 20.0
 """Volts at which the lowest band begins; an idle route's resistance lies below."""
-SPACING: Final = 14.0
+SPACING: Final = 12.0
 """Volts from one band to the next."""
-CRITICAL_GAP: Final = 12.0
+CRITICAL_GAP: Final = 24.0
 """Volts by which critical stands further apart: more than resistance swings in a small pool, where one call in
 flight is worth several ohms."""
-BAND_WIDTH: Final = 12.0
+BAND_WIDTH: Final = 10.0
 """Volts a band spans."""
 
 
@@ -73,7 +73,7 @@ def level_of(tier: object) -> int:
 
 
 def band(level: int) -> float:
-    """Volts at which the band of a tier begins: 20, 34, 48, 62 and 88, from bulk (0) to critical (4)."""
+    """Volts at which the band of a tier begins: 20, 32, 44, 56 and 92, from bulk (0) to critical (4)."""
     start = LOWEST_VOLTAGE + SPACING * level
     return start + CRITICAL_GAP if level == 4 else start
 

@@ -7,10 +7,14 @@ from typing import final
 
 __all__ = ["Capacity"]
 
-INITIAL = 4.0
+INITIAL = 16.0
 """Calls in flight that a route is believed to carry before anything was measured."""
-SLACK = 3.0
+FIRST = 2.0
+"""Calls in flight below which a call of an unknown route is believed to find a free worker."""
+SLACK = 2.0
 """Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
+SPREAD = 3.0
+"""Roots more over which saturation grows, so that tiers stand some calls apart in small pools too."""
 HEADROOM = 2.0
 """Capacity over what was in use while no queue was seen: nobody knows yet, so it may well be twice."""
 CONGESTED = 1.5
@@ -21,8 +25,9 @@ CERTAINTY = 0.3
 """Seconds in which a queue takes the headroom away."""
 DOUBT = 10.0
 """Seconds in which calm gives it back: how much more could be carried is forgotten slowly."""
-LIGHT = 0.75
-"""Share of the capacity in use below which a new call finds a free worker."""
+LIGHT = 0.5
+"""Share of the calls in use below which a new one finds a free worker, even if the service time is believed to be
+twice what it is: so a wrong belief is corrected by those calls, and not confirmed."""
 
 
 @final
@@ -34,7 +39,7 @@ class Capacity:
     unknown and the queue that random arrivals need.
     """
 
-    __slots__ = ("_headroom", "_latency", "_lights", "_throughput", "calls", "limit", "service_time")
+    __slots__ = ("_headroom", "_latency", "_lights", "_span", "_throughput", "calls", "limit", "service_time")
 
     def __init__(self) -> None:
         self.calls: float = INITIAL
@@ -44,15 +49,18 @@ class Capacity:
         self._lights: float = 0.0
         self._throughput: float = 0.0
         self._latency: float = 0.0
+        self._span: float = 0.0
         self._bound()
 
     def _bound(self) -> None:
         calls = self.calls * self._headroom
-        self.limit = calls + SLACK * math.sqrt(calls)
+        root = math.sqrt(calls)
+        self.limit = calls + SLACK * root
+        self._span = self.limit + SPREAD * root
 
     def light_below(self) -> float:
         """In-flight calls below which a new call counts as lightly loaded."""
-        return max(1.0, LIGHT * self.calls)
+        return max(1.0, LIGHT * self._throughput * self.service_time) if self.service_time > 0.0 else FIRST
 
     def learn(
         self,
@@ -78,6 +86,7 @@ class Capacity:
             return
         used = self._throughput * self.service_time
         if self._latency > CONGESTED * self.service_time:
+            used = min(used, 0.5 * ceiling * self._throughput)
             self.calls += share * (used - self.calls)
             self._headroom += (1.0 - math.exp(-dt / CERTAINTY)) * (1.0 - self._headroom)
         else:
@@ -102,5 +111,5 @@ class Capacity:
         self.service_time = min(self.service_time, ceiling)
 
     def excess(self, in_flight: int) -> float:
-        """How far ``in_flight`` exceeds the limit, as a share of it; 0 or below while it does not."""
-        return in_flight / self.limit - 1.0
+        """How far ``in_flight`` exceeds the limit, 1 being a whole pool and its queue; ≤ 0 while it does not."""
+        return (in_flight - self.limit) / self._span
