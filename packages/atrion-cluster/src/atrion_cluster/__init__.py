@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from atrion_cluster.redis import RedisClusterProvider
+
+__all__ = ["RedisClusterProvider"]

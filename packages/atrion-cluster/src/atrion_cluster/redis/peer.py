@@ -1,0 +1,163 @@
+"""One node's dealings with one shard, without any I/O: what to ask next, and what an answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from atrion.state import ClusterScar, NodeRow
+from atrion_cluster.redis.wire import (
+    NONSENSE,
+    News,
+    Own,
+    decayed,
+    pack_row,
+    read_answer,
+    to_bytes,
+)
+
+__all__ = ["CHANGES", "Peer"]
+
+ROWS = 500
+"""Most rows sent in one exchange, the rest in the next: the server must not be busy for long with one node."""
+ASKS = 500
+"""Most routes asked for in one exchange."""
+CHANGES = 1000
+"""Most changes taken in one exchange."""
+BEAT = 10.0
+"""Seconds between two signs of life."""
+
+
+class Peer:
+    """What this node knows of a shard, and the shard of it; seconds are those of one local monotonic clock."""
+
+    def __init__(self, node: str, tag: str, channel: str) -> None:
+        self.node = node
+        self.tag = tag
+        self.channel = channel
+        self.dropped: int = 0
+        self.epoch: bytes = b""
+        self._version = 0
+        self._at = 0.0  # of the last answer, by the server's clock: an older message is no news
+        self._own: dict[str, Own] = {}
+        self._known: set[str] = set()
+        self._asks: dict[str, None] = {}
+        self._rows: dict[str, tuple[NodeRow, float]] = {}
+        self._quiet: set[str] = set()
+        self._beat_at = -BEAT
+        self._sent: tuple[list[str], list[str], bool, float] = ([], [], False, 0.0)
+        self._waiting: list[News] | None = None
+
+    # --- asking ------------------------------------------------------------------------------------------------
+
+    def follow(self, routes: Iterable[str]) -> None:
+        """Take interest in exactly these routes."""
+        wanted = set(routes)
+        for route in self._known - wanted:
+            self._own.pop(route, None)
+            self._asks.pop(route, None)
+            self._rows.pop(route, None)
+            self._quiet.discard(route)
+        self._asks.update(dict.fromkeys(wanted - self._known))
+        self._known = wanted
+
+    def take(self, rows: Mapping[str, NodeRow], now: float) -> None:
+        """Rows to send: the newest of each route."""
+        for route, row in rows.items():
+            self._rows[route] = (row, now)
+
+    def due(self, now: float) -> bool:
+        """Whether there is anything to ask."""
+        return bool(self._known or self._rows) or now - self._beat_at >= BEAT
+
+    def request(self, now: float) -> list[bytes | str | int]:
+        """The arguments of the next exchange; see the Lua functions."""
+        routes = [route for route, _ in zip(self._rows, range(ROWS), strict=False)]
+        asks = [route for route, _ in zip(self._asks, range(ASKS), strict=False)]
+        beat = now - self._beat_at >= BEAT
+        quiet = not self.epoch or any(route in self._quiet for route in routes)
+        self._sent = (routes, asks, beat, now)
+        self._waiting = []
+        flags = ("b" if beat else "") + ("q" if quiet else "")
+        arguments: list[bytes | str | int] = [
+            self.node, self.epoch, self._version, flags, CHANGES, self.channel, self.tag, len(routes),
+        ]  # fmt: skip
+        for route in routes:
+            row, at = self._rows[route]
+            arguments += (to_bytes(route), pack_row(decayed(row, now - at)))
+        arguments += map(to_bytes, asks)
+        return arguments
+
+    # --- hearing -----------------------------------------------------------------------------------------------
+
+    def reply(self, answer: object, now: float) -> dict[str, ClusterScar] | None:
+        """What the others believe, by the answer to the last request; None where it is no answer."""
+        found = read_answer(answer, now)
+        waiting, self._waiting = self._waiting or [], None
+        if found is None:
+            self.dropped += 1
+            return None
+        self.dropped += found.dropped
+        routes, asks, beat, at = self._sent
+        lost = bool(self.epoch) and found.epoch != self.epoch
+        self.epoch, self._version, self._at = found.epoch, found.version, found.now
+        for route in routes:
+            row, since = self._rows.pop(route)
+            self._quiet.discard(route)
+            if route in self._known:
+                self._own[route] = Own(decayed(row, at - since), found.now, at)
+        for route in asks:
+            self._asks.pop(route, None)
+        if beat:
+            self._beat_at = at
+        self._own.update({route: own for route, own in found.owns.items() if route not in self._own})
+        believed: dict[str, ClusterScar] = {}
+        for sums in (found.sums, found.told):
+            for route, total in sums.items():
+                if total is None:
+                    self.dropped += 1
+                    believed[route] = NONSENSE
+                elif self._may_hear(route):
+                    believed[route] = total.without(self._own.get(route))
+        if lost:
+            self._again(sent=routes, asked=asks)
+        for news in waiting:
+            heard = self.hear(news)
+            if heard is not None:
+                believed[news.route] = heard
+        return believed
+
+    def _again(self, sent: list[str], asked: list[str]) -> None:
+        """The shard has forgotten everything but what it was just told: tell and ask it anew, without alarm."""
+        for route, own in self._own.items():
+            if route not in sent and route not in self._rows:
+                self._rows[route] = (own.row, own.here)
+                self._quiet.add(route)
+        self._asks.update(dict.fromkeys(self._known.difference(asked)))
+        for route in self._rows:
+            self._own.pop(route, None)
+        self._beat_at = -BEAT
+
+    def failed(self) -> None:
+        """The last request may have been kept or not: only the shard knows, so everything is asked anew."""
+        self._waiting = None
+        rows = self._rows
+        self._rows = {}
+        self._again(sent=[], asked=[])
+        self._rows.update(rows)
+        self._own.clear()
+        self._at = 0.0
+        self.epoch = b""
+
+    def hear(self, news: News) -> ClusterScar | None:
+        """What the others believe by a message; None where it is this node's own, or waits for the answer under way."""
+        if news.node == self.node or not self._may_hear(news.route) or news.sums.at <= self._at:
+            return None
+        if self._waiting is not None:
+            if len(self._waiting) < CHANGES:
+                self._waiting.append(news)
+            return None
+        return news.sums.without(self._own.get(news.route))
+
+    def _may_hear(self, route: str) -> bool:
+        """Only of what it wants, and once it was told what the shard has of its own in there."""
+        return route in self._known and route not in self._asks

@@ -1,0 +1,398 @@
+"""RedisClusterProvider: scars shared over Redis or Valkey (RFC-0007 §7.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, Self
+
+from atrion.errors import ProviderError
+from atrion.state import ClusterScar, NodeRow, PhysicsVector, Remembered
+from atrion.state.blending import EXPIRY
+from atrion_cluster.redis.line import tls_context
+from atrion_cluster.redis.session import Session
+from atrion_cluster.redis.settings import Settings, settings_from, settings_from_url
+from atrion_cluster.redis.topology import tags_of
+from atrion_cluster.redis.wire import (
+    pack_vector,
+    read_news,
+    read_recall,
+    read_remembered,
+    read_update,
+    to_bytes,
+    to_name,
+)
+
+__all__ = ["RedisClusterProvider"]
+
+logger: logging.Logger = logging.getLogger("atrion")
+
+PAGE: Final = 1000
+"""Routes read at once."""
+MOST_PAGES: Final = 200
+"""Pages read of one shard, at most."""
+MOST_NODES: Final = 10_000
+BATCH: Final = 500
+"""Vectors written at once."""
+
+
+class RedisClusterProvider:
+    """Shares scars between the nodes of a cluster over Redis 7 or Valkey: one server, Sentinel, or Redis Cluster.
+
+    Each pulse is one round trip to each master: a function in the server takes this node's changed rows and returns
+    what changed for it. A scar that jumps goes out on the channel at once.
+
+    Args:
+        redis: ``url``, and what may be in its query as well: ``username``, ``password``, ``db``, ``timeout`` (seconds
+            one round trip may take, 0.4), ``shards`` (parts of a Redis Cluster, 6; the same on every node),
+            ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``,
+            ``sentinel_username``, ``sentinel_password``.
+        sync: ``interval`` in seconds between pulses (0.1) and the ``channel`` (``<namespace>:sync``).
+        gamma: γ in [0, 1] for an engine that is given none.
+        namespace: What keeps clusters on one server apart: 1 to 64 letters, digits, dots, dashes, underscores.
+
+    Raises:
+        ConfigurationError: something is unknown or unusable.
+    """
+
+    def __init__(
+        self,
+        redis: Mapping[str, Any],
+        sync: Mapping[str, Any] | None = None,
+        gamma: float = 0.3,
+        namespace: str = "atrion",
+    ) -> None:
+        self._begin(settings_from(redis, sync, gamma, namespace))
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """The provider of ``redis://…?namespace=…&gamma=…&interval=…&channel=…`` and of the other schemes.
+
+        Raises:
+            ConfigurationError: something in the URL is unknown or unusable.
+        """
+        provider = cls.__new__(cls)
+        provider._begin(settings_from_url(url))
+        return provider
+
+    def _begin(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tls = tls_context(settings)
+        self._tags = tags_of(settings.namespace, settings.shards)
+        self.interval: float = settings.interval
+        self.gamma: float = settings.gamma
+        self._id = uuid.uuid4().hex
+        self._sessions: dict[asyncio.AbstractEventLoop, Session] = {}
+        self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
+        self._subscribers: dict[str, list[Callable[[PhysicsVector], None]]] = {}
+        self._followed: dict[str, list[str]] = {}
+        self._dropped = 0
+        _providers.add(self)
+
+    def __repr__(self) -> str:
+        hosts = ",".join(f"{host}:{port}" for host, port in self._settings.addresses)
+        return (
+            f"<RedisClusterProvider {self._settings.topology} {hosts} namespace={self._settings.namespace!r}>"
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Rows and messages that made no sense and were passed over."""
+        return self._dropped + sum(session.dropped for session in list(self._sessions.values()))
+
+    # --- connections -------------------------------------------------------------------------------------------
+
+    def _session(self) -> Session:
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None:
+            for other in [other for other in self._sessions if other.is_closed()]:
+                self._sessions.pop(other).abandon(other)
+            session = Session(self._settings, self._tls, self._tags, self._wanted, self._heard, self._missed)
+            self._sessions[loop] = session
+        return session
+
+    async def _ready(self) -> Session:
+        session = self._session()
+        await session.ready()
+        session.ear.tune()
+        return session
+
+    async def connect(self) -> None:
+        """Open a connection to each master where there is none; everything counts as changed from now on.
+
+        Raises:
+            ProviderError: no master can be reached.
+        """
+        session = await self._ready()
+        session.forget()
+        self._followed.clear()
+        await session.ear.start(self._settings.timeout)  # without it, all goes on, by the pulse alone
+
+    async def disconnect(self) -> None:
+        """Drop every connection, at once even where the server hangs."""
+        here = asyncio.get_running_loop()
+        while self._sessions:
+            loop, session = self._sessions.popitem()
+            self._dropped += session.dropped
+            if loop is here:
+                await asyncio.gather(*session.close(), return_exceptions=True)
+                await asyncio.sleep(0)  # lets the transports end before the loop does
+            elif loop.is_closed():
+                session.abandon(loop)
+            else:
+                loop.call_soon_threadsafe(session.close)
+
+    def _leave_parent(self) -> None:
+        """In a child: the parent's connections are not ours."""
+        for loop, session in self._sessions.items():
+            session.abandon(loop)
+        _abandoned.append(self._sessions)  # their tasks would complain when they are collected
+        self._sessions = {}
+        self._id = uuid.uuid4().hex
+
+    # --- sharing -----------------------------------------------------------------------------------------------
+
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
+        """Keep this node's changed ``rows``; return what the other nodes believe of ``routes`` where that changed.
+
+        Raises:
+            ProviderError: no master answers.
+        """
+        session = await self._ready()
+        sane = {route: row for route, row in rows.items() if row.is_sane()}
+        self._dropped += len(rows) - len(sane)
+        # Telling 1,000 routes apart costs more than seeing that they are the same as in the last pulse.
+        same = bool(session.known_peers(node)) and self._followed.get(node) == routes
+        believed = await session.exchange(node, sane, None if same else routes)
+        if not same:
+            if len(self._followed) > len(self._sessions) * 64:
+                self._followed.clear()
+            self._followed[node] = list(routes)
+        return believed
+
+    def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
+        """Call ``callback`` in about a millisecond when another node's scar jumps, until the returned one is called."""
+        self._listeners[callback] = node
+        self._tune()
+
+        def end() -> None:
+            self._listeners.pop(callback, None)
+            self._tune()
+
+        return end
+
+    def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
+        """Call ``callback`` with every later vector of the route, until the returned function is called."""
+        self._subscribers.setdefault(route_id, []).append(callback)
+        self._tune()
+
+        def end() -> None:
+            callbacks = self._subscribers.get(route_id, [])
+            if callback in callbacks:
+                callbacks.remove(callback)
+            if not callbacks:
+                self._subscribers.pop(route_id, None)
+            self._tune()
+
+        return end
+
+    def _tune(self) -> None:
+        for loop, session in list(self._sessions.items()):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(session.ear.tune)
+
+    def _wanted(self) -> set[bytes]:
+        channel = self._settings.channel.encode()
+        return {channel, *(channel + b"/" + to_bytes(route) for route in list(self._subscribers))}
+
+    def _heard(self, channel: bytes, message: object) -> None:
+        if channel == self._settings.channel.encode():
+            self._hear_news(message)
+            return
+        update = read_update(message)
+        route = to_name(channel[len(self._settings.channel) + 1 :])
+        if update is None or route is None:
+            self._drop()
+        elif update[0] != self._id.encode():
+            self._deliver(route, update[1])
+
+    def _hear_news(self, message: object) -> None:
+        news = read_news(message)
+        if news is None or news.tag not in self._tags:
+            self._drop()
+            return
+        session = self._session()
+        for callback, node in list(self._listeners.items()):
+            peers = session.known_peers(node)
+            if peers:
+                answer = peers[self._tags.index(news.tag)].hear(news)
+            else:  # it has not said anything yet, so all that is said is by others
+                answer = None if news.node == node else news.sums.without(None)
+            if answer is not None:
+                try:
+                    callback(news.route, answer)
+                except Exception:
+                    logger.exception("a listener failed at the news of %r; the others go on", news.route)
+
+    def _missed(self, channel: bytes, seconds: float) -> None:
+        """A route is heard of again: what was written while it was not is delivered now."""
+        route = to_name(channel[len(self._settings.channel) + 1 :])
+        if route is not None:
+            self._session().look_after(self._catch_up(route, seconds))
+
+    async def _catch_up(self, route: str, seconds: float) -> None:
+        asked = asyncio.get_running_loop().time()
+        with suppress(ProviderError):
+            found = await self._look_up(route)
+            if found is not None and found.age <= seconds + asyncio.get_running_loop().time() - asked:
+                self._deliver(route, found.vector)
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        if self._dropped == 1:
+            logger.warning("the store sends nonsense; it is dropped and counted")
+
+    def _deliver(self, route_id: str, vector: PhysicsVector) -> None:
+        for callback in list(self._subscribers.get(route_id, ())):
+            try:
+                callback(vector)
+            except Exception:
+                logger.exception("a subscriber of %r failed; the others go on", route_id)
+
+    # --- vectors -----------------------------------------------------------------------------------------------
+
+    async def get_vector(self, route_id: str) -> PhysicsVector | None:
+        """The last vector of a route by anybody, or None.
+
+        Raises:
+            ProviderError: the route's master does not answer.
+        """
+        found = await self._look_up(route_id)
+        return None if found is None else found.vector
+
+    async def _look_up(self, route_id: str) -> Remembered | None:
+        session = await self._ready()
+        question = (self._id, to_bytes(route_id))
+        answer = (await session.call("vector", session.shard_of(route_id), self._id, question))[0]
+        found = read_remembered(answer)
+        if found is None and answer is not None:
+            self._drop()
+        return found
+
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        """Keep the vector of a route and tell its subscribers.
+
+        Raises:
+            ProviderError: the route's master does not answer.
+        """
+        await self.update_vectors({route_id: vector})
+
+    async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
+        """Keep the vector of each route and tell their subscribers.
+
+        Raises:
+            ProviderError: a master does not answer.
+        """
+        session = await self._ready()
+        batches: dict[int, list[list[bytes | str]]] = {}
+        for route, vector in vectors.items():
+            if not vector.is_sane():
+                self._drop()
+                continue
+            parts = batches.setdefault(session.shard_of(route), [])
+            if not parts or len(parts[-1]) >= 2 * BATCH:
+                parts.append([self._id, self._settings.channel])
+            parts[-1] += (to_bytes(route), pack_vector(vector))
+        await asyncio.gather(
+            *(session.call("update", shard, self._id, *parts) for shard, parts in batches.items())
+        )
+        for route, vector in vectors.items():
+            self._deliver(route, vector)
+
+    # --- looking -----------------------------------------------------------------------------------------------
+
+    async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
+        """What is remembered, the most scarred first: ``node``'s own rows, else the mean of everybody's.
+
+        Raises:
+            ProviderError: a master does not answer.
+        """
+        found = await self._remembered(node, None)
+        most = sorted(found, key=lambda route: -found[route].vector.scar_tissue)[: max(limit, 0)]
+        return {route: found[route] for route in most}
+
+    async def list_routes(self, limit: int) -> list[str]:
+        """At most ``limit`` of the routes that are kept.
+
+        Raises:
+            ProviderError: a master does not answer.
+        """
+        return list(await self._remembered(self._id, limit))[: max(limit, 0)]
+
+    async def _remembered(self, node: str, enough: int | None) -> dict[str, Remembered]:
+        session = await self._ready()
+        found: dict[str, Remembered] = {}
+
+        async def read(shard: int) -> None:
+            cursor = b"0"
+            for _ in range(MOST_PAGES):
+                if enough is not None and len(found) >= enough:
+                    return
+                page = read_recall(
+                    (await session.call("recall", shard, node, (to_bytes(node), cursor, PAGE)))[0]
+                )
+                if page is None:
+                    self._drop()
+                    return
+                cursor, part, dropped = page
+                found.update(part)
+                self._dropped += dropped
+                if cursor == b"0":
+                    return
+
+        await asyncio.gather(*(read(shard) for shard in range(len(self._tags))))
+        return found
+
+    async def list_nodes(self) -> list[str]:
+        """The nodes that gave a sign of life within the last minute.
+
+        Raises:
+            ProviderError: a master does not answer.
+        """
+        session = await self._ready()
+        alive: set[str] = set()
+        for shard, tag in enumerate(self._tags):
+            now, found = await session.ask(
+                shard, ("TIME",), ("ZRANGE", f"{{{tag}}}:nodes", 0, MOST_NODES - 1, "REV", "WITHSCORES")
+            )
+            match now, found:
+                case [bytes(seconds), _], list():
+                    for text, at in zip(found[::2], found[1::2], strict=False):
+                        name = to_name(text)
+                        if name is not None and float(seconds) - float(at) <= EXPIRY:
+                            alive.add(name)
+                case _:
+                    raise ProviderError(
+                        f"the nodes cannot be listed: {found if isinstance(now, list) else now}"
+                    )
+        return sorted(alive)
+
+
+_providers: weakref.WeakSet[RedisClusterProvider] = weakref.WeakSet()
+_abandoned: list[object] = []
+
+
+def _after_fork_in_child() -> None:
+    for provider in list(_providers):
+        provider._leave_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
