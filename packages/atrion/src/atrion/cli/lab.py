@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from atrion.cli import lab_bench, lab_map, lab_run, lab_search
+from atrion.cli import lab_bench, lab_map, lab_real, lab_run, lab_search
 from atrion.lab.policies.catalog import CONTROLLERS
 from atrion.lab.scenarios import SCENARIOS
 
@@ -27,6 +27,7 @@ def add_parser(commands: Any) -> None:
     lab_run.add_parsers(actions)
     lab_bench.add_parser(actions)
     lab_search.add_parser(actions)
+    lab_real.add_parser(actions)
     lab_map.add_parser(actions)
 
 

@@ -10,7 +10,7 @@ from random import Random
 from typing import final
 
 from atrion.lab.arrivals import Arrivals, Closed
-from atrion.lab.kernel import Gate, Simulation
+from atrion.lab.kernel import Target, Timeline
 from atrion.lab.metrics import Recorder
 from atrion.lab.policies.port import Call
 from atrion.sensing.telemetry import Outcome
@@ -111,11 +111,11 @@ class Clients:
 
     def __init__(
         self,
-        simulation: Simulation,
+        simulation: Timeline,
         traffic: Traffic,
         recorder: Recorder,
         draw: Callable[[], float],
-        choose: Callable[[Request], Gate],
+        choose: Callable[[Request], Target],
         dice: Callable[[str], Random],
     ) -> None:
         self._simulation = simulation

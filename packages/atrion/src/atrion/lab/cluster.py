@@ -22,12 +22,13 @@ __all__ = ["Cluster", "Network", "Wire"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Pods that share one store.
+    """Pods behind one balancer, with one store or none.
 
     Attributes:
         pods: How many.
         active: How many of them get traffic after ``settled`` seconds; the others idle. None is all.
         settled: Seconds at the beginning in which every pod gets traffic.
+        connected: They share a store.
         shared: Their servers are one for all (a dependency), not one for each pod.
         interval: Seconds between pulses.
         delay: Seconds a message to or from the store takes.
@@ -42,6 +43,7 @@ class Cluster:
     pods: int = 3
     active: int | None = None
     settled: float = 5.0
+    connected: bool = True
     shared: bool = True
     interval: float = 0.1
     delay: float = 0.001

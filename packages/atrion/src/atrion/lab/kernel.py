@@ -5,18 +5,39 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from atrion.lab.metrics import Recorder
 from atrion.lab.policies.port import Call, Policy
 from atrion.lab.services import Phase, Server
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Gate", "Pool", "Simulation"]
+__all__ = ["Gate", "Pool", "Simulation", "Target", "Timeline"]
 
 SUCCESS = Outcome.SUCCESS
 FAILURE = Outcome.FAILURE
 DROPPED = Outcome.DROPPED
+
+
+class Timeline(Protocol):
+    """Time as pools and clients need it: the simulation's, or the real one."""
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start."""
+        ...
+
+    def at(self, when: float, action: Callable[[Any], object], argument: Any = None) -> None:
+        """Plan ``action(argument)`` for ``when`` seconds."""
+        ...
+
+
+class Target(Protocol):
+    """Where clients send their calls; it answers by the call's request."""
+
+    def submit(self, call: Call) -> None:
+        """Take a call."""
+        ...
 
 
 @final
@@ -50,7 +71,7 @@ class Pool:
 
     __slots__ = ("_debt", "_server", "_simulation", "busy", "phase", "queue", "workers")
 
-    def __init__(self, simulation: Simulation, server: Server) -> None:
+    def __init__(self, simulation: Timeline, server: Server) -> None:
         self._simulation = simulation
         self._server = server
         self.workers = server.workers
@@ -167,7 +188,7 @@ class Gate:
     __slots__ = ("_recorder", "_simulation", "downstream", "policy", "pool", "route")
 
     def __init__(
-        self, simulation: Simulation, route: str, policy: Policy, pool: Pool, recorder: Recorder
+        self, simulation: Timeline, route: str, policy: Policy, pool: Pool, recorder: Recorder
     ) -> None:
         self._simulation = simulation
         self._recorder = recorder

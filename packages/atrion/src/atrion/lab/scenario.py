@@ -142,7 +142,9 @@ class _World:
         self.inner = Recorder(scenario.seconds)
         self.inner.routes = self.recorder.routes
         cluster = scenario.cluster
-        self.network = None if cluster is None else Network(self.simulation, cluster, self.dice("network"))
+        self.network = None
+        if cluster is not None and cluster.connected:
+            self.network = Network(self.simulation, cluster, self.dice("network"))
         self._pools = [self._servers()]
         if cluster is not None:
             self._pools += [
