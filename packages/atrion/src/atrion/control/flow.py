@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import final
@@ -10,6 +11,7 @@ from typing import final
 from atrion.control.decision import Decision
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
+from atrion.physics.config import check_number
 from atrion.physics.voltage import BAND_WIDTH
 from atrion.sensing.telemetry import Outcome
 
@@ -61,6 +63,23 @@ class Flow:
             self.open = False
             said = self._outcome
             self._route.end(self._started, self._clock(), outcome if said < 0 else said, self._light)
+
+    def degrade(self, steps: int = 4) -> float:
+        """How good the answer may be: 1 on an idle route, down to 1/``steps`` where the call only just flows.
+
+        It is the share of the voltage's headroom over R_base that resistance leaves, rounded up to a step. An
+        application that does less work at less quality sheds later; ask before the work.
+
+        Raises:
+            ConfigurationError: ``steps`` is below 1 or above 1000.
+        """
+        check_number("steps", steps, 1, 1000)
+        base = self._route.constants.base
+        headroom = self._volts - base
+        left = self._volts - self._route.resistance()
+        if left <= 0.0 or headroom <= 0.0:
+            return 1.0 / steps  # a probe
+        return min(math.ceil(steps * left / headroom), steps) / steps
 
     def ignore(self) -> None:
         """The caller's own fault: the dependency is not to blame."""

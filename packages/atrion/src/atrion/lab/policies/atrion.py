@@ -93,6 +93,11 @@ class AtrionPolicy:
         self._clock.now = now
         call.token.finish(outcome)
 
+    def quality(self, call: Call, steps: int) -> float:
+        """How good the answer to an admitted call may be, in (0, 1]."""
+        quality: float = call.token.degrade(steps)
+        return quality
+
     def choose(self, routes: tuple[str, ...], now: float) -> str:
         """The engine's choice among routes; the first one where all are broken."""
         self._clock.now = now
