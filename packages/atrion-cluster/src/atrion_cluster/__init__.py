@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atrion_cluster.postgres import PostgresPersistenceAdapter
 from atrion_cluster.redis import RedisClusterProvider
 
-__all__ = ["RedisClusterProvider"]
+__all__ = ["PostgresPersistenceAdapter", "RedisClusterProvider"]

@@ -1,0 +1,192 @@
+"""PostgresPersistenceAdapter: the state port on PostgreSQL, for keeping, remembering and hearing of changes."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from atrion.errors import ConfigurationError, ProviderError
+from atrion.state import PhysicsVector, Remembered
+from atrion_cluster.postgres.ear import Ear
+from atrion_cluster.postgres.names import LONGEST, from_text, to_text
+from atrion_cluster.postgres.schema import migrate
+from atrion_cluster.postgres.session import Connection, Session
+from atrion_cluster.postgres.settings import Settings, settings_from, split_url
+from atrion_cluster.postgres.statements import statement
+
+__all__ = ["PostgresPersistenceAdapter"]
+
+DAY = 86_400.0
+SWEEP_SECONDS = 60.0
+"""Seconds between two looks for what is too old, at least."""
+
+
+class PostgresPersistenceAdapter:
+    """Keeps the last vector of every route, and their past where asked.
+
+    Use it beside a provider that shares, ``Atrion(provider=…, persistence=PostgresPersistenceAdapter(url))``, or
+    alone as the provider. It makes its tables itself (in the first schema of the role's ``search_path``).
+
+    Args:
+        url: ``postgresql://user:password@host:5432/database``, with any option of libpq.
+        namespace: Whose routes; 1 to 64 letters, digits, dots, dashes or underscores. Others are not reached.
+        history: Seconds for which every kept vector is kept as the past, ≥ 0; 0 keeps none.
+        forget_after: Seconds after which a route that is no longer heard of is let go, ≥ 60.
+        deadline: Seconds one call may take, in (0, 60].
+
+    Raises:
+        ConfigurationError: a value is unusable.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "atrion",
+        history: float = 0.0,
+        forget_after: float = 7.0 * DAY,
+        deadline: float = 0.8,
+    ) -> None:
+        self._settings: Settings = settings_from(url, namespace, history, forget_after, deadline)
+        self._session = Session(self._settings)
+        self._ear = Ear(self._session, self._settings)
+        self._connected = False
+        self._sweep_at = 0.0
+        self.dropped_rows: int = 0
+
+    def __repr__(self) -> str:
+        return f"PostgresPersistenceAdapter({self._settings.where}, namespace {self._settings.namespace!r})"
+
+    @classmethod
+    def from_url(cls, url: str) -> PostgresPersistenceAdapter:
+        """From a URL, whose options may also be ``namespace``, ``history``, ``forget_after`` and ``deadline``.
+
+        Raises:
+            ConfigurationError: something in it is unusable.
+        """
+        theirs, own = split_url(url)
+        numbers: dict[str, Any] = {}
+        for name, value in own.items():
+            try:
+                numbers[name] = value if name == "namespace" else float(value)
+            except ValueError:
+                raise ConfigurationError(name, value, "give a number of seconds") from None
+        return cls(theirs, **numbers)
+
+    async def connect(self) -> None:
+        """Reach the server and make the tables where they are missing.
+
+        Raises:
+            ProviderError: the server cannot be reached, is read-only or too old, or refuses.
+        """
+        status = await self._session.run(migrate)
+        self._connected = True
+        if self._ear.since is None:
+            self._ear.since = status.snapshot
+        self._ear.listen()
+
+    async def disconnect(self) -> None:
+        """Close every connection, at once; subscriptions go on with the next :meth:`connect`."""
+        self._connected = False
+        await self._ear.stop()
+        self._session.close()
+
+    async def _run(self, name: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a statement."""
+        if not self._connected:
+            raise ProviderError(f"{self!r} is not connected")
+        self._ear.listen()
+        parameters = {"namespace": self._settings.namespace, **given}
+
+        async def work(connection: Connection) -> list[tuple[Any, ...]]:
+            cursor = await connection.execute(statement(name), parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+        return await self._session.run(work)
+
+    # --- vectors ---------------------------------------------------------------------------------------------
+
+    async def get_vector(self, route_id: str) -> PhysicsVector | None:
+        """The vector of a route, or None; what makes no sense is dropped and counted."""
+        rows = await self._run("get", {"route": to_text(route_id)})
+        vectors = [vector for vector in (self._vector(row) for row in rows) if vector is not None]
+        return vectors[0] if vectors else None
+
+    def _vector(self, numbers: tuple[Any, ...]) -> PhysicsVector | None:
+        vector = PhysicsVector(*numbers)
+        if vector.is_sane():
+            return vector
+        self.dropped_rows += 1
+        return None
+
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        """Keep the vector of a route."""
+        await self.update_vectors({route_id: vector})
+
+    async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
+        """Keep many in one round trip."""
+        if not vectors:
+            return
+        values = list(vectors.values())
+        await self._run(
+            "keep",
+            {
+                "routes": [to_text(route) for route in vectors],
+                "resistances": [vector.resistance for vector in values],
+                "momenta": [vector.momentum for vector in values],
+                "scars": [vector.scar_tissue for vector in values],
+                "stamps": [vector.timestamp for vector in values],
+                "history": self._settings.history > 0.0,
+                "channel": self._settings.channel,
+            },
+        )
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_SECONDS * random.uniform(1.0, 2.0)
+            await self.forget()
+
+    async def forget(self) -> None:
+        """Let a part of what is too old go; it happens by itself about once a minute."""
+        await self._run("forget", {"keep": self._settings.forget_after, "history": self._settings.history})
+
+    def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
+        """Call ``callback`` with later vectors of the route, until the returned function is called.
+
+        Several changes at once are told as one: the last.
+        """
+        end = self._ear.subscribe(route_id, callback)
+        if self._connected:
+            try:
+                self._ear.listen()
+            except RuntimeError:
+                pass  # outside of an event loop; the next call listens
+        return end
+
+    # --- remembering -----------------------------------------------------------------------------------------
+
+    async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
+        """The most scarred ``limit`` routes, with their ages by the server's clock; nodes are not told apart."""
+        rows = await self._run("recall", {"limit": limit, "longest": DAY, "longest_name": LONGEST})
+        found = {}
+        for text, *numbers, age in rows:
+            vector = self._vector(tuple(numbers))
+            if vector is not None:
+                found[from_text(text)] = Remembered(vector, cast("float", age))
+        return found
+
+    async def history(self, route_id: str, limit: int = 1000) -> list[Remembered]:
+        """The last vectors of a route, newest first, as far back as ``history`` keeps them."""
+        rows = await self._run("history", {"route": to_text(route_id), "limit": limit})
+        found = ((self._vector(tuple(numbers)), cast("float", age)) for *numbers, age in rows)
+        return [Remembered(vector, age) for vector, age in found if vector is not None]
+
+    async def list_routes(self, limit: int) -> list[str]:
+        """At most ``limit`` of the routes that are kept."""
+        rows = await self._run("routes", {"limit": limit, "longest_name": LONGEST})
+        return [from_text(text) for (text,) in rows]
+
+    async def list_nodes(self) -> list[str]:
+        """None: vectors are kept without the nodes they came from."""
+        return []

@@ -1,0 +1,155 @@
+"""A few connections, opened when they are needed and used again; never longer waited for than a deadline.
+
+No background tasks: a pool that reconnects by itself would log and hang by itself, and nothing here may outlive its
+loop or keep ``disconnect`` waiting. A connection whose call is cancelled, fails or exceeds its deadline is closed at
+once. Each event loop and each process gets connections of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, waiting
+
+from atrion.errors import ProviderError
+from atrion_cluster.postgres.settings import Settings
+from atrion_cluster.postgres.statements import statement
+
+__all__ = ["READ_ONLY", "Connection", "Session"]
+
+T = TypeVar("T")
+
+READ_ONLY = "the server is read-only: name the primary, not a replica"
+CONNECTIONS = 2
+"""Most connections of a process, besides the one that listens: a pulse makes one call at a time."""
+
+
+class Connection(AsyncConnection[tuple[Any, ...]]):
+    """A connection that is closed at once when what it waits for is cancelled.
+
+    The driver would politely ask the server to cancel first, and wait seconds for one that hangs.
+    """
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for ``gen``."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
+class _Home:
+    """What belongs to one event loop of one process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.pid = os.getpid()
+        self.turns = asyncio.Semaphore(CONNECTIONS)
+        self.idle: list[Connection] = []
+        self.open: set[Connection] = set()
+
+    def close(self, connection: Connection) -> None:
+        connection.pgconn.finish()
+        self.open.discard(connection)
+
+    def leave(self) -> None:
+        """Close everything; a process that was forked keeps its hands off what is its parent's."""
+        self.idle.clear()
+        if self.pid != os.getpid():
+            _parents.append(self)
+            return
+        for connection in list(self.open):
+            self.close(connection)
+
+
+_parents: list[_Home] = []
+"""Connections of the process this one was forked from: never closed here, hence never let go either."""
+
+
+class Session:
+    """Connections to one server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._home: _Home | None = None
+
+    def _at_home(self) -> _Home:
+        loop, home = asyncio.get_running_loop(), self._home
+        if home is None or home.loop is not loop or home.pid != os.getpid():
+            self.close()
+            self._home = home = _Home(loop)
+        return home
+
+    def close(self) -> None:
+        """Close every connection, at once."""
+        home, self._home = self._home, None
+        if home is not None:
+            home.leave()
+
+    async def connect(self) -> Connection:
+        """A new connection, the caller's to hand back to :meth:`release`."""
+        home = self._at_home()
+        connection = await Connection.connect(
+            self._settings.conninfo, autocommit=True, prepare_threshold=None
+        )
+        home.open.add(connection)
+        try:
+            patience = str(int(self._settings.deadline * 1000))
+            await connection.execute(statement("prepare"), {"patience": patience})
+        except BaseException:
+            home.close(connection)
+            raise
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Close a connection, at once."""
+        connection.pgconn.finish()
+        if self._home is not None:
+            self._home.open.discard(connection)
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do ``work`` on a connection, within the deadline.
+
+        Raises:
+            ProviderError: it failed, or took longer.
+        """
+        settings = self._settings
+        try:
+            async with asyncio.timeout(settings.deadline):
+                return await self._run(self._at_home(), work)
+        except TimeoutError:
+            raise ProviderError(f"{settings.where} does not answer within {settings.deadline} s") from None
+        except (psycopg.Error, OSError) as error:
+            raise ProviderError(f"{settings.where}: {_words(error)}") from error
+
+    async def _run(self, home: _Home, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with home.turns:
+            while True:
+                used = bool(home.idle)
+                connection = home.idle.pop() if used else await self.connect()
+                try:
+                    answer = await work(connection)
+                except psycopg.OperationalError:
+                    lost = connection.closed
+                    home.close(connection)
+                    if used and lost:
+                        continue  # the server let it go while it was idle, which says nothing about now
+                    raise
+                except BaseException:
+                    home.close(connection)
+                    raise
+                home.idle.append(connection)
+                return answer
+
+
+def _words(error: Exception) -> str:
+    """The first line of what the driver says; the following ones repeat it for every address."""
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return READ_ONLY
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
