@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -285,8 +285,8 @@ class Sentinels:
 
 
 @contextlib.contextmanager
-def tls_server(arguments: Sequence[str] = ()) -> Iterator[tuple[RedisServer, str]]:
-    """A server that speaks TLS alone, and the file of the throw-away authority that vouches for it."""
+def tls_server() -> Iterator[tuple[int, str]]:
+    """A server that speaks TLS as well: that port, and the file of the throw-away authority that vouches for it."""
     import trustme
 
     authority = trustme.CA()
@@ -301,7 +301,5 @@ def tls_server(arguments: Sequence[str] = ()) -> Iterator[tuple[RedisServer, str
             "--tls-port", str(port), "--tls-cert-file", str(folder / "cert.pem"), "--tls-key-file",
             str(folder / "key.pem"), "--tls-ca-cert-file", str(folder / "ca.pem"), "--tls-auth-clients", "no",
         )  # fmt: skip
-        plain = free_port()
-        with RedisServer(*options, *arguments, port=plain) as server:
-            server.tls_port = port  # type: ignore[attr-defined]  # known to this function's callers alone
-            yield server, str(folder / "ca.pem")
+        with RedisServer(*options):
+            yield port, str(folder / "ca.pem")

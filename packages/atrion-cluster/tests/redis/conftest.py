@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,23 @@ def namespace() -> str:
 
 
 @pytest.fixture
-def provider_of(redis_server: RedisServer, namespace: str) -> Callable[[], RedisClusterProvider]:
+def provide(namespace: str) -> Iterator[Callable[..., RedisClusterProvider]]:
+    """Makes providers of the test's own namespace, and disconnects what a failing test leaves open."""
+    made: list[RedisClusterProvider] = []
+
+    def make(url: str, **options: Any) -> RedisClusterProvider:
+        provider = RedisClusterProvider({"url": url}, **({"namespace": namespace} | options))
+        made.append(provider)
+        return provider
+
+    yield make
+    for provider in made:
+        asyncio.run(provider.disconnect())
+
+
+@pytest.fixture
+def provider_of(
+    redis_server: RedisServer, provide: Callable[..., RedisClusterProvider]
+) -> Callable[[], RedisClusterProvider]:
     """Makes providers that share one store."""
-    return lambda: RedisClusterProvider({"url": redis_server.url}, namespace=namespace)
+    return lambda: provide(redis_server.url)

@@ -19,7 +19,16 @@ from typing import Any, Protocol
 from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from atrion.errors import ConfigurationError, ProviderError
 from atrion_cluster.redis.settings import Address, Settings
@@ -44,6 +53,10 @@ def library() -> tuple[str, str]:
 def function_names() -> dict[str, str]:
     """The name in the server of each function."""
     return {name: f"atrion_{name}_{library()[1]}" for name in FUNCTIONS}
+
+
+ELSEWHERE = (AskError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
+"""What a server says that should not be asked: the master is to be looked for anew. (A moved slot is an AskError.)"""
 
 
 class TlsContext(Protocol):
@@ -89,7 +102,6 @@ class Line:
     ) -> None:
         self.address = address
         self.timeout = settings.timeout
-        self.open = False
         self._lock = asyncio.Lock()
         options: dict[str, Any] = dict(
             host=address[0],
@@ -106,6 +118,7 @@ class Line:
         else:
             self._connection = SSLConnection(**options)
             self._connection.ssl_context = tls
+        self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     def __repr__(self) -> str:
@@ -116,6 +129,11 @@ class Line:
         """Host and port, for people."""
         return f"{self.address[0]}:{self.address[1]}"
 
+    @property
+    def open(self) -> bool:
+        """Whether it can be used, as far as is known."""
+        return self._reader is not None and not self._reader.at_eof()
+
     async def connect(self) -> None:
         """Open it and log in.
 
@@ -123,15 +141,20 @@ class Line:
             ProviderError: the server cannot be reached or refuses.
         """
         await self._bounded(self._connection.connect())
-        self._writer = self._connection._writer  # redis-py forgets it where it disconnects without waiting
-        self.open = True
+        # redis-py forgets them where it disconnects without waiting.
+        self._reader, self._writer = self._connection._reader, self._connection._writer
 
     async def load(self) -> None:
         """Bring the functions to the server, unless it has them.
 
         Raises:
-            ProviderError: the connection failed.
+            ProviderError: the connection failed, or the server wants another login or is not ready.
         """
+        # A server hangs up on a long command of a stranger; a short one tells why.
+        (pong,) = await self.ask(("PING",))
+        if isinstance(pong, ResponseError) and not isinstance(pong, NoPermissionError):
+            self.close()
+            raise ProviderError(f"{self.where} refuses: {pong}") from pong
         # What it refuses shows with the first call, since an operator may have loaded them for us.
         await self.ask(("FUNCTION", "LOAD", library()[0]))
 
@@ -177,6 +200,8 @@ class Line:
                     answer
                 ):  # somebody else's garbage under our keys; without them we start anew
                     await self.ask(("DEL", *keys))
+                if isinstance(answer, ELSEWHERE):
+                    self.close()
                 raise ProviderError(f"{self.where} refuses: {answer}") from answer
         return answers
 
@@ -225,7 +250,7 @@ class Line:
 
     def close(self) -> None:
         """Drop the connection at once, without a farewell that a hung server would make us wait for."""
-        self.open = False
+        self._reader = None
         writer = self._writer or self._connection._writer
         self._connection._reader = self._connection._writer = None  # or it complains, and closes once more
         if writer is not None:
@@ -238,7 +263,7 @@ class Line:
         A closed loop will never end its transports, so they are ended here. A parent's loop must not be touched: its
         selector is shared with the child. There the descriptor is pointed at nothing instead, in this process alone.
         """
-        self.open = False
+        self._reader = None
         writer = self._writer or self._connection._writer
         self._connection._reader = self._connection._writer = None
         sock = None if writer is None else writer.get_extra_info("socket")

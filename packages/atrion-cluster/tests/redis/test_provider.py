@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import os
+import random
+import re
+import struct
+import time
+from collections.abc import Callable
+from importlib.resources import files
+
+import pytest
+
+from atrion.errors import ProviderError
+from atrion.state import ClusterScar, NodeRow, PhysicsVector, blending
+from atrion_cluster.redis import RedisClusterProvider
+from atrion_cluster.redis import peer as peer_module
+from atrion_cluster.redis.topology import keys_of, tags_of
+from benchmarks.stores.redis_server import RedisServer
+
+Make = Callable[[], RedisClusterProvider]
+Provide = Callable[..., RedisClusterProvider]
+
+
+def row(scar: float, evidence: float = 20.0, rate: float = 0.0) -> NodeRow:
+    return NodeRow(PhysicsVector(50.0, 1.0, scar, 7.0), evidence, rate)
+
+
+def near(scar: float, evidence: float) -> ClusterScar:
+    return ClusterScar(pytest.approx(scar, abs=0.3), pytest.approx(evidence, rel=0.05))  # type: ignore[arg-type]  # compares alike
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5.0):
+        while not condition():  # noqa: ASYNC110  # nothing else would tell
+            await asyncio.sleep(0.002)
+
+
+def test_the_server_counts_as_the_core_does() -> None:
+    text = files("atrion_cluster.redis").joinpath("lua/records.lua").read_text()
+    for name in ("EVIDENCE_CAP", "EVIDENCE_SECONDS", "LIVE_EVIDENCE", "SCAR_CAP", "JUMP", "EXPIRY"):
+        found = re.search(rf"^local {name} = ([\d.]+)$", text, re.MULTILINE)
+        assert found is not None
+        assert float(found[1]) == getattr(blending, name)
+
+
+def test_an_exchange_tells_only_what_changed_by_more_than_a_deadband(provider_of: Make) -> None:
+    async def main() -> None:
+        a, b = provider_of(), provider_of()
+        await a.connect()
+        await b.connect()
+        assert await b.exchange("b", {}, ["r", "s"]) == {}
+        await a.exchange("a", {"r": row(40.0), "s": row(4.0)}, ["r", "s"])
+        assert await b.exchange("b", {}, ["r", "s"]) == {"r": near(40.0, 20.0), "s": near(4.0, 20.0)}
+        assert await b.exchange("b", {}, ["r", "s"]) == {}
+        await a.exchange("a", {"r": row(40.05, 21.0)}, ["r", "s"])
+        assert await b.exchange("b", {}, ["r", "s"]) == {}
+        await a.exchange("a", {"r": row(41.0)}, ["r", "s"])
+        assert await b.exchange("b", {}, ["r", "s"]) == {"r": near(41.0, 20.0)}
+        await a.exchange("a", {"s": row(4.0, 40.0)}, ["r", "s"])
+        assert await b.exchange("b", {}, ["r", "s"]) == {"s": near(4.0, 40.0)}
+        assert await b.exchange("b", {}, ["r", "s", "t"]) == {}
+        await asyncio.gather(a.disconnect(), b.disconnect())
+
+    asyncio.run(main())
+
+
+def test_many_rows_and_routes_go_in_parts(provider_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROWS", "ASKS"):
+        monkeypatch.setattr(peer_module, name, 7)
+    names = [f"r{number}" for number in range(30)]
+
+    async def main() -> None:
+        a, b = provider_of(), provider_of()
+        await a.exchange("a", {name: row(40.0) for name in names}, names)
+        heard: dict[str, ClusterScar] = {}
+        for _ in range(5):
+            await a.exchange("a", {}, names)
+            heard |= await b.exchange("b", {}, names)
+        assert set(heard) == set(names)
+        assert all(scar == near(40.0, 20.0) for scar in heard.values())
+        await asyncio.gather(a.disconnect(), b.disconnect())
+
+    asyncio.run(main())
+
+
+def test_more_changes_than_one_answer_takes_come_with_the_next(
+    provider_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"r{number}" for number in range(30)]
+
+    async def main() -> None:
+        a, b = provider_of(), provider_of()
+        await b.exchange("b", {}, names)
+        monkeypatch.setattr(peer_module, "CHANGES", 8)
+        await a.exchange("a", {name: row(40.0) for name in names}, names)
+        parts = [await b.exchange("b", {}, names) for _ in range(5)]
+        assert [len(part) for part in parts] == [8, 8, 8, 6, 0]
+        assert len(set().union(*parts)) == 30
+        await asyncio.gather(a.disconnect(), b.disconnect())
+
+    asyncio.run(main())
+
+
+def test_a_node_that_comes_back_under_its_name_does_not_count_twice(provider_of: Make) -> None:
+    async def main() -> None:
+        first, other = provider_of(), provider_of()
+        await first.exchange("a", {"r": row(90.0)}, ["r"])
+        await first.disconnect()
+        again = provider_of()
+        assert await again.exchange("a", {}, ["r"]) == {"r": ClusterScar(0.0, 0.0)}
+        assert await again.exchange("a", {"r": row(10.0)}, ["r"]) == {"r": ClusterScar(0.0, 0.0)}
+        assert await other.exchange("b", {}, ["r"]) == {"r": near(10.0, 20.0)}
+        await asyncio.gather(again.disconnect(), other.disconnect())
+
+    asyncio.run(main())
+
+
+def test_what_was_flushed_is_back_within_two_pulses_and_without_alarm(
+    own_server: RedisServer, provide: Provide
+) -> None:
+
+    async def main() -> None:
+        nodes = [provide(own_server.url) for _ in range(3)]
+        alarms: list[str] = []
+        for number, provider in enumerate(nodes):
+            await provider.connect()
+            provider.listen(f"n{number}", lambda route, _: alarms.append(route))
+            await provider.exchange(f"n{number}", {"r": row(30.0 * number)}, ["r"])
+        for number, provider in enumerate(nodes):
+            await provider.exchange(f"n{number}", {}, ["r"])
+        await asyncio.sleep(0.05)
+        alarms.clear()
+        own_server.do("FLUSHALL")
+        own_server.do("FUNCTION", "FLUSH")
+        heard: list[ClusterScar | None] = [None] * 3
+        for _ in range(2):
+            for number, provider in enumerate(nodes):
+                answer = await provider.exchange(f"n{number}", {}, ["r"])
+                heard[number] = answer.get("r", heard[number])
+        for number, provider in enumerate(nodes):  # what the later ones said, the earlier hear with the next
+            answer = await provider.exchange(f"n{number}", {}, ["r"])
+            heard[number] = answer.get("r", heard[number])
+        assert heard == [near(45.0, 40.0), near(30.0, 40.0), near(15.0, 40.0)]
+        assert alarms == []
+        await asyncio.gather(*(provider.disconnect() for provider in nodes))
+
+    asyncio.run(main())
+
+
+def test_a_route_evicted_from_a_server_that_is_full_starts_anew(
+    own_server: RedisServer, namespace: str, provide: Provide
+) -> None:
+    (tag,) = tags_of(namespace, 1)
+
+    async def main() -> None:
+        a, b = (provide(own_server.url) for _ in range(2))
+        await a.exchange("a", {"r": row(30.0)}, ["r"])
+        await b.exchange("b", {"r": row(60.0)}, ["r"])
+        own_server.do("DEL", keys_of(tag, "a")[1])  # as an eviction of the whole hash would
+        heard: dict[str, ClusterScar] = {}
+        for _ in range(3):
+            await a.exchange("a", {}, ["r"])
+            heard |= await b.exchange("b", {}, ["r"])
+        assert heard["r"] == near(30.0, 20.0)
+        own_server.do("HSET", keys_of(tag, "a")[1], "r", "garbage")
+        await a.exchange("a", {"r": row(30.0)}, ["r"])
+        assert (await b.exchange("b", {"r": row(50.0)}, ["r"]))["r"] == near(30.0, 20.0)
+        await asyncio.gather(a.disconnect(), b.disconnect())
+
+    asyncio.run(main())
+
+
+def test_garbage_of_another_type_under_our_keys_is_cleared(
+    own_server: RedisServer, namespace: str, provide: Provide
+) -> None:
+    (tag,) = tags_of(namespace, 1)
+
+    async def main() -> None:
+        a, b = (provide(own_server.url) for _ in range(2))
+        for key in keys_of(tag, "a"):
+            await a.exchange("a", {"r": row(10.0)}, ["r"])
+            own_server.do("DEL", key)
+            own_server.do("SET", key, "garbage")
+            with pytest.raises(ProviderError, match="WRONGTYPE"):
+                await a.exchange("a", {"r": row(50.0)}, ["r"])
+            await a.connect()
+            await a.exchange("a", {"r": row(30.0)}, ["r"])
+            await b.connect()
+            assert await b.exchange("b", {}, ["r"]) == {"r": near(30.0, 20.0)}
+        await asyncio.gather(a.disconnect(), b.disconnect())
+
+    asyncio.run(main())
+
+
+def test_the_sums_stay_exact_over_many_rows(provider_of: Make, namespace: str) -> None:
+    """A hundred nodes, rows of three decay rates and more, replaced again and again: kept against added up anew."""
+    dice = random.Random(5)
+
+    async def main() -> None:
+        provider = provider_of()
+        await provider.connect()
+        session = provider._session()
+        for _ in range(60):
+            node = f"n{dice.randrange(100)}"
+            rows = {
+                f"r{dice.randrange(20)}": row(
+                    dice.choice([0.0, 1e-3, dice.uniform(0.0, 900.0)]),
+                    dice.choice([0.0, 0.3, dice.uniform(0.0, 100.0)]),
+                    dice.choice([0.1, 0.8, 2.0]),
+                )
+                for _ in range(50)
+            }
+            await provider.exchange(node, rows, [])
+        for number in range(20):
+            answer = (await session.call("audit", 0, "n0", ("n0", f"r{number}")))[0]
+            w, ws, exact_w, exact_ws = struct.unpack("<4d", answer)
+            assert math.isclose(w, exact_w, rel_tol=1e-9)
+            assert math.isclose(ws, exact_ws, rel_tol=1e-9, abs_tol=1e-7)
+        await provider.disconnect()
+
+    asyncio.run(main())
+
+
+def test_a_fifth_decay_rate_joins_the_nearest(provider_of: Make) -> None:
+    async def main() -> None:
+        provider, other = provider_of(), provider_of()
+        for number in range(8):
+            await provider.exchange(f"n{number}", {"r": row(80.0, 10.0, 0.01 * number)}, ["r"])
+        assert await other.exchange("b", {}, ["r"]) == {"r": near(80.0, 80.0)}
+        for number in range(8):
+            await provider.exchange(f"n{number}", {"r": row(0.0, 10.0, 0.01 * number)}, ["r"])
+        assert await other.exchange("b", {}, ["r"]) == {"r": near(0.0, 80.0)}
+        await asyncio.gather(provider.disconnect(), other.disconnect())
+
+    asyncio.run(main())
+
+
+def test_news_is_heard_in_the_same_moment_by_the_others_alone(provider_of: Make) -> None:
+    async def main() -> None:
+        a, b = provider_of(), provider_of()
+        await asyncio.gather(a.connect(), b.connect())
+        await a.exchange("a", {"r": row(5.0)}, ["r"])
+        await b.exchange("b", {"r": row(6.0)}, ["r"])
+        heard: asyncio.Queue[tuple[str, ClusterScar]] = asyncio.Queue()
+        own: list[str] = []
+        b.listen("b", lambda route, scar: heard.put_nowait((route, scar)))
+        end = a.listen("a", lambda route, _: own.append(route))
+        await a.exchange("a", {"r": row(60.0)}, ["r"])
+        assert await asyncio.wait_for(heard.get(), 5.0) == ("r", near(60.0, 20.0))
+        await a.exchange("a", {"r": row(65.0)}, ["r"])  # a rise, and no jump
+        await a.exchange("a", {"r": row(165.0)}, ["r"])
+        assert await asyncio.wait_for(heard.get(), 5.0) == ("r", near(165.0, 20.0))
+        end()
+        assert own == []
+        assert heard.empty()
+        await asyncio.gather(a.disconnect(), b.disconnect())
+
+    asyncio.run(main())
+
+
+def test_a_hundred_busy_healthy_nodes_outvote_one_that_is_broken(provider_of: Make) -> None:
+    async def main() -> None:
+        provider = provider_of()
+        for number in range(100):
+            await provider.exchange(f"n{number}", {"r": row(0.0, 100.0)}, ["r"])
+        await provider.exchange("broken", {"r": row(1e6, 1e9)}, ["r"])
+        heard = await provider.exchange("n0", {}, ["r"])
+        assert heard["r"].scar == pytest.approx(10.0, rel=0.05)  # 1,000 Ω at most, one vote of a hundred
+        idle = await provider.exchange("idle", {}, ["r"])
+        assert idle["r"].scar < 11.0
+        await provider.disconnect()
+
+    asyncio.run(main())
+
+
+def test_namespaces_do_not_reach_each_other(redis_server: RedisServer, provide: Provide) -> None:
+    async def main() -> None:
+        one = provide(redis_server.url, sync={"channel": "shared"}, namespace="one")
+        two = provide(redis_server.url, sync={"channel": "shared"}, namespace="two")
+        await asyncio.gather(one.connect(), two.connect())
+        heard: list[str] = []
+        two.listen("b", lambda route, _: heard.append(route))
+        await one.exchange("a", {"r": row(5.0)}, ["r"])
+        await one.exchange("a", {"r": row(500.0)}, ["r"])
+        assert await two.exchange("b", {}, ["r"]) == {}
+        assert await two.recall("a", 10) == {}
+        assert await two.list_nodes() == ["b"]
+        assert await two.list_routes(10) == []
+        await until(lambda: two.dropped == 1)  # the message came, and was not for it
+        assert heard == []
+        await asyncio.gather(one.disconnect(), two.disconnect())
+
+    asyncio.run(main())
+
+
+def test_recall_gives_the_mean_of_the_others_as_it_is_now(provider_of: Make) -> None:
+    async def main() -> None:
+        provider = provider_of()
+        await provider.exchange("a", {"r": row(100.0, 10.0, 1.0), "s": row(1.0)}, [])
+        await asyncio.sleep(0.5)
+        await provider.exchange("b", {"r": row(20.0, 10.0, 1.0)}, [])
+        asked = time.monotonic()
+        found = await provider.recall("c", 10)
+        late = time.monotonic() - asked
+        remembered = found["r"]
+        now = remembered.vector.scar_tissue * math.exp(-remembered.age)
+        ages = (0.5, 0.55 + late)
+        low, high = ((math.exp(-age / 10.0) * 100.0 * math.exp(-age) + 20.0) / (math.exp(-age / 10.0) + 1.0)
+                     for age in reversed(ages))  # fmt: skip
+        assert 0.97 * low <= now <= high
+        assert list(await provider.recall("c", 1)) == ["r"]
+        assert await provider.recall("c", 0) == {}
+        await provider.disconnect()
+
+    asyncio.run(main())
+
+
+def test_one_provider_serves_one_event_loop_after_another(provider_of: Make) -> None:
+    provider = provider_of()
+
+    async def turn(number: int) -> None:
+        await provider.connect()
+        await provider.exchange("a", {"r": row(float(number))}, ["r"])
+        assert (await provider.recall("a", 1))["r"].vector.scar_tissue == float(number)
+
+    for number in range(1, 4):
+        asyncio.run(turn(number))
+        gc.collect()
+    asyncio.run(provider.disconnect())
+
+
+def test_a_child_talks_on_sockets_of_its_own(provider_of: Make, redis_server: RedisServer) -> None:
+    provider = provider_of()
+
+    async def main() -> None:
+        await provider.connect()
+        await provider.exchange("parent", {"r": row(1.0)}, ["r"])
+        before = int(redis_server.do("INFO", "clients")["connected_clients"])
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                status = 0 if provider._sessions == {} else 2
+            finally:
+                os._exit(status)
+        for number in range(50):
+            await provider.exchange("parent", {"r": row(float(number))}, ["r"])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0  # noqa: ASYNC222  # it has ended by now
+        await provider.exchange("parent", {"r": row(2.0)}, ["r"])
+        assert int(redis_server.do("INFO", "clients")["connected_clients"]) == before
+        await provider.disconnect()
+
+    asyncio.run(main())
+
+
+def test_disconnecting_takes_no_time_when_the_server_hangs(own_server: RedisServer, provide: Provide) -> None:
+    async def main() -> None:
+        provider = provide(own_server.url)
+        await provider.connect()
+        own_server.hang()
+        try:
+            with pytest.raises(ProviderError, match="did not answer within"):
+                await provider.exchange("a", {"r": row(1.0)}, ["r"])
+            began = time.monotonic()
+            await provider.disconnect()
+            assert time.monotonic() - began < 1.0
+        finally:
+            own_server.go_on()
+
+    asyncio.run(main())
