@@ -24,6 +24,7 @@ COMPILED = (
     "src/atrion/control/desk.py",
     "src/atrion/control/flow.py",
     "src/atrion/control/route.py",
+    "src/atrion/control/saturation.py",
     "src/atrion/control/snapshot.py",
 )
 # What stays Python among them: names of files. Configuration is frozen dataclasses, which gain nothing.

@@ -170,7 +170,7 @@ def test_a_template_is_asked_of_the_router(engine: Atrion) -> None:
         for path in ("/items/1", "/items/2", "/api/v2/users/eve", "/nowhere/1", "/elsewhere", "/api/v2/none"):
             client.get(path)
         client.post("/items/3")
-        client.request("BREW", "/items/3")
+        client.request("PROPFIND", "/items/3")
     routes = {route: state.admitted for route, state in engine.snapshot().items()}
     assert routes == {
         "GET /items/{item}": 2,

@@ -20,6 +20,7 @@ import pytest
 from atrion import Atrion, ConfigurationError, MissingExtraError, PhysicsVector, ProviderError, Telemetry
 from atrion.state import ClusterScar, NodeRow
 from atrion.state._ledger import HostClock, digest
+from atrion.state.blending import EVIDENCE_SECONDS
 from atrion.state.workers import WorkersProvider
 from atrion.testing import VirtualClock
 
@@ -198,7 +199,9 @@ def test_time_goes_on_after_a_restart(tmp_path: Path) -> None:
         await one.exchange("a", {"r": row(8.0, 10.0, 0.5)}, [])
         host.boot_id, host.up, host.now = TWO, 1.0, host.now + 2.0
         assert await other.exchange("b", {}, ["r"]) == {
-            "r": ClusterScar(pytest.approx(8.0 * math.exp(-1.0)), pytest.approx(10.0 * math.exp(-0.2)))
+            "r": ClusterScar(
+                pytest.approx(8.0 * math.exp(-1.0)), pytest.approx(10.0 * math.exp(-2.0 / EVIDENCE_SECONDS))
+            )
         }
         await one.exchange("a", {"r": row(6.0, 10.0, 0.5)}, [])
         host.up += 2.0

@@ -224,10 +224,10 @@ def test_the_adaptive_point_stays_within_its_bounds(observed: list[float]) -> No
     assert threshold.recovery_point() >= 15.0
 
 
-@given(st.text(), st.integers(0, 10_000_000))
-def test_a_place_is_in_the_band_and_stable(key: str, salt: int) -> None:
-    unit = unit_hash(key, salt)
+@given(st.text(), st.floats(0.0, 1.0, exclude_max=True))
+def test_a_place_is_in_the_band_and_stable(key: str, phase: float) -> None:
+    unit = unit_hash(key, phase)
     assert 0.0 <= unit < 1.0
-    assert unit == unit_hash(key, salt)
+    assert unit == unit_hash(key, phase)
     for tier in Tier:
         assert voltage(tier, 0.0) <= voltage(tier, unit) < voltage(tier, 1.0)

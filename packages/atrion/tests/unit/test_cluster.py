@@ -23,6 +23,7 @@ from atrion.state import (
     blend,
     cluster_scar,
 )
+from atrion.state.blending import EVIDENCE_SECONDS
 from atrion.testing import VirtualClock
 
 
@@ -93,12 +94,12 @@ def test_a_dead_engine_fades_and_is_forgotten(clock: VirtualClock) -> None:
     one, two = pair(clock, 1.0)
     pulse(one, two)
     seen = [blended(two)]
-    for _ in range(5):
+    for _ in range(3):
         clock.advance(1.0)
         pulse(two)
         seen.append(blended(two))
     assert seen == sorted(seen, reverse=True)
-    assert seen[5] == pytest.approx(5.0 * math.exp(-0.8 * 5.0))
+    assert seen[3] == pytest.approx(5.0 * math.exp(-0.8 * 3.0))
     clock.advance(61.0)
     pulse(two)
     assert blended(two) == two.snapshot()["r"].scar_tissue
@@ -134,14 +135,14 @@ def test_blending_is_weighed_by_evidence_and_bounded() -> None:
     ]
     assert cluster_scar(rows) == ClusterScar(17.5, 4.0)
     assert cluster_scar([]) == ClusterScar(0.0, 0.0)
-    assert cluster_scar([(row(1e9, 1e9), 0.0), (row(0.0, 100.0), 0.0)]) == ClusterScar(500.0, 200.0)
+    assert cluster_scar([(row(1e9, 1e9), 0.0), (row(0.0, 100.0), 0.0)]) == ClusterScar(75.0, 200.0)
     assert blend(2.0, 5.0, 0.3) == pytest.approx(2.9)
 
 
 def test_old_words_weigh_less_and_their_scars_have_healed() -> None:
-    old = cluster_scar([(row(50.0, 10.0, 0.1), 10.0)])
+    old = cluster_scar([(row(50.0, 10.0, 0.5), 2.0)])
     assert old.scar == pytest.approx(50.0 * math.exp(-1.0))
-    assert old.evidence == pytest.approx(10.0 * math.exp(-1.0))
+    assert old.evidence == pytest.approx(10.0 * math.exp(-2.0 / EVIDENCE_SECONDS))
 
 
 def test_ninety_nine_idle_follow_one_and_ninety_nine_busy_outvote_it() -> None:

@@ -26,7 +26,7 @@ from atrion import (
     Telemetry,
     Tier,
 )
-from atrion.physics import voltage
+from atrion.physics import BAND_WIDTH, voltage
 from atrion.testing import VirtualClock
 
 Ticker = Callable[..., None]
@@ -74,14 +74,22 @@ def test_a_scar_sheds_the_low_tiers_first_and_says_when_to_return(
     assert engine.decide("r", Tier.BULK, key="alice")
 
 
-def test_a_key_keeps_its_place_for_an_hour(engine: Atrion, clock: VirtualClock) -> None:
-    clock.now = 3600.0 * 100
+def test_a_key_keeps_its_place_for_minutes_and_nobody_is_unlucky_for_long(
+    engine: Atrion, clock: VirtualClock
+) -> None:
+    clock.now = 600.0 * 100
     first = engine.decide("r", key="alice").voltage
     assert engine.decide("r", key="alice").voltage == first
     assert engine.decide("other", key="alice").voltage == first
     assert engine.decide("r", key="bob").voltage != first
-    clock.advance(3600.0)
-    assert engine.decide("r", key="alice").voltage != first
+    clock.advance(30.0)
+    moved = engine.decide("r", key="alice").voltage - first
+    assert moved == pytest.approx(BAND_WIDTH / 20.0) or moved == pytest.approx(BAND_WIDTH / 20.0 - BAND_WIDTH)
+    met = set()
+    for _ in range(20):
+        clock.advance(30.0)
+        met.add(int(engine.decide("r", key="alice").voltage - voltage(Tier.NORMAL, 0.0)))
+    assert met == set(range(int(BAND_WIDTH)))
 
 
 def test_callers_without_a_key_spread_over_the_band(engine: Atrion) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, final
 
@@ -14,9 +15,10 @@ from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["Desk"]
 
-ROTATION = 3600.0
-"""Seconds a key keeps its place in its band, so that nobody is unlucky for long."""
-SALT_CHECK = 60.0
+ROTATION = 600.0
+"""Seconds in which every key moves once through its band: the same callers are shed for minutes, and nobody more
+than others."""
+GLANCE = 1.0
 """Seconds between looks at the wall clock for the rotation."""
 NORMAL = Tier.NORMAL
 
@@ -25,7 +27,7 @@ NORMAL = Tier.NORMAL
 class Desk:
     """Routes by id, and the two clocks; ``create`` makes the route of an id that is not there yet."""
 
-    __slots__ = ("_create", "_now", "_salt", "_salted", "_wall", "routes")
+    __slots__ = ("_create", "_glanced", "_now", "_phase", "_wall", "routes")
 
     def __init__(
         self, create: Callable[[str], Route], now: Callable[[], float], wall: Callable[[], float]
@@ -34,8 +36,8 @@ class Desk:
         self._create: Callable[[str], Route] = create
         self._now: Callable[[], float] = now
         self._wall: Callable[[], float] = wall
-        self._salt: int = 0
-        self._salted: float = -1.0
+        self._phase: float = 0.0
+        self._glanced: float = -GLANCE
 
     def find(self, route_id: Any) -> Route:
         """The route of an id."""
@@ -49,10 +51,11 @@ class Desk:
         level = level_of(tier)
         if key is None:
             return band(level) + BAND_WIDTH * route.unit()
-        if not 0.0 <= now - self._salted < SALT_CHECK:
-            self._salted = now
-            self._salt = int(self._wall() // ROTATION)
-        return band(level) + BAND_WIDTH * unit_hash(str(key), self._salt)
+        if not 0.0 <= now - self._glanced < GLANCE:
+            self._glanced = now
+            turns = self._wall() / ROTATION
+            self._phase = turns - math.floor(turns)
+        return band(level) + BAND_WIDTH * unit_hash(str(key), self._phase)
 
     def decide(self, route_id: Any, tier: Any = NORMAL, *, key: Any = None) -> Decision:
         """One decision."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import final
 
 from atrion.control.decision import Decision, Reason
+from atrion.control.saturation import Saturation
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.laws import MAX_RESISTANCE, normalize, seconds_until_scar
 from atrion.physics.state import Constants, PhysicsState
@@ -38,6 +39,10 @@ PROBE_INTERVAL = 0.1
 PROBES_IN_FLIGHT = 8
 EVIDENCE = 4.0
 """Calls that count as much as what was believed before."""
+NEWS = 0.5
+"""Most that one tick's calls may change the belief: a window of ten calls is half chance."""
+CALM = 0.1
+"""Rejections for every finished call that are no overload yet."""
 HOLD = 1.0
 """Seconds one sample of a rare route speaks for, so that scars count time and not calls."""
 LATENCY_BASELINE = 8.0
@@ -79,6 +84,7 @@ class Route:
         "on_tick",
         "pinned",
         "samples",
+        "saturation",
         "shared",
         "state",
         "steady",
@@ -128,6 +134,7 @@ class Route:
         self.capacity: Capacity = Capacity()
         self.light_below: float = self.capacity.light_below()
         self.steady: float = self.state.resistance
+        self.saturation: Saturation = Saturation()
         self._error_rate: float = 0.0
         self._floor: float = 0.0
         self._latency: float = 0.0
@@ -210,7 +217,7 @@ class Route:
         k = self.constants.steepness
         finished = successes + failures
         if finished > 0:
-            weight = finished / (finished + EVIDENCE)
+            weight = min(finished / (finished + EVIDENCE), NEWS)
             self._error_rate += weight * (failures / finished - self._error_rate)
             self._error = normalize(self._error_rate, self.error_baseline, k)
         latency = 0.0
@@ -218,7 +225,7 @@ class Route:
             latency = window.window_latency / successes
             lights = window.window_lights
             light = window.window_light_latency / lights if lights > 0 else 0.0
-            calm = self._shed == 0 and self._error <= 0.0
+            calm = self._shed <= CALM * finished and self._error <= 0.0
             self.capacity.learn(successes, latency, lights, light, dt, calm, self.latency_ceiling)
             self.light_below = self.capacity.light_below()
             # What the queue explains is saturation already; counting it as latency too would scar overload.
@@ -252,6 +259,8 @@ class Route:
         scar = self.state.scar_tissue
         self.state.advance(self._latency, self._error, self._saturation, dt, trauma, stale)
         self._blend()
+        excess = self.capacity.excess(self.window.in_flight)
+        self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
         if self.on_jump is not None and self.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()
 
@@ -293,10 +302,8 @@ class Route:
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
         excess = self.capacity.excess(self.window.in_flight)
-        if excess <= 0.0:
-            return self.steady
         constants = self.constants
-        return self.steady + constants.weight_saturation * math.tanh(constants.steepness * excess)
+        return self.steady + self.saturation.ohms(excess, constants.weight_saturation, constants.steepness)
 
     def unit(self) -> float:
         """The next place in a band, in [0, 1), for a caller without a key."""

@@ -43,7 +43,7 @@ class SLO:
     """
 
     latency: float = 1.0
-    error_rate: float = 0.6
+    error_rate: float = 0.65
     latency_criticality: float = 5.0
     error_criticality: float = 8.0
     saturation_criticality: float = 5.3
@@ -127,7 +127,7 @@ class PhysicsConfig:
     scar_cap: float = 150.0
     damping: float = 1.0
     momentum_cap: float = 10.0
-    critical_pressure: float = 0.8
+    critical_pressure: float = 0.75
     break_multiplier: float = 20.0
     bootstrap_ticks: int = 2
     steepness: float = 2.0

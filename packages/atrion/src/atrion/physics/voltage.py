@@ -83,21 +83,22 @@ def voltage(tier: Tier, unit: float) -> float:
     return band(int(tier)) + BAND_WIDTH * unit
 
 
-def unit_hash(key: str, salt: int) -> float:
-    """A place in [0, 1), the same for a key in every process while ``salt`` (rotated hourly) stays.
+def unit_hash(key: str, phase: float = 0.0) -> float:
+    """A key's place in [0, 1), the same in every process, moved on by ``phase`` in [0, 1) and wrapped around.
 
     CRC-32, whose bits are then mixed by two multiplications (constants of Wellons' hash-prospector), because CRC
-    alone is linear: it would keep neighbours together in every hour. All products stay below 2⁶², where compiled
-    integers are machine words.
+    alone is linear: like keys would stand together. All products stay below 2⁶², where compiled integers are
+    machine words.
     """
     try:
         data = key.encode()
     except UnicodeEncodeError:  # lone surrogates are callers too
         data = key.encode("utf-8", "surrogatepass")
-    mixed = _crc32(data) ^ ((salt * 0x1E3779B1) & 0xFFFFFFFF)
+    mixed = _crc32(data)
     mixed ^= mixed >> 15
     mixed = (mixed * 0x2C1B3C6D) & 0xFFFFFFFF
     mixed ^= mixed >> 12
     mixed = (mixed * 0x297A2D39) & 0xFFFFFFFF
     mixed ^= mixed >> 15
-    return mixed / 4294967296.0
+    place = mixed / 4294967296.0 + phase
+    return place - 1.0 if place >= 1.0 else place

@@ -28,6 +28,10 @@ DOUBT = 10.0
 LIGHT = 0.5
 """Share of the calls in use below which a new one finds a free worker, even if the service time is believed to be
 twice what it is: so a wrong belief is corrected by those calls, and not confirmed."""
+SURE = 16.0
+"""Light calls after which the service time is known well enough."""
+DRAIN = 1.0
+"""Seconds, altogether, for which a route that began in an overload keeps itself nearly empty to see light calls."""
 
 
 @final
@@ -37,15 +41,29 @@ class Capacity:
     ``service_time`` is the mean latency of calls that met a lightly loaded route. ``calls`` is throughput times it
     (Little's law): what is in use, and all there is once a queue was seen. ``limit`` adds the headroom that is still
     unknown and the queue that random arrivals need.
+
+    A process that starts into an overload meets no light call by itself, and too low a service time would let it
+    believe in a queue for ever: it drains for a moment, until it knows.
     """
 
-    __slots__ = ("_headroom", "_latency", "_lights", "_span", "_throughput", "calls", "limit", "service_time")
+    __slots__ = (
+        "_drained",
+        "_headroom",
+        "_latency",
+        "_lights",
+        "_span",
+        "_throughput",
+        "calls",
+        "limit",
+        "service_time",
+    )
 
     def __init__(self) -> None:
         self.calls: float = INITIAL
         self.service_time: float = 0.0
         self.limit: float = 0.0
         self._headroom: float = HEADROOM
+        self._drained: float = 0.0
         self._lights: float = 0.0
         self._throughput: float = 0.0
         self._latency: float = 0.0
@@ -85,7 +103,8 @@ class Capacity:
         if self.service_time <= 0.0:
             return
         used = self._throughput * self.service_time
-        if self._latency > CONGESTED * self.service_time:
+        congested = self._latency > CONGESTED * self.service_time
+        if congested:
             used = min(used, 0.5 * ceiling * self._throughput)
             self.calls += share * (used - self.calls)
             self._headroom += (1.0 - math.exp(-dt / CERTAINTY)) * (1.0 - self._headroom)
@@ -94,6 +113,10 @@ class Capacity:
             self._headroom += (1.0 - math.exp(-dt / DOUBT)) * (HEADROOM - self._headroom)
         self.calls = max(self.calls, 1.0)
         self._bound()
+        if congested and self._lights < SURE and self._drained < DRAIN:
+            self._drained += dt
+            self.limit = self.light_below()
+            self._span = 1.0  # whatever its tier, a call beyond the limit would queue
 
     def _learn_floor(
         self, latency: float, lights: int, light_latency: float, dt: float, calm: bool, ceiling: float

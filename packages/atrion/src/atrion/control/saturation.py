@@ -1,0 +1,50 @@
+"""What the calls in flight add to resistance: a quick answer to what is far off, and a level that settles.
+
+The live saturation pressure is a controller of its own. Its quick part follows the law of pressure,
+``w·tanh(k·x)``, on the excess x of the calls in flight over the route's limit, bent so that it is gentle where random
+arrivals make x wander and steep where they do not. Its level integrates the quick part, so that in a lasting
+overload resistance stands still at the voltage where arrivals and capacity meet: the same callers flow, the queue
+stays at its limit, and a caller far above that voltage is not shed by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+__all__ = ["Saturation"]
+
+SETTLE = 2.0
+"""Seconds in which the level takes over what the quick part answers."""
+GENTLE = 0.02
+"""Slope of the bent excess where there is none."""
+STEEP = 1.0
+"""Growth with the cube of a positive excess: a flash crowd is met at once."""
+IDLE = 8.0
+"""The same for a negative one: a worker without work is waste, so anybody may have it."""
+
+
+@final
+class Saturation:
+    """Saturation of one route. ``weight`` in ohms and ``steepness`` are those of the pressure law."""
+
+    __slots__ = ("level",)
+
+    def __init__(self) -> None:
+        self.level: float = 0.0
+
+    @staticmethod
+    def _swing(excess: float, weight: float, steepness: float) -> float:
+        bent = excess * (GENTLE + (STEEP if excess > 0.0 else IDLE) * excess * excess)
+        return weight * math.tanh(steepness * bent)
+
+    def ohms(self, excess: float, weight: float, steepness: float) -> float:
+        """Ohms for ``excess`` (see :meth:`~atrion.sensing.Capacity.excess`), ≥ 0."""
+        if self.level == 0.0 and excess <= 0.0:
+            return 0.0
+        return max(self.level + self._swing(excess, weight, steepness), 0.0)
+
+    def settle(self, excess: float, weight: float, steepness: float, dt: float) -> None:
+        """Let the level follow for ``dt`` seconds; it stays in [0, weight]."""
+        step = (1.0 - math.exp(-dt / SETTLE)) * self._swing(excess, weight, steepness)
+        self.level = min(max(self.level + step, 0.0), weight)
