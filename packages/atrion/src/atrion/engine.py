@@ -17,7 +17,7 @@ from atrion.control.desk import Desk
 from atrion.control.flow import Flow, Gate
 from atrion.control.guard import protect
 from atrion.control.observer import Observer, Observers
-from atrion.control.route import Route
+from atrion.control.route import DITHER, Route
 from atrion.control.snapshot import RouteState
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.adaptive import AdaptiveThreshold
@@ -38,6 +38,8 @@ __all__ = ["Atrion", "RouteState"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_ROUTE_ID: Final = 256
+STARVED: Final = 0.02
+"""Share of the traffic below which ``select`` sends a route probes."""
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
 
 
@@ -111,6 +113,7 @@ class Atrion:
         self._default = self._settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
         self._configured: dict[str, _Settings] = {}
         self._observers = Observers()
+        self._place = 0.5
         self._desk = Desk(self._create, self._now, self._clock.wall)
         self._routes = self._desk.routes
         self._named = node is None
@@ -311,7 +314,7 @@ class Atrion:
         for route in found:
             route.advance(now)
         for route in found:
-            if route.state.mode is Mode.CIRCUIT_BREAKER and route.admits(0.0, now):
+            if route.state.mode is Mode.CIRCUIT_BREAKER and route.invites(now):
                 return route.id  # a probe, so that a broken route is measured and can come back
         open_routes = [route for route in found if route.state.mode is not Mode.CIRCUIT_BREAKER]
         if not open_routes:
@@ -319,8 +322,15 @@ class Atrion:
                 (route.rejection(0.0) for route in found), key=lambda decision: decision.retry_after
             )
             raise FlowRejected(soonest)
-        place = open_routes[0].unit() if u is None else u
+        if u is None:
+            # A dither of its own: a route's is also drawn from by its requests, and would correlate with them.
+            self._place = place = (self._place + DITHER) % 1.0
+        else:
+            place = u
         shares = route_probabilities([route.resistance() for route in open_routes], beta)
+        for route, share in zip(open_routes, shares, strict=True):
+            if share < STARVED and route.invites(now):
+                return route.id  # likewise for one that chance alone would hardly ever try again
         for route, share in zip(open_routes, shares, strict=True):
             place -= share
             if place < 0.0:

@@ -61,6 +61,7 @@ class Route:
         "_error",
         "_error_rate",
         "_floor",
+        "_invited",
         "_last_probe",
         "_last_sample",
         "_last_tick",
@@ -144,6 +145,7 @@ class Route:
         self._last_sample: float = now
         self._last_probe: float = now
         self._asks: int = 0
+        self._invited: bool = False
         self._shed: int = 0
         self.samples.clear()
 
@@ -331,7 +333,18 @@ class Route:
         reason = FLOWS if flows else PROBE
         return Decision(True, self.id, self.resistance(), volts, self.state.mode_index, reason, 0.0)
 
+    def invites(self, now: float) -> bool:
+        """Whether a router should send it a probe now; the next request that would be shed then passes."""
+        pending = self._invited
+        self._invited = False  # it must not answer for itself
+        invited = self.admits(0.0, now)
+        self._invited = invited or pending
+        return invited
+
     def _probe(self, volts: float, now: float) -> bool:
+        if self._invited:
+            self._invited = False
+            return True
         if volts > self.steady and self.state.mode_index != CIRCUIT_BREAKER:
             return self._refuse()  # only too many at once: those in flight are telemetry enough
         self._asks += 1
