@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from atrion.cli import lab_bench, lab_map, lab_real, lab_run, lab_search
+from atrion.cli import lab_bench, lab_hypotheses, lab_map, lab_real, lab_run, lab_search
 from atrion.lab.policies.catalog import CONTROLLERS
 from atrion.lab.scenarios import SCENARIOS
 
@@ -29,6 +29,7 @@ def add_parser(commands: Any) -> None:
     lab_search.add_parser(actions)
     lab_real.add_parser(actions)
     lab_map.add_parser(actions)
+    lab_hypotheses.add_parser(actions)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
