@@ -69,16 +69,16 @@ class Request:
     def __init__(
         self, clients: Clients, tier: int, key: str | None, born: float, service: float, luck: float
     ) -> None:
-        self.clients = clients
-        self.tier = tier
-        self.key = key
-        self.born = born
-        self.service = service
-        self.luck = luck
-        self.steps = clients.traffic.steps
-        self.quality = 1.0
-        self.attempt = 0
-        self.done = False
+        self.clients: Clients = clients
+        self.tier: int = tier
+        self.key: str | None = key
+        self.born: float = born
+        self.service: float = service
+        self.luck: float = luck
+        self.steps: int = clients.traffic.steps
+        self.quality: float = 1.0
+        self.attempt: int = 0
+        self.done: bool = False
 
     def rejected(self, call: Call) -> None:
         """An attempt was refused at the gate."""
@@ -119,7 +119,7 @@ class Clients:
         dice: Callable[[str], Random],
     ) -> None:
         self._simulation = simulation
-        self.traffic = traffic
+        self.traffic: Traffic = traffic
         self._recorder = recorder
         self._draw = draw
         self._choose = choose

@@ -94,7 +94,7 @@ class Network:
         self.cluster = cluster
         self.simulation = simulation
         self._dice = dice
-        self.hub = InMemoryProvider(clock=lambda: simulation.now)
+        self.hub: InMemoryProvider = InMemoryProvider(clock=lambda: simulation.now)
         self._loop = _Loop(simulation)
         self._engines: list[Atrion] = []
         if cluster.poisoned:

@@ -47,7 +47,7 @@ class Simulation:
     __slots__ = ("_events", "_order", "now")
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now: float = 0.0
         self._order = 0
         self._events: list[tuple[float, int, Callable[[Any], object], Any]] = []
 
@@ -74,10 +74,10 @@ class Pool:
     def __init__(self, simulation: Timeline, server: Server) -> None:
         self._simulation = simulation
         self._server = server
-        self.workers = server.workers
-        self.busy = 0
+        self.workers: int = server.workers
+        self.busy: int = 0
         self.queue: deque[Call] = deque()
-        self.phase = Phase()
+        self.phase: Phase = Phase()
         self._debt = 0.0
         for phase in server.phases:
             simulation.at(phase.start, self._enter, phase)
@@ -168,9 +168,9 @@ class Nested:
     __slots__ = ("call", "pool", "steps")
 
     def __init__(self, pool: Pool, call: Call) -> None:
-        self.pool = pool
-        self.call = call
-        self.steps = 0
+        self.pool: Pool = pool
+        self.call: Call = call
+        self.steps: int = 0
 
     def rejected(self, call: Call) -> None:
         """Shed downstream: the dependency was not asked, and the upstream call cannot be answered."""
@@ -192,9 +192,9 @@ class Gate:
     ) -> None:
         self._simulation = simulation
         self._recorder = recorder
-        self.route = route
-        self.policy = policy
-        self.pool = pool
+        self.route: str = route
+        self.policy: Policy = policy
+        self.pool: Pool = pool
         self.downstream: Gate | None = None
 
     def submit(self, call: Call) -> None:

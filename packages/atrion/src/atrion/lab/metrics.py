@@ -32,20 +32,20 @@ class Recorder:
 
     def __init__(self, seconds: float) -> None:
         size = (int(seconds / BIN) + 2) * TIERS
-        self.offered = [0] * size
-        self.attempts = [0] * size
-        self.admitted = [0] * size
-        self.rejected = [0] * size
-        self.good = [0] * size
-        self.late = [0] * size
-        self.failed = [0] * size
-        self.kept = [0] * size
-        self.arrived = array("d")
-        self.latencies = array("d")
+        self.offered: list[int] = [0] * size
+        self.attempts: list[int] = [0] * size
+        self.admitted: list[int] = [0] * size
+        self.rejected: list[int] = [0] * size
+        self.good: list[int] = [0] * size
+        self.late: list[int] = [0] * size
+        self.failed: list[int] = [0] * size
+        self.kept: list[int] = [0] * size
+        self.arrived: array[float] = array("d")
+        self.latencies: array[float] = array("d")
         self.seconds = seconds
         self.keys: dict[str, list[list[int]]] = {}
         self.routes: dict[str, list[int]] = {}
-        self.worth = [0.0] * size
+        self.worth: list[float] = [0.0] * size
         self.samples: list[Sample] = []
 
     @staticmethod

@@ -66,7 +66,7 @@ class WorkersProvider:
         except ImportError as error:
             raise MissingExtraError("sharing between the workers of a host", "workers") from error
         self._error: type[Exception] = lmdb.Error
-        self.path = Path(path).absolute()
+        self.path: Path = Path(path).absolute()
         self.map_size = map_size
         self.max_routes = max_routes
         self.dropped_rows: int = 0

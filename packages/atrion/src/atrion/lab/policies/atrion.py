@@ -27,7 +27,7 @@ class Clock:
     def __init__(self, skew: float, source: Callable[[], float] | None) -> None:
         self._skew = skew
         self._source = source
-        self.now = 0.0
+        self.now: float = 0.0
 
     def monotonic(self) -> float:
         """Seconds of the engine's monotonic clock."""
@@ -65,13 +65,13 @@ class AtrionPolicy:
         same: bool = False,
         **options: Any,
     ) -> None:
-        self.name = name
+        self.name: str = name
         self._same = same
         self._clock = Clock(skew, source)
         self._config = config or PhysicsConfig()
         slo = slo or SLO()
         self._weights = slo.weights(self._config.gain)[:2]
-        self.engine = Atrion(config=self._config, slo=slo, clock=self._clock, **options)
+        self.engine: Atrion = Atrion(config=self._config, slo=slo, clock=self._clock, **options)
 
     def arrive(self, call: Call, now: float) -> bool:
         """Ask the engine."""

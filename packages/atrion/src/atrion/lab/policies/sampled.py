@@ -51,7 +51,7 @@ class SampledPolicy:
     ) -> None:
         self.name = name
         self._clock = Clock(skew, source)
-        self.engine = Atrion(clock=self._clock, **options)
+        self.engine: Atrion = Atrion(clock=self._clock, **options)
         self._tallies: dict[str, _Tally] = {}
 
     def arrive(self, call: Call, now: float) -> bool:
