@@ -77,6 +77,8 @@ def test_the_table_names_what_was_missed(capsys: pytest.CaptureFixture[str]) -> 
         ["cluster", "steady-4x"],
         ["cluster", "--pods", "1"],
         ["cluster", "--loss", "2"],
+        ["compare", "steady-4x", "--controllers", "atrion,magic"],
+        ["compare", "steady-4x", "--seeds", "0"],
         ["bench", "--only", "no-such-row"],
         ["bench", "--seeds", "0"],
         ["bench", "--controller", "none"],
@@ -102,6 +104,42 @@ def test_a_cluster_is_played_with_the_numbers_given(capsys: pytest.CaptureFixtur
     summary = json.loads(capsys.readouterr().out)["summary"]
     assert summary["pods"] == 3
     assert summary["pulses_until_others_follow"] < 20
+
+
+def test_controllers_are_compared_on_the_same_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "bars.svg"
+    arguments = ["lab", "compare", "cold-start-in-overload", "--controllers", "none,atrion,atrion"]
+    assert main([*arguments, "--seeds", "2", "--workers", "1", "--plot", str(target)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["atrion", "none"]
+    assert target.stat().st_size > 5000
+
+
+def test_claims_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "claims.png"
+    assert (
+        main(
+            [
+                "lab",
+                "bench",
+                "--only",
+                "false rejects",
+                "--seeds",
+                "2",
+                "--workers",
+                "1",
+                "--json",
+                "--plot",
+                str(target),
+            ]
+        )
+        == 0
+    )
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 2
+    assert target.stat().st_size > 5000
 
 
 def test_statistics() -> None:

@@ -6,7 +6,15 @@ import argparse
 import json
 from typing import Any
 
-from atrion.cli import lab_bench, lab_hypotheses, lab_map, lab_real, lab_run, lab_search
+from atrion.cli import (
+    lab_bench,
+    lab_compare,
+    lab_hypotheses,
+    lab_map,
+    lab_real,
+    lab_run,
+    lab_search,
+)
 from atrion.lab.policies.catalog import CONTROLLERS
 from atrion.lab.scenarios import SCENARIOS
 
@@ -25,6 +33,7 @@ def add_parser(commands: Any) -> None:
     listing.add_argument("--json", action="store_true", help="print one JSON object")
     listing.set_defaults(run=run_list)
     lab_run.add_parsers(actions)
+    lab_compare.add_parser(actions)
     lab_bench.add_parser(actions)
     lab_search.add_parser(actions)
     lab_real.add_parser(actions)

@@ -10,6 +10,7 @@ from atrion.cli.lab_map import progress
 from atrion.cli.lab_run import seed
 from atrion.errors import ConfigurationError
 from atrion.lab.bench import ROWS, bench
+from atrion.lab.figure import check_plot
 from atrion.lab.policies.catalog import controller
 from atrion.physics.config import check_number
 
@@ -30,6 +31,7 @@ def add_parser(actions: Any) -> None:
     parser.add_argument("--controller", default="atrion", help="whose claims (default atrion)")
     parser.add_argument("--only", metavar="TEXT", help="only rows whose measure or scenario contains it")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON, one a line")
+    parser.add_argument("--plot", metavar="FILE", help="write values and targets to a .png or .svg")
     parser.set_defaults(run=run)
 
 
@@ -53,8 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print.
 
     Raises:
-        ConfigurationError: an unknown controller, an unusable number, or no row that matches.
+        ConfigurationError: an unknown controller, an unusable number or plot file, or no row that matches.
+        MissingExtraError: matplotlib, for a plot, is not installed.
     """
+    target = check_plot(arguments.plot)
     for name, high in (("seeds", 1000), ("workers", 64)):
         if getattr(arguments, name) is not None:
             check_number(f"--{name}", getattr(arguments, name), 1, high)
@@ -77,5 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
         rows=rows,
         tell=lambda done, of: show(done / of),
     )
+    if target is not None:
+        from atrion.lab.bench_plots import plot_rows
+
+        plot_rows(found, target)
     print("\n".join(json.dumps(row) for row in found) if arguments.json else table(found))
     return 0

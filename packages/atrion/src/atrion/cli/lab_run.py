@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from atrion.cli.lab_map import progress
 from atrion.errors import ConfigurationError
 from atrion.lab.figure import check_plot
 from atrion.lab.measures import MEASURES
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         played = replay(read(path), path.name, policy.make())
         return _show(played, summary(played, 0.0, played.seconds), arguments, "recorded calls, decided again")
     chosen = scenario(arguments.scenario)
-    played = simulate(chosen, policy, arguments.seed)
+    played = simulate(chosen, policy, arguments.seed, progress("playing"))
     return _show(played, summary(played, *chosen.window), arguments, chosen.about)
 
 
@@ -122,7 +123,7 @@ def run_cluster(arguments: argparse.Namespace) -> int:
     check_plot(arguments.plot)
     chosen = _changed(arguments)
     assert chosen.cluster is not None
-    played = simulate(chosen, controller(arguments.controller), arguments.seed)
+    played = simulate(chosen, controller(arguments.controller), arguments.seed, progress("playing"))
     numbers = summary(played, *chosen.window)
     numbers["pods"] = chosen.cluster.pods
     if chosen.cluster.active is not None:

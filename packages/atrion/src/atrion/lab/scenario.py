@@ -232,12 +232,24 @@ class _World:
         self.simulation.at(now + SAMPLING, self._sample)
 
 
-def simulate(scenario: Scenario, controller: Controller, seed: int) -> Run:
-    """Play a scenario with one controller; the same seed gives the same requests and the same result."""
+def simulate(
+    scenario: Scenario,
+    controller: Controller,
+    seed: int,
+    tell: Callable[[float], None] | None = None,
+) -> Run:
+    """Play a scenario with one controller; the same seed gives the same requests and the same result.
+
+    ``tell`` hears the share that is done.
+    """
     world = _World(scenario, controller, seed)
     with ExitStack() as stack:
         if world.network is not None:
             stack.enter_context(world.network.quiet(seed))
         world.start()
-        world.simulation.run(scenario.seconds)
+        steps = 1 if tell is None else 50
+        for step in range(1, steps + 1):
+            world.simulation.run(scenario.seconds * step / steps)
+            if tell is not None:
+                tell(step / steps)
     return Run.of(scenario.name, controller.name, seed, scenario.seconds, scenario.capacity, world.recorder)

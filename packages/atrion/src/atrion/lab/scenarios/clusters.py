@@ -14,14 +14,14 @@ __all__ = ["CLUSTERS"]
 DEATH = Phase(start=10.0, fail=1.0, fail_after=0.005)
 
 
-def _dependency(name: str, about: str, cluster: Cluster, *phases: Phase, rate: float = 400.0) -> Scenario:
+def _dependency(name: str, about: str, cluster: Cluster, *phases: Phase, seconds: float = 25.0) -> Scenario:
     return Scenario(
         name=name,
         about=about,
-        seconds=25.0,
-        window=(11.0, 20.0),
+        seconds=seconds,
+        window=(11.0, min(seconds - 1.0, 20.0)),
         servers={"db": dependency(*phases)},
-        traffic=(Traffic(arrivals=Poisson(rate), to=("db",)),),
+        traffic=(Traffic(arrivals=Poisson(400.0), to=("db",)),),
         cluster=cluster,
     )
 
@@ -45,6 +45,7 @@ CLUSTERS = (
         "100 pods share a dependency that dies; only one of them is active and sees it",
         Cluster(pods=100, active=1),
         DEATH,
+        seconds=15.0,
     ),
     _dependency(
         "cluster-partition",
