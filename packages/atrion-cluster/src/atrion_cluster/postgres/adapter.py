@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from atrion.errors import ConfigurationError, ProviderError
-from atrion.state import PhysicsVector, Remembered
+from atrion.state import Finding, PhysicsVector, Remembered
+from atrion_cluster.postgres.checkup import diagnose
 from atrion_cluster.postgres.ear import Ear
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
 from atrion_cluster.postgres.schema import migrate
@@ -190,3 +191,7 @@ class PostgresPersistenceAdapter:
     async def list_nodes(self) -> list[str]:
         """None: vectors are kept without the nodes they came from."""
         return []
+
+    async def diagnose(self) -> list[Finding]:
+        """What a look at the server finds, on a connection of its own."""
+        return await diagnose(self._settings)

@@ -12,8 +12,9 @@ from contextlib import suppress
 from typing import Any, Final, Self
 
 from atrion.errors import ProviderError
-from atrion.state import ClusterScar, NodeRow, PhysicsVector, Remembered
+from atrion.state import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EXPIRY
+from atrion_cluster.redis.checkup import diagnose
 from atrion_cluster.redis.line import tls_context
 from atrion_cluster.redis.session import Session
 from atrion_cluster.redis.settings import Settings, settings_from, settings_from_url
@@ -384,6 +385,10 @@ class RedisClusterProvider:
                         f"the nodes cannot be listed: {found if isinstance(now, list) else now}"
                     )
         return sorted(alive)
+
+    async def diagnose(self) -> list[Finding]:
+        """What a look at every master finds, on connections of their own."""
+        return await diagnose(self._settings, self._tls, list(self._tags))
 
 
 _providers: weakref.WeakSet[RedisClusterProvider] = weakref.WeakSet()

@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 1 with a plain sentence where it fails."""
-    from atrion.cli import demo, lab  # a command's own imports must not slow the others
+    from atrion.cli import demo, doctor, lab  # a command's own imports must not slow the others
 
     parser = argparse.ArgumentParser(
         prog="atrion",
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo.add_parser(commands)
     lab.add_parser(commands)
+    doctor.add_parser(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))

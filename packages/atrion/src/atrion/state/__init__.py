@@ -6,11 +6,13 @@ from atrion.state.manager import StateManager
 from atrion.state.memory import InMemoryProvider
 from atrion.state.port import (
     ClusterScar,
+    Finding,
     NodeRow,
     PhysicsVector,
     Remembered,
     StateProvider,
     SupportsBatch,
+    SupportsDiagnosis,
     SupportsExchange,
     SupportsListen,
     SupportsListing,
@@ -19,11 +21,12 @@ from atrion.state.port import (
     SupportsSync,
 )
 from atrion.state.pulse import Pulse
-from atrion.state.registry import provider_from
+from atrion.state.registry import provider_from, without_password
 
 __all__ = [
     "Clock",
     "ClusterScar",
+    "Finding",
     "InMemoryProvider",
     "NodeRow",
     "PhysicsVector",
@@ -32,6 +35,7 @@ __all__ = [
     "StateManager",
     "StateProvider",
     "SupportsBatch",
+    "SupportsDiagnosis",
     "SupportsExchange",
     "SupportsListen",
     "SupportsListing",
@@ -42,4 +46,5 @@ __all__ = [
     "blend",
     "cluster_scar",
     "provider_from",
+    "without_password",
 ]

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 __all__ = [
     "ClusterScar",
+    "Finding",
     "NodeRow",
     "PhysicsVector",
     "Remembered",
     "StateProvider",
     "SupportsBatch",
+    "SupportsDiagnosis",
     "SupportsExchange",
     "SupportsListen",
     "SupportsListing",
@@ -183,3 +185,26 @@ class SupportsSync(Protocol):
 
     interval: float
     gamma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found out about a store, for a person.
+
+    ``check`` names what was looked at in a word or two, ``detail`` says in plain words what was found, and ``cure``
+    what to do about it. ``bad`` does not work, ``note`` works and is worth knowing.
+    """
+
+    check: str
+    level: Literal["good", "note", "bad"]
+    detail: str
+    cure: str = ""
+
+
+@runtime_checkable
+class SupportsDiagnosis(Protocol):
+    """Optional: look at the store and say what is wrong with it."""
+
+    async def diagnose(self) -> list[Finding]:
+        """What a look at the store finds; also while it cannot be connected to, and then why. Never raises."""
+        ...

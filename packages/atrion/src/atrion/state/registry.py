@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -10,20 +11,26 @@ from atrion.errors import ConfigurationError
 from atrion.state.memory import InMemoryProvider
 from atrion.state.port import StateProvider
 
-__all__ = ["GROUP", "provider_from"]
+__all__ = ["GROUP", "provider_from", "without_password"]
 
 GROUP = "atrion.providers"
 _METHODS = ("connect", "disconnect", "get_vector", "update_vector")
+_SECRET = re.compile(r"((?:^|[?&])[^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """A URL as it may be shown and logged: secrets become ``***``, before the host and in the query."""
     try:
         parts = urlsplit(url)
     except ValueError:  # what cannot be read cannot be shown safely either
         return url.partition(":")[0] + "://…"
-    if parts.password is None:
+    login, at, hosts = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{user}{colon}***{at}{hosts}" if colon else parts.netloc
+    query = _SECRET.sub(r"\1***", parts.query)
+    if (shown, query) == (parts.netloc, parts.query):
         return url
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{parts.hostname or ''}"))
+    return urlunsplit(parts._replace(netloc=shown, query=query))
 
 
 def provider_from(source: Any, field: str = "provider") -> StateProvider:
@@ -42,12 +49,12 @@ def provider_from(source: Any, field: str = "provider") -> StateProvider:
         if scheme not in known:
             names = ", ".join(sorted({"memory", *known}))
             cure = f"the known schemes are {names}; install the package that brings another, such as atrion-cluster"
-            raise ConfigurationError(field, _without_password(source), cure)
+            raise ConfigurationError(field, without_password(source), cure)
         factory = known[scheme].load()
         try:
             provider: StateProvider = factory.from_url(source)
         except ValueError as error:
-            raise ConfigurationError(field, _without_password(source), str(error)) from error
+            raise ConfigurationError(field, without_password(source), str(error)) from error
         return provider
     for method in _METHODS:
         if not callable(getattr(source, method, None)):

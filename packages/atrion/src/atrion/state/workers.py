@@ -14,10 +14,11 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from atrion.errors import ConfigurationError, MissingExtraError, ProviderError
+from atrion.state._checkup import check_folder
 from atrion.state._hoststore import HostStore, enter, leave
 from atrion.state._ledger import HostClock, Ledger, Record, digest
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, EXPIRY, cluster_scar
-from atrion.state.port import ClusterScar, NodeRow, PhysicsVector, Remembered
+from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 
 __all__ = ["WorkersProvider"]
 
@@ -67,8 +68,8 @@ class WorkersProvider:
             raise MissingExtraError("sharing between the workers of a host", "workers") from error
         self._error: type[Exception] = lmdb.Error
         self.path: Path = Path(path).absolute()
-        self.map_size = map_size
-        self.max_routes = max_routes
+        self.map_size: int = map_size
+        self.max_routes: int = max_routes
         self.dropped_rows: int = 0
         self._clock = clock or HostClock()
         self._store: HostStore | None = None
@@ -230,6 +231,10 @@ class WorkersProvider:
             return sorted(nodes - {""})
 
         return await self._transact(work)
+
+    async def diagnose(self) -> list[Finding]:
+        """What a look at the folder finds."""
+        return check_folder(self.path, self.map_size)
 
 
 def _others(record: Record, node: str, now: float) -> ClusterScar:
