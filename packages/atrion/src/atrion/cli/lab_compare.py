@@ -43,12 +43,13 @@ def add_parser(actions: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _line(standing: Standing) -> str:
+def _line(standing: Standing, seeds: int) -> str:
     cells = []
     for measure in MEASURED:
         mean, low, high = standing.values[measure]
-        cells.append(f"{mean:>9.3f} ±{(high - low) / 2.0:<6.3f}")
-    return f"{standing.controller:<20}{''.join(cells)}"
+        spread = f"±{(high - low) / 2.0:<7.3f}" if seeds > 1 else ""
+        cells.append(f"{mean:>9.3f} {spread}")
+    return f"{standing.controller:<20}{''.join(cells)}".rstrip()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,13 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
     if target is not None:
         from atrion.lab.bench_plots import plot_standings
 
-        plot_standings(f"{played.name}: {played.about}", found, DRAWN, target)
+        plot_standings(played, found, DRAWN, target)
     if arguments.json:
         for standing in found:
             print(json.dumps({"controller": standing.controller, **standing.values}))
         return 0
-    print(f"{played.name}, {arguments.seeds} seeds: {played.about}")
+    count = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    print(f"{played.name}, {count}: {played.about}")
     heads = ("goodput", "critical", "success", "rejected", "p99, s", "breaks")
-    print(f"{'controller':<20}{''.join(f'{head:>9}        ' for head in heads)}")
-    print("\n".join(_line(standing) for standing in found))
+    gap = " " * (9 if len(seeds) > 1 else 1)
+    print(f"{'controller':<20}{gap.join(f'{head:>9}' for head in heads)}")
+    print("\n".join(_line(standing, len(seeds)) for standing in found))
     return 0

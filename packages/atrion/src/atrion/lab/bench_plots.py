@@ -8,6 +8,7 @@ from typing import Any
 
 from atrion.lab.compare import Standing
 from atrion.lab.figure import GRID, INK, new_figure, save
+from atrion.lab.scenario import Scenario
 
 __all__ = ["plot_rows", "plot_standings"]
 
@@ -48,9 +49,9 @@ def plot_rows(rows: Sequence[dict[str, Any]], target: Path) -> None:
 
 
 def plot_standings(
-    scenario: str, standings: Sequence[Standing], measures: Sequence[str], target: Path
+    scenario: Scenario, standings: Sequence[Standing], measures: Sequence[str], target: Path
 ) -> None:
-    """Bars of a few measures for every controller.
+    """Bars of a few measures for every controller; latencies beyond two deadlines leave the picture.
 
     Raises:
         AtrionError: the file cannot be written.
@@ -65,9 +66,11 @@ def plot_standings(
             axes.barh(place, mean, color=colour, height=0.7)
             axes.plot([low, high], [place, place], color=INK, linewidth=0.8)
         axes.set_title(measure, loc="left")
+        if measure.endswith(", s"):
+            axes.set_xlim(0.0, min(axes.get_xlim()[1], 2.0 * scenario.traffic[0].deadline))
         axes.grid(axis="x", color=GRID, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(standings)), [standing.controller for standing in standings])
     panels[0].set_ylim(len(standings) - 0.5, -0.5)
-    figure.suptitle(scenario, fontsize=10)
+    figure.suptitle(f"{scenario.name}: {scenario.about}", fontsize=10)
     save(figure, target)

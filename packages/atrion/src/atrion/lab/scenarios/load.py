@@ -48,6 +48,13 @@ LOAD = (
     _costly(0.01),
     _costly(0.1),
     replace(
+        steady(4.0),
+        name="long-4x",
+        about="four times the capacity for two minutes, measured in the second: time for the slow to settle",
+        seconds=120.0,
+        window=(60.0, 118.0),
+    ),
+    replace(
         steady(2.0),
         name="worsening",
         about="twice the capacity of a server that slows down with concurrency",
