@@ -225,10 +225,8 @@ class Route:
         latency = 0.0
         if successes > 0:
             latency = window.window_latency / successes
-            lights = window.window_lights
-            light = window.window_light_latency / lights if lights > 0 else 0.0
             calm = self._shed <= CALM * finished and self._error <= 0.0
-            self.capacity.learn(successes, latency, lights, light, dt, calm, self.latency_ceiling)
+            self.capacity.learn(window, dt, calm, self.latency_ceiling)
             self.light_below = self.capacity.light_below()
             # What the queue explains is saturation already; counting it as latency too would scar overload.
             latency *= min(1.0, self.capacity.calls / max(window.in_flight, 1))

@@ -72,6 +72,12 @@ class _Loop(asyncio.SelectorEventLoop):
         self._called = True
         return super().call_soon(callback, *args, context=context)
 
+    def call_soon_threadsafe(  # type: ignore[override]  # as above
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        self._simulation.at(self._simulation.now, self.spin)  # a woken pulse does not wait for the next timer
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
     def call_at(  # type: ignore[override]  # as above
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import final
 
+from atrion.sensing.window import Window
+
 __all__ = ["Capacity"]
 
-INITIAL = 16.0
+INITIAL = 12.0
 """Calls in flight that a route is believed to carry before anything was measured."""
 FIRST = 2.0
 """Calls in flight below which a call of an unknown route is believed to find a free worker."""
@@ -80,31 +82,24 @@ class Capacity:
         """In-flight calls below which a new call counts as lightly loaded."""
         return max(1.0, LIGHT * self._throughput * self.service_time) if self.service_time > 0.0 else FIRST
 
-    def learn(
-        self,
-        successes: int,
-        latency: float,
-        lights: int,
-        light_latency: float,
-        dt: float,
-        calm: bool,
-        ceiling: float,
-    ) -> None:
-        """Take a window: ``successes`` and their mean ``latency``, the same of the ``lights``, over ``dt`` s.
+    def learn(self, window: Window, dt: float, calm: bool, ceiling: float) -> None:
+        """Take a window of ``dt`` seconds.
 
-        ``calm``: nothing was shed and pressure is low. ``ceiling`` in seconds is never crossed by the floor.
+        ``calm``: little was shed and pressure is low. ``ceiling`` in seconds is never crossed by the floor.
         """
+        successes = window.window_successes
         if successes <= 0 or dt <= 0.0:
             return
+        latency = window.window_latency / successes
         share = 1.0 if self._latency == 0.0 else 1.0 - math.exp(-dt / MEMORY)
         self._throughput += share * (successes / dt - self._throughput)
         self._latency += share * (latency - self._latency)
-        self._learn_floor(latency, lights, light_latency, dt, calm, ceiling)
+        self._learn_floor(window, latency, dt, calm, ceiling)
         if self.service_time <= 0.0:
             return
         used = self._throughput * self.service_time
-        congested = self._latency > CONGESTED * self.service_time
-        if congested:
+        sure = self._lights >= SURE or self._drained >= DRAIN
+        if sure and self._latency > CONGESTED * self.service_time:
             used = min(used, 0.5 * ceiling * self._throughput)
             self.calls += share * (used - self.calls)
             self._headroom += (1.0 - math.exp(-dt / CERTAINTY)) * (1.0 - self._headroom)
@@ -113,15 +108,15 @@ class Capacity:
             self._headroom += (1.0 - math.exp(-dt / DOUBT)) * (HEADROOM - self._headroom)
         self.calls = max(self.calls, 1.0)
         self._bound()
-        if congested and self._lights < SURE and self._drained < DRAIN:
+        if not sure and (self._drained > 0.0 or window.in_flight > self.limit):
             self._drained += dt
             self.limit = self.light_below()
             self._span = 1.0  # whatever its tier, a call beyond the limit would queue
 
-    def _learn_floor(
-        self, latency: float, lights: int, light_latency: float, dt: float, calm: bool, ceiling: float
-    ) -> None:
+    def _learn_floor(self, window: Window, latency: float, dt: float, calm: bool, ceiling: float) -> None:
+        lights = window.window_lights
         if lights > 0:
+            light_latency = window.window_light_latency / lights
             self._lights = min(self._lights + lights, 1e6)
             step = lights / self._lights
             if light_latency < self.service_time or calm:
