@@ -18,13 +18,14 @@ ONLY_NORMAL = (0.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def steady(factor: float) -> Scenario:
-    """Poisson arrivals at ``factor`` times the capacity, from the first second on."""
+    """Poisson arrivals at ``factor`` times the capacity, after four seconds at no more than half of it."""
+    calm = min(factor, 0.5)
     return Scenario(
         name=f"steady-{factor:g}x",
         about=f"Poisson arrivals at {factor:g} times the capacity",
         seconds=25.0,
         window=(8.0, 24.0),
-        traffic=(Traffic(arrivals=Poisson(factor * CAPACITY)),),
+        traffic=(Traffic(arrivals=Profile(((0.0, calm * CAPACITY), (4.0, factor * CAPACITY)))),),
     )
 
 
@@ -66,6 +67,7 @@ LOAD = (
         about="four times the capacity from the very first request: nothing calm was ever seen",
         window=(2.0, 12.0),
         seconds=13.0,
+        traffic=(Traffic(arrivals=Poisson(4.0 * CAPACITY)),),
     ),
     Scenario(
         name="bursty",
