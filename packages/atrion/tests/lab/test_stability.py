@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from atrion.cli import lab_map
+from atrion.control.saturation import Saturation
 from atrion.errors import ConfigurationError
-from atrion.lab.arrays import PhysicsArrays, difference_from_engine
+from atrion.lab.arrays import PhysicsArrays, SaturationArrays, difference_from_engine
 from atrion.lab.plant import admitted_share
 from atrion.lab.region import largest_box
 from atrion.lab.stability import CLASSES, PRESETS, SWEPT, StabilityMap, stability_map
@@ -51,6 +52,16 @@ def test_arrays_follow_the_engine_tick_by_tick(preset: str, swept: dict[str, flo
     config = PRESETS[preset]()
     for seed in range(3):
         assert difference_from_engine(config, SLO().weights(config.gain), swept, rough(seed), 0.1) < 1e-12
+
+
+def test_saturation_follows_the_engine() -> None:
+    arrays, engine = SaturationArrays(1, 90.0, 2.0), Saturation()
+    wander = np.cumsum(np.random.default_rng(3).normal(0.0, 0.2, 500))
+    for excess in wander.tolist():
+        arrays.settle(np.array([excess]), 0.1)
+        engine.settle(excess, 90.0, 2.0, 0.1)
+        assert arrays.level[0] == pytest.approx(engine.level, rel=1e-12)
+        assert arrays.ohms(np.array([excess]))[0] == pytest.approx(engine.ohms(excess, 90.0, 2.0), rel=1e-12)
 
 
 def test_a_different_law_would_be_noticed() -> None:

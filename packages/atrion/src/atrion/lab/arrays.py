@@ -1,7 +1,8 @@
 """The laws over arrays: many parameter sets step together, as fast as NumPy goes.
 
 This is the one second statement of the laws in the package. :func:`difference_from_engine` holds it to
-:class:`~atrion.physics.PhysicsState`, tick by tick; the stability map calls it at every run and a test does too.
+:class:`~atrion.physics.PhysicsState`, tick by tick; the stability map calls it at every run and a test does too,
+which also holds the saturation to the engine's.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from atrion.control.saturation import GENTLE, IDLE, SETTLE, STEEP
 from atrion.physics import MAX_RESISTANCE, Constants, PhysicsConfig, PhysicsState
 from atrion.physics.laws import NOISE
 
-__all__ = ["PhysicsArrays", "difference_from_engine", "normalized"]
+__all__ = ["PhysicsArrays", "SaturationArrays", "difference_from_engine", "normalized"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int8]
@@ -114,6 +116,31 @@ class PhysicsArrays:
         breaks = self.resistance >= self._k.break_point
         broken = np.where(self.mode == CIRCUIT_BREAKER, ~recovers, breaks)
         self.mode = np.where(broken, CIRCUIT_BREAKER, OPERATIONAL).astype(np.int8)
+
+
+@final
+class SaturationArrays:
+    """One :class:`~atrion.control.saturation.Saturation` for each element, all of the same weight and steepness."""
+
+    def __init__(self, count: int, weight: float, steepness: float) -> None:
+        self._weight = weight
+        self._steepness = steepness
+        self.level: Floats = np.zeros(count)
+
+    def _swing(self, excess: Floats) -> Floats:
+        bent = excess * (GENTLE + np.where(excess > 0.0, STEEP, IDLE) * np.square(excess))
+        swing: Floats = self._weight * np.tanh(self._steepness * bent)
+        return swing
+
+    def ohms(self, excess: Floats) -> Floats:
+        """Ohms at decision time."""
+        total = np.maximum(self.level + self._swing(excess), 0.0)
+        return np.where((self.level == 0.0) & (excess <= 0.0), 0.0, total)
+
+    def settle(self, excess: Floats, dt: float) -> None:
+        """Let the level follow for ``dt`` seconds."""
+        step = (1.0 - np.exp(-dt / SETTLE)) * self._swing(excess)
+        self.level = np.clip(self.level + step, 0.0, self._weight)
 
 
 def difference_from_engine(

@@ -13,9 +13,9 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from atrion.lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, normalized
+from atrion.lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, SaturationArrays, normalized
 from atrion.physics import BAND_WIDTH, PhysicsConfig, Tier, band
-from atrion.sensing.capacity import SLACK
+from atrion.sensing.capacity import SLACK, SPREAD
 
 __all__ = ["CAPACITY", "TICK", "Plant", "admitted_share"]
 
@@ -63,8 +63,9 @@ class Plant:
         self._laws = laws
         self._steepness = config.steepness
         self._as_engine = config.tick > 0.0
-        self._weight = weight_saturation
+        self._saturation = SaturationArrays(len(laws.resistance), weight_saturation, config.steepness)
         self._limit = WORKERS + SLACK * math.sqrt(WORKERS)
+        self._span = WORKERS + (SLACK + SPREAD) * math.sqrt(WORKERS)
         self._in_flight = np.zeros_like(laws.resistance)
         self.admitted: Floats = np.zeros_like(laws.resistance)
         self.good: Floats = np.zeros_like(laws.resistance)
@@ -80,7 +81,7 @@ class Plant:
         admitted = np.zeros_like(self.admitted)
         done = np.zeros_like(self.admitted)
         for _ in range(STEPS):
-            share = np.where(broken, 0.0, admitted_share(self._laws.resistance + self._surge()))
+            share = np.where(broken, 0.0, admitted_share(self.resistance()))
             share += (1.0 - share) * LEAK
             admitted += share
             if failing:
@@ -98,15 +99,17 @@ class Plant:
         self.good = (1.0 - errors) * done / (CAPACITY * TICK)
         pressure = self._pressure(latency, errors)
         self._laws.advance(pressure, TICK)
+        self._saturation.settle(self._excess(), TICK)
         return pressure
 
-    def _surge(self) -> Floats | float:
-        """Ohms that the calls in flight add at decision time."""
-        if not self._as_engine:
-            return 0.0
-        load = np.maximum(self._in_flight - self._limit, 0.0)
-        surge: Floats = self._weight * np.tanh(load / self._limit)
-        return surge
+    def resistance(self) -> Floats:
+        """What a call meets now, in ohms: the law's resistance and, in the engine, that of the calls in flight."""
+        steady = self._laws.resistance
+        return steady + self._saturation.ohms(self._excess()) if self._as_engine else steady
+
+    def _excess(self) -> Floats:
+        """As :meth:`atrion.sensing.Capacity.excess`, of a capacity that is known."""
+        return (self._in_flight - self._limit) / self._span
 
     def _pressure(self, latency: Floats, errors: Floats) -> Floats:
         k = self._steepness

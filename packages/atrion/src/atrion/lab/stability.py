@@ -162,7 +162,7 @@ class _Indices:
     def see(self, tick: int, laws: PhysicsArrays, plant: Plant) -> None:
         """Take a tick."""
         if tick in SETTLED:
-            resistance = laws.resistance
+            resistance = plant.resistance()
             self.turns.see(resistance)
             self.sum += resistance
             self.squares += np.square(resistance)

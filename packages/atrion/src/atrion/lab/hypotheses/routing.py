@@ -103,7 +103,7 @@ ROUTING: Final = Hypothesis(
     (
         *(Measure(f"share sent to a {sickness} route", 0.1, most=True) for sickness in SICKNESSES),
         *(Measure(f"share sent to it when well again, {sickness}", 0.25) for sickness in SICKNESSES),
-        Measure("share sent to a flapping route over that without scars", 0.75, most=True),
+        Measure("share sent to a flapping route over that without scars"),
         *(Measure(f"share sent to a {sickness} route, without scars") for sickness in SICKNESSES),
     ),
     _play,

@@ -21,6 +21,8 @@ LEVELS = 128
 """Places within a tier, as in DAGOR and Cinnamon."""
 ROTATION = 3600.0
 """Seconds a key keeps its place."""
+GOLDEN = 0.6180339887498949
+"""Share of the tier that its place moves by then."""
 
 
 @final
@@ -57,7 +59,7 @@ def waited(call: Call) -> float:
 
 def level(call: Call, now: float, dice: Random) -> int:
     """A call's place among 5 × 128, 0 being the most important: its tier, then its key's hourly hash or a draw."""
-    place = dice.random() if call.key is None else unit_hash(call.key, int(now // ROTATION))
+    place = dice.random() if call.key is None else unit_hash(call.key, now // ROTATION * GOLDEN % 1.0)
     return (4 - call.tier) * LEVELS + int(place * LEVELS)
 
 
