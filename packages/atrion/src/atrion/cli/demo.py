@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from atrion.cli.demo_load import DEADLINE, MIX
+from atrion.cli.demo_server import SLOTS
 from atrion.errors import ConfigurationError, MissingExtraError
+from atrion.state import SupportsListing, provider_from
 
 __all__ = ["add_parser"]
 
@@ -28,27 +33,61 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--seconds", type=float, default=36.0, help="length of the whole demo (default 36)")
     parser.add_argument("--overload", type=float, default=4.0, help="offered load over capacity (default 4)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes of the service, sharing what they learn (default 1)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the live view")
     parser.set_defaults(run=run)
 
 
 @contextmanager
-def server(protected: bool) -> Iterator[int]:
-    """A server process on a free port."""
-    command = [sys.executable, "-m", "atrion.cli.demo_server", *(["protected"] if protected else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
+def server(workers: int, provider: str | None) -> Iterator[int]:
+    """A server of so many worker processes on one listening socket; protected where they have a provider."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener, ExitStack() as stack:
+        processes = []
+        for worker in range(workers):
+            numbers = [str(number) for number in (worker, workers, listener.fileno())]
+            command = [
+                sys.executable,
+                "-m",
+                "atrion.cli.demo_server",
+                *numbers,
+                *([provider] if provider else []),
+            ]
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, pass_fds=[listener.fileno()]
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            processes.append(process)
+        for process in processes:
             assert process.stdout is not None
-            port = int(process.stdout.readline())
-            for _ in range(200):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/-/state", timeout=1.0).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
-            yield port
+            process.stdout.readline()  # it says when it is ready
+        yield int(listener.getsockname()[1])
+
+
+@contextmanager
+def shared_store(workers: int) -> Iterator[str]:
+    """The URL of a provider for so many workers: a folder that they share, or memory for one alone."""
+    if workers == 1:
+        yield "memory:"
+        return
+    with tempfile.TemporaryDirectory(prefix="atrion-demo-") as folder:
+        yield f"workers://{folder}"
+
+
+def sharing(provider: str) -> int:
+    """How many nodes said something of late in a store."""
+
+    async def count() -> int:
+        store = provider_from(provider)
+        await store.connect()
+        try:
+            return len(await store.list_nodes()) if isinstance(store, SupportsListing) else 0
         finally:
-            process.kill()
+            await store.disconnect()
+
+    return asyncio.run(count())
 
 
 def load(port: int, capacity: float, overload: float, seconds: float) -> Iterator[dict[str, Any]]:
@@ -168,6 +207,8 @@ def table(result: dict[str, Any]) -> str:
     for name, key, form in rows:
         values = [form.format(result[run][key]) for run in ("unprotected", "protected")]
         lines.append(f"{name:<34}{values[0]:>14}{values[1]:>14}")
+    if "workers" in result:
+        lines.append(f"{result['workers_sharing']} of {result['workers']} workers shared what they learnt")
     return "\n".join(lines)
 
 
@@ -182,23 +223,29 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--seconds", arguments.seconds, "give 8 to 3600")
     if not 1.0 <= arguments.overload <= 20.0:
         raise ConfigurationError("--overload", arguments.overload, "give 1 to 20")
+    if not 1 <= arguments.workers <= SLOTS:
+        raise ConfigurationError("--workers", arguments.workers, f"give 1 to {SLOTS}")
     if importlib.util.find_spec("uvicorn") is None:
         raise MissingExtraError("atrion demo", "demo")
     view = View(arguments.json)
     view.say("measuring the service's capacity …")
-    with server(False) as port:
+    with server(arguments.workers, None) as port:
         capacity = max(float(row["capacity"]) for row in load(port, 0.0, 0.0, 0.0))
     result: dict[str, Any] = {"capacity_rps": round(capacity, 1), "offered_rps": 0.0}
     each = max((arguments.seconds - 4.0) / 2.0, 2.0)
     for name, title in (("unprotected", "unprotected"), ("protected", "with Atrion")):
         view.say("")
         phases = {}
-        with server(name == "protected") as port:
+        with ExitStack() as stack:
+            provider = stack.enter_context(shared_store(arguments.workers)) if name == "protected" else None
+            port = stack.enter_context(server(arguments.workers, provider))
             for row in load(port, capacity, arguments.overload, each):
                 if row.get("end"):
                     phases[row["phase"]] = row
                 else:
                     view.show(port, title, row)
+            if provider is not None and arguments.workers > 1:
+                result["workers"], result["workers_sharing"] = arguments.workers, sharing(provider)
         result[name] = summary(phases, capacity)
         result["offered_rps"] = round(phases["overload"]["offered"], 1)
     print(json.dumps(result) if arguments.json else table(result))

@@ -8,6 +8,7 @@ import json
 import random
 import sys
 import time
+from collections import deque
 from typing import Any
 
 MIX = {"critical": 0.10, "high": 0.20, "normal": 0.50, "low": 0.15, "bulk": 0.05}
@@ -70,7 +71,7 @@ class Load:
     def __init__(self, port: int, seed: int = 1) -> None:
         self._port = port
         self._random = random.Random(seed)
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()  # in turn: the last to answer is often the one that rejected
         self._tasks: set[asyncio.Task[None]] = set()
         self.tiers: dict[str, Tally] = {}
         self.latencies: list[float] = []
@@ -90,7 +91,7 @@ class Load:
         try:
             async with asyncio.timeout(DEADLINE):
                 while self._idle and connection is None:
-                    connection = self._idle.pop()
+                    connection = self._idle.popleft()
                     if connection.transport.is_closing():
                         connection = None
                 if connection is None:

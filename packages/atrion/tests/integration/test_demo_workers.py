@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+import urllib.request
+
+import pytest
+
+from atrion.cli import main
+from atrion.cli.demo import server, shared_store
+from atrion.cli.demo_server import SLOTS, slots_of
+
+
+@pytest.mark.parametrize("workers", range(1, SLOTS + 1))
+def test_the_pool_is_shared_out_whole(workers: int) -> None:
+    parts = [slots_of(worker, workers) for worker in range(workers)]
+    assert sum(parts) == SLOTS
+    assert min(parts) >= 1
+
+
+def test_several_workers_serve_on_one_socket() -> None:
+    with shared_store(3) as provider, server(3, provider) as port:
+        for _ in range(30):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/search", timeout=10.0) as reply:
+                assert reply.status == 200
+
+
+@pytest.mark.slow
+def test_the_demos_workers_share_what_they_learn(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--seconds", "8", "--workers", "2", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["workers"], result["workers_sharing"]) == (2, 2)
+    assert set(result["protected"]) == set(result["unprotected"])
+
+
+def test_a_number_of_workers_that_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for number in ("0", str(SLOTS + 1)):
+        assert main(["demo", "--workers", number]) == 1
+        assert "--workers" in capsys.readouterr().err
