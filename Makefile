@@ -26,7 +26,7 @@ CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/
 unexport ATRION_COMPILE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 FORCE:
-.PHONY: FORCE help env compiled demo test check bench docs lock clean
+.PHONY: FORCE help env compiled demo test check bench lab docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -65,6 +65,9 @@ check: $(VENV)/.stamp ## Check style, types and layers
 
 bench: $(VENV)/.stamp $(COMPILED)/.stamp ## Measure both builds beside other libraries
 	@$(COMPILED)/bin/python -m benchmarks --pure-python $(BIN)/python $(ARGS)
+
+lab: $(COMPILED)/.stamp ## Run the lab again and keep what docs/lab.md shows (about ten minutes)
+	@scripts/lab-docs $(COMPILED)/bin $(ARGS)
 
 docs: $(VENV)/.stamp ## Build the documentation into site/, warnings being errors
 	@echo "Building the documentation into site/."
