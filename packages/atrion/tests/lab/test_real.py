@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from atrion.cli import main
-from atrion.cli.lab_real import play, served
+from atrion.cli.lab_real_http import play, served
 from atrion.lab.policies.catalog import controller
 from atrion.lab.scenario import simulate
 from atrion.lab.scenarios.real import REAL

@@ -15,8 +15,6 @@ from atrion.cli import (
     lab_run,
     lab_search,
 )
-from atrion.lab.policies.catalog import CONTROLLERS
-from atrion.lab.scenarios import SCENARIOS
 
 __all__ = ["add_parser"]
 
@@ -43,6 +41,9 @@ def add_parser(commands: Any) -> None:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """``atrion lab list``."""
+    from atrion.lab.policies.catalog import CONTROLLERS  # here and below: a command's imports slow no other
+    from atrion.lab.scenarios import SCENARIOS
+
     found = {
         "scenarios": {each.name: each.about for each in SCENARIOS.values()},
         "controllers": {each.name: each.about for each in CONTROLLERS.values()},

@@ -9,9 +9,7 @@ from typing import Any
 from atrion.cli.lab_map import progress
 from atrion.cli.lab_run import seed
 from atrion.errors import ConfigurationError
-from atrion.lab.bench import ROWS, bench
 from atrion.lab.figure import check_plot
-from atrion.lab.policies.catalog import controller
 from atrion.physics.config import check_number
 
 __all__ = ["add_parser", "table"]
@@ -58,6 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown controller, an unusable number or plot file, or no row that matches.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
+    from atrion.lab.bench import ROWS, bench
+    from atrion.lab.policies.catalog import controller
+
     target = check_plot(arguments.plot)
     for name, high in (("seeds", 1000), ("workers", 64)):
         if getattr(arguments, name) is not None:

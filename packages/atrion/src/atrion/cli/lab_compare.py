@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atrion.cli.lab_map import progress
 from atrion.cli.lab_run import seed
-from atrion.lab.compare import MEASURED, Standing, chosen, compare
 from atrion.lab.figure import check_plot
-from atrion.lab.scenarios import scenario
 from atrion.physics.config import check_number
+
+if TYPE_CHECKING:
+    from atrion.lab.compare import Standing
 
 __all__ = ["add_parser"]
 
@@ -45,8 +46,7 @@ def add_parser(actions: Any) -> None:
 
 def _line(standing: Standing, seeds: int) -> str:
     cells = []
-    for measure in MEASURED:
-        mean, low, high = standing.values[measure]
+    for mean, low, high in standing.values.values():
         spread = f"±{(high - low) / 2.0:<7.3f}" if seeds > 1 else ""
         cells.append(f"{mean:>9.3f} {spread}")
     return f"{standing.controller:<20}{''.join(cells)}".rstrip()
@@ -59,6 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown name, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
+    from atrion.lab.compare import chosen, compare
+    from atrion.lab.scenarios import scenario
+
     target = check_plot(arguments.plot)
     check_number("--seeds", arguments.seeds, 1, 1000)
     check_number("--workers", arguments.workers, 1, 64)

@@ -6,19 +6,16 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atrion.cli.lab_map import progress
 from atrion.errors import ConfigurationError
 from atrion.lab.figure import check_plot
-from atrion.lab.measures import MEASURES
-from atrion.lab.metrics import Run
-from atrion.lab.policies.catalog import controller
-from atrion.lab.replay import read, replay
-from atrion.lab.scenario import Scenario, simulate
-from atrion.lab.scenarios import scenario
-from atrion.lab.summary import summary, text
 from atrion.physics.config import check_number
+
+if TYPE_CHECKING:
+    from atrion.lab.metrics import Run
+    from atrion.lab.scenario import Scenario
 
 __all__ = ["add_parsers", "seed"]
 
@@ -68,6 +65,8 @@ def add_parsers(actions: Any) -> None:
 
 
 def _show(run: Run, numbers: dict[str, Any], arguments: argparse.Namespace, about: str) -> int:
+    from atrion.lab.summary import text
+
     target = check_plot(arguments.plot)
     if target is not None:
         from atrion.lab.plots import plot_run
@@ -89,6 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
         BadTelemetry: a recording that cannot be read.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
+    from atrion.lab.policies.catalog import controller
+    from atrion.lab.replay import read, replay
+    from atrion.lab.scenario import simulate
+    from atrion.lab.scenarios import scenario
+    from atrion.lab.summary import summary
+
     check_plot(arguments.plot)
     policy = controller(arguments.controller)
     if arguments.scenario.lower().endswith(".csv"):
@@ -101,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _changed(arguments: argparse.Namespace) -> Scenario:
+    from atrion.lab.scenarios import scenario
+
     chosen = scenario(arguments.scenario)
     cluster = chosen.cluster
     if cluster is None:
@@ -120,6 +127,11 @@ def run_cluster(arguments: argparse.Namespace) -> int:
         ConfigurationError: no such scenario, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
+    from atrion.lab.measures import MEASURES
+    from atrion.lab.policies.catalog import controller
+    from atrion.lab.scenario import simulate
+    from atrion.lab.summary import summary
+
     check_plot(arguments.plot)
     chosen = _changed(arguments)
     assert chosen.cluster is not None

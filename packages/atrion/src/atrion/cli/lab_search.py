@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atrion.cli.lab_map import progress
 from atrion.cli.lab_run import seed
-from atrion.lab.search import Trial, defaults, search, sensitivity
 from atrion.physics.config import check_number
+
+if TYPE_CHECKING:
+    from atrion.lab.search import Trial
 
 __all__ = ["add_parser"]
 
@@ -57,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
+    from atrion.lab.search import defaults, search
+
     base, best = search(arguments.trials, **options)
     if arguments.json:
         print(json.dumps({"default": _row(base), "best": _row(best)}))
@@ -73,6 +77,8 @@ def _search(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
 
 
 def _vary(as_json: bool, options: dict[str, Any]) -> int:
+    from atrion.lab.search import defaults, sensitivity
+
     base, found = sensitivity(**options)
     if as_json:
         rows = [

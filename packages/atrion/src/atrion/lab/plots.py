@@ -52,7 +52,7 @@ def _resistance(axes: Axes, run: Run, pod: str, route: str) -> None:
         )
     trace = run.trace("R", route, pod)
     axes.plot([at for at, _ in trace], [ohms for _, ohms in trace], color=INK, lw=1.2, label="R")
-    axes.set_title(f"resistance of {route} and its parts", loc="left")
+    axes.set_title(f"resistance of {route}", loc="left")
     axes.set_ylabel("Ω")
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=6, frameon=False, fontsize=7)
 

@@ -1,0 +1,163 @@
+"""Real worker processes, and the lab's clients sending to them over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from atrion.cli.demo_load import Connection
+from atrion.cli.lab_real_server import SETTING, RealTime
+from atrion.errors import AtrionError
+from atrion.lab.clients import Clients
+from atrion.lab.metrics import Recorder, Run
+from atrion.lab.policies.port import Call
+from atrion.lab.scenario import Scenario
+from atrion.lab.scenarios.real import PODS
+from atrion.physics.voltage import Tier
+from atrion.sensing.telemetry import Outcome
+
+__all__ = ["Wires", "play", "served"]
+
+STARTUP = 20.0
+"""Seconds the worker processes may take to start."""
+TIERS = tuple(tier.name.lower() for tier in Tier)
+
+
+@contextmanager
+def served(name: str, protected: bool) -> Iterator[tuple[int, float]]:
+    """Worker processes on a free port, and the second of the monotonic clock that is their 0.
+
+    Raises:
+        AtrionError: they do not start in time.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "atrion.cli.lab_real_server:app", "--factory"]
+    command += ["--workers", str(PODS), "--port", str(port), "--log-level", "critical", "--backlog", "4096"]
+    command += ["--lifespan", "off", "--no-access-log", "--timeout-graceful-shutdown", "1"]
+    with TemporaryDirectory() as folder:
+        begin = Path(folder, "begin")
+        environment = {**os.environ, SETTING: f"{name} {int(protected)} {begin}"}
+        with subprocess.Popen(command, env=environment) as process:
+            try:
+                _await(port)
+                start = time.monotonic() + 0.5
+                begin.write_text(repr(start))
+                yield port, start
+            finally:
+                process.terminate()
+                try:
+                    process.wait(5.0)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def _await(port: int) -> None:
+    """Until the workers answer: a dozen connections in a row reach all that are there."""
+    until = time.monotonic() + STARTUP
+    answered = 0
+    while answered < 12:
+        if time.monotonic() > until:
+            raise AtrionError(f"uvicorn did not start within {STARTUP:g} s; is the machine too busy?")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1.0).close()
+            answered += 1
+        except OSError:
+            time.sleep(0.05)
+
+
+class Wires:
+    """Keep-alive connections to the server, as a target for the lab's clients; used in turn, so workers share."""
+
+    def __init__(self, port: int, clock: RealTime, recorder: Recorder) -> None:
+        self._port = port
+        self._clock = clock
+        self._recorder = recorder
+        self._idle: deque[Connection] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def submit(self, call: Call) -> None:
+        """Send a call; its request hears of the end. Nothing is sent any more once it is closed."""
+        if self._closed:
+            return
+        task = asyncio.get_running_loop().create_task(self._call(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _call(self, call: Call) -> None:
+        status = await self._ask(call)
+        now = self._clock.now
+        recorder, request = self._recorder, call.request
+        if status == 503:
+            recorder.reject(call, call.arrived)
+            request.rejected(call)
+            return
+        recorder.admit(call, call.arrived)
+        outcome = {200: Outcome.SUCCESS, 500: Outcome.FAILURE}.get(status, Outcome.DROPPED)
+        # Who gave up has waited as long as the deadline at least: that counts as a latency too.
+        recorder.finish(call, Outcome.FAILURE if outcome is Outcome.DROPPED else outcome, now)
+        request.answered(call, outcome, now)
+
+    async def _ask(self, call: Call) -> int:
+        """The status of the reply, or 0 when none came before the deadline."""
+        loop = asyncio.get_running_loop()
+        connection: Connection | None = None
+        status = 0
+        try:
+            async with asyncio.timeout(call.deadline - self._clock.now):
+                while self._idle and connection is None:
+                    connection = self._idle.popleft()
+                    if connection.transport.is_closing():
+                        connection = None
+                if connection is None:
+                    _, connection = await loop.create_connection(Connection, "127.0.0.1", self._port)
+                connection.answer = loop.create_future()
+                head = f"GET /api?{call.service:.6f}&{call.luck:.6f} HTTP/1.1\r\nhost: lab\r\n"
+                connection.transport.write(f"{head}x-atrion-tier: {TIERS[call.tier]}\r\n\r\n".encode())
+                status = await connection.answer
+        except (TimeoutError, OSError):
+            pass
+        if connection is not None and connection.transport is not None:
+            if status > 0:
+                self._idle.append(connection)
+            else:
+                connection.transport.abort()
+        return status
+
+    async def close(self) -> None:
+        """Wait for what is under way, and hang up."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks)  # each ends at its deadline
+        for connection in self._idle:
+            connection.transport.close()
+
+
+async def play(scenario: Scenario, port: int, start: float, dice_seed: int) -> Run:
+    """Play a scenario's traffic against a real server."""
+    clock = RealTime(start)
+    recorder = Recorder(scenario.seconds + 10.0)
+    wires = Wires(port, clock, recorder)
+    await asyncio.sleep(max(-clock.now - 0.2, 0.0))
+
+    def dice(purpose: str) -> Random:
+        return Random(f"{dice_seed}/{(0, purpose)}")  # the simulation's own
+
+    law = scenario.servers["api"].law
+    Clients(clock, scenario.traffic[0], recorder, law.sampler(dice("service")), lambda _: wires, dice)
+    await asyncio.sleep(scenario.seconds - clock.now)
+    await wires.close()
+    return Run.of(scenario.name, "real", dice_seed, scenario.seconds, scenario.capacity, recorder)
