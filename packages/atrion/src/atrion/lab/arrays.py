@@ -16,7 +16,7 @@ from atrion.control.saturation import GENTLE, IDLE, SETTLE, STEEP
 from atrion.physics import MAX_RESISTANCE, Constants, PhysicsConfig, PhysicsState
 from atrion.physics.laws import NOISE
 
-__all__ = ["PhysicsArrays", "SaturationArrays", "difference_from_engine", "normalized"]
+__all__ = ["PhysicsArrays", "Recording", "SaturationArrays", "difference_from_engine", "normalized"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int8]
@@ -143,32 +143,54 @@ class SaturationArrays:
         self.level = np.clip(self.level + step, 0.0, self._weight)
 
 
+@final
+class Recording:
+    """What some elements felt and became, tick by tick: three pressures, R, scar tissue and mode."""
+
+    def __init__(self, laws: PhysicsArrays, elements: NDArray[np.intp]) -> None:
+        self._laws = laws
+        self._elements = elements
+        self._ticks: list[Floats] = []
+
+    def take(self, pressure: Floats) -> None:
+        """Take the tick that ``pressure`` has just caused."""
+        laws, chosen = self._laws, self._elements
+        state = (laws.resistance[chosen], laws.scar_tissue[chosen], laws.mode[chosen].astype(np.float64))
+        self._ticks.append(np.vstack((pressure[:, chosen], *state)))
+
+    def rows(self) -> Floats:
+        """Elements × ticks × 6."""
+        rows: Floats = np.array(self._ticks).transpose(2, 0, 1)
+        return rows
+
+
 def difference_from_engine(
     config: PhysicsConfig,
     weights: tuple[float, float, float],
     swept: dict[str, float],
-    pressures: Floats,
+    rows: Floats,
     dt: float,
 ) -> float:
-    """Largest relative difference in resistance or scar between the arrays and the engine; ∞ if modes differ.
+    """Largest relative difference in R or scar between a recorded element and the engine; ∞ if modes differ.
 
     Args:
         config: The constants that are not swept.
         weights: Of latency, error and saturation, ohms.
-        swept: ``decay_rate``, ``damping`` and ``scar_factor`` of the one element.
-        pressures: Ticks × 3, what the element felt.
+        swept: ``decay_rate``, ``damping`` and ``scar_factor`` of the element.
+        rows: The element's :meth:`Recording.rows`.
         dt: Seconds of a tick.
     """
-    arrays = PhysicsArrays(config, weights, **{name: np.array([value]) for name, value in swept.items()})
     changed: dict[str, Any] = {name: getattr(config, name) for name in config.__dataclass_fields__}
     changed.update(swept, adaptive=None)
     state = PhysicsState(Constants(PhysicsConfig(**changed), weights))
     worst = 0.0
-    for latency, error, saturation in pressures.tolist():
+    for latency, error, saturation, resistance, scar_tissue, mode in rows.tolist():
         state.advance(latency, error, saturation, dt)
-        arrays.advance(np.array([[latency], [error], [saturation]]), dt)
-        if state.mode_index != int(arrays.mode[0]):
+        if state.mode_index != mode:
             return float("inf")
-        for ours, theirs in ((arrays.resistance, state.resistance), (arrays.scar_tissue, state.scar_tissue)):
-            worst = max(worst, abs(float(ours[0]) - theirs) / max(theirs, 1.0))
+        worst = max(
+            worst,
+            abs(resistance - state.resistance) / max(state.resistance, 1.0),
+            abs(scar_tissue - state.scar_tissue) / max(state.scar_tissue, 1.0),
+        )
     return worst

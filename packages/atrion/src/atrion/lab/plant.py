@@ -40,12 +40,20 @@ LATENCY: Final = 8.0 * SERVICE
 """Seconds at which latency pressure is zero, as the engine learns it."""
 
 
+def _above(ohms: float) -> float:
+    """Share of calls whose voltage is above ``ohms``."""
+    parts = (min(max((band(int(tier)) + BAND_WIDTH - ohms) / BAND_WIDTH, 0.0), 1.0) for tier in Tier)
+    return sum(parts) / len(Tier)
+
+
+EDGES: Final = sorted({band(int(tier)) + end for tier in Tier for end in (0.0, BAND_WIDTH)})
+SHARES: Final = [_above(edge) for edge in EDGES]
+"""The share at each edge of a band, in ohms; it is straight between them."""
+
+
 def admitted_share(resistance: Floats) -> Floats:
     """Share of calls whose voltage is above ``resistance`` (ohms), the five tiers being equally many."""
-    share = np.zeros_like(resistance)
-    for tier in Tier:
-        share += np.clip((band(int(tier)) + BAND_WIDTH - resistance) / BAND_WIDTH, 0.0, 1.0)
-    return share / len(Tier)
+    return np.interp(resistance, EDGES, SHARES)
 
 
 @final

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrion.errors import ConfigurationError
-from atrion.lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, difference_from_engine
+from atrion.lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, Recording, difference_from_engine
 from atrion.lab.plant import TICK, Plant
 from atrion.lab.region import Region, largest_box
 from atrion.physics import SLO, PhysicsConfig
@@ -224,20 +224,19 @@ def stability_map(
     indices = _Indices(size**3, config.base_resistance**-2.0)
     corners = np.array([0, size // 2, size - 1])
     sampled = np.ravel_multi_index(np.meshgrid(corners, corners, corners), (size, size, size)).ravel()
-    felt = np.zeros((len(sampled), TICKS, 3))
+    recording = Recording(laws, sampled)
     noise = np.exp(NOISE * np.random.default_rng(seed).standard_normal(TICKS)).tolist()
     for tick in range(TICKS):
         load = OVERLOAD if tick in OVERLOADED else CALM
-        pressure = plant.advance(load * noise[tick], tick in OUTAGE)
-        felt[:, tick] = pressure[:, sampled].T
+        recording.take(plant.advance(load * noise[tick], tick in OUTAGE))
         indices.see(tick, laws, plant)
         if progress is not None and tick % 50 == 49:
             progress((tick + 1) / TICKS)
     difference = max(
         difference_from_engine(
-            config, weights, {name: float(grid[j][i]) for j, name in enumerate(axes)}, felt[n], TICK
+            config, weights, {name: float(grid[j][i]) for j, name in enumerate(axes)}, rows, TICK
         )
-        for n, i in enumerate(sampled)
+        for i, rows in zip(sampled, recording.rows(), strict=True)
     )
     return _judge(preset, axes, indices, difference)
 
