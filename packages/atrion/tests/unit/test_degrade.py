@@ -36,7 +36,7 @@ def test_what_matters_keeps_its_quality_longer(engine: Atrion) -> None:
         assert high.degrade(steps=100) < critical.degrade(steps=100) < 1.0
 
 
-@pytest.mark.parametrize("steps", [0, -1, True, 2000])
+@pytest.mark.parametrize("steps", [0, -1, 2000])
 def test_steps_make_sense(engine: Atrion, steps: int) -> None:
     with engine.flow("world") as flow, pytest.raises(ConfigurationError, match="steps"):
         flow.degrade(steps)

@@ -315,7 +315,7 @@ def test_a_rejection_of_an_inner_route_does_not_blame_the_outer(engine: Atrion, 
 
 
 def test_eight_threads_lose_no_count(engine: Atrion) -> None:
-    calls = 20_000
+    calls = 100_000
     done: list[int] = []
 
     @engine.protect("r", tier="critical")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import pytest
@@ -74,3 +75,21 @@ def test_a_broken_observer_harms_nobody(caplog: pytest.LogCaptureFixture) -> Non
         engine.decide("r")
     assert recorder.decisions
     assert len(caplog.records) == 1
+
+
+def test_what_an_observer_hears_is_not_what_decides() -> None:
+    engine = Atrion(clock=VirtualClock())
+
+    class Meddles(Recorder):
+        def on_decision(self, decision: Decision) -> None:
+            super().on_decision(decision)
+            with contextlib.suppress(AttributeError):  # frozen where compiled, another one everywhere
+                decision.allowed = False  # type: ignore[misc]  # wrong on purpose
+
+    meddler = Meddles()
+    engine.observe(meddler)
+    assert engine.decide("r").allowed
+    with engine.flow("r"):
+        pass
+    assert len(meddler.decisions) == 2
+    assert engine.snapshot()["r"].admitted == 1

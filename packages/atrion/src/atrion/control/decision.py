@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import final
+from typing import Final, final
 
 from atrion.physics.modes import Mode, mode_of
 
@@ -40,13 +40,13 @@ class Decision:
         reason: Reason,
         retry_after: float,
     ) -> None:
-        self.allowed: bool = allowed
-        self.route: str = route
-        self.resistance: float = resistance
-        self.voltage: float = voltage
-        self.mode_index: int = mode_index
-        self.reason: Reason = reason
-        self.retry_after: float = retry_after
+        self.allowed: Final[bool] = allowed
+        self.route: Final[str] = route
+        self.resistance: Final[float] = resistance
+        self.voltage: Final[float] = voltage
+        self.mode_index: Final[int] = mode_index
+        self.reason: Final[Reason] = reason
+        self.retry_after: Final[float] = retry_after
 
     @property
     def mode(self) -> Mode:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from atrion.control.route import Route
 from atrion.physics.modes import Mode, mode_of
@@ -41,22 +41,22 @@ class RouteState:
 
     def __init__(self, route: Route) -> None:
         state = route.state
-        self.route: str = route.id
-        self._mode_index: int = state.mode_index
-        self.resistance: float = route.resistance()
-        self.momentum: float = state.momentum
-        self.scar_tissue: float = state.scar_tissue
-        self.blended_scar: float = route.blended_scar()
-        self.pressure_latency: float = state.latency
-        self.pressure_error: float = state.error
-        self.pressure_saturation: float = state.saturation
-        self.in_flight: int = route.window.in_flight
-        self.capacity: float = route.capacity.calls
-        self.service_time: float = route.capacity.service_time
-        self.admitted: int = route.admitted
-        self.shed: int = route.total_shed
-        self.bad_samples: int = route.samples.bad
-        self.clock_faults: int = route.clock_faults
+        self.route: Final[str] = route.id
+        self._mode_index: Final[int] = state.mode_index
+        self.resistance: Final[float] = route.resistance()
+        self.momentum: Final[float] = state.momentum
+        self.scar_tissue: Final[float] = state.scar_tissue
+        self.blended_scar: Final[float] = route.blended_scar()
+        self.pressure_latency: Final[float] = state.latency
+        self.pressure_error: Final[float] = state.error
+        self.pressure_saturation: Final[float] = state.saturation
+        self.in_flight: Final[int] = route.window.in_flight
+        self.capacity: Final[float] = route.capacity.calls
+        self.service_time: Final[float] = route.capacity.service_time
+        self.admitted: Final[int] = route.admitted
+        self.shed: Final[int] = route.total_shed
+        self.bad_samples: Final[int] = route.samples.bad
+        self.clock_faults: Final[int] = route.clock_faults
 
     @property
     def mode(self) -> Mode:
