@@ -13,7 +13,7 @@ from atrion.lab.scenarios import scenario
 
 
 def played(name: str, **changes: object) -> Run:
-    chosen = scenario(name)
+    chosen = replace(scenario(name), seconds=20.0)
     assert chosen.cluster is not None
     return simulate(replace(chosen, cluster=replace(chosen.cluster, **changes)), controller("atrion"), 1)
 
