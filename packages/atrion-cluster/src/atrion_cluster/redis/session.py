@@ -105,9 +105,17 @@ class Session:
 
     async def _dial(self, address: Address) -> None:
         line = Line(address, self._settings, self._tls)
+        before = self._lines.get(address)
+        if before is not None:
+            before.close()
         self._lines[address] = line
         await line.connect()
         await line.load()
+        # Who answers there now may be another, or have lost something: nothing counts as known.
+        for peers in self._peers.values():
+            for peer, place in zip(peers, self._places, strict=True):
+                if place == address:
+                    peer.failed()
 
     async def _dial_ear(self) -> Line:
         # Any master passes on what is published at another; the next try asks the next one.

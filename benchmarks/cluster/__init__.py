@@ -1,0 +1,1 @@
+"""What sharing costs and how fast it is: `python -m benchmarks.cluster`."""
