@@ -105,8 +105,9 @@ class Pod:
         )  # fmt: skip
 
     async def _break(self, route: str) -> None:
+        ends = time.monotonic() + 20.0
         said = False
-        for _ in range(400):
+        while time.monotonic() < ends:
             try:
                 with self.engine.flow(route):
                     raise Down
@@ -116,6 +117,7 @@ class Pod:
             if scar > SCARRED and not said:
                 said = True
                 say("scarred", route=route, at=time.monotonic(), scar=scar)
+                ends = time.monotonic() + 0.5
             await asyncio.sleep(0.001)
 
 

@@ -31,12 +31,14 @@ from redis.exceptions import (
 )
 
 from atrion.errors import ConfigurationError, ProviderError
+from atrion.state import blending
 from atrion_cluster.redis.settings import Address, Settings
 
 __all__ = ["Line", "function_names", "library", "tls_context"]
 
 Command = Sequence[bytes | str | int | float]
 PARTS = ("records", "shard", "functions")
+CONSTANTS = ("EVIDENCE_CAP", "EVIDENCE_SECONDS", "LIVE_EVIDENCE", "SCAR_CAP", "JUMP", "EXPIRY")
 FUNCTIONS = ("exchange", "recall", "update", "vector", "audit")
 
 
@@ -45,6 +47,8 @@ def library() -> tuple[str, str]:
     """The functions' source, and the digest that names this version of them."""
     folder = files("atrion_cluster.redis").joinpath("lua")
     source = "\n".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in PARTS)
+    for name in CONSTANTS:
+        source = source.replace(f"@{name}@", repr(float(getattr(blending, name))))
     digest = sha256(source.encode()).hexdigest()[:12]
     return f"#!lua name=atrion_{digest}\n{source.replace('@digest@', digest)}", digest
 

@@ -10,13 +10,13 @@ A record's sums are those of time t: w = Σ evidence, ws = Σ evidence · scar o
 rows' evidence decays alike and scars of one rate do too, so the sums decay by common factors, exactly.
 ]]
 
--- The same as in atrion.state.blending; a test compares them.
-local EVIDENCE_CAP = 100.0
-local EVIDENCE_SECONDS = 10.0
-local LIVE_EVIDENCE = 0.5
-local SCAR_CAP = 1000.0
-local JUMP = 10.0
-local EXPIRY = 60.0
+-- Those of atrion.state.blending, put in when the library is loaded.
+local EVIDENCE_CAP = @EVIDENCE_CAP@
+local EVIDENCE_SECONDS = @EVIDENCE_SECONDS@
+local LIVE_EVIDENCE = @LIVE_EVIDENCE@
+local SCAR_CAP = @SCAR_CAP@
+local JUMP = @JUMP@
+local EXPIRY = @EXPIRY@
 
 local DEADBAND = 0.25 -- ohms by which a mean must differ from what was told, to be told again
 local DEADBAND_SHARE = 0.002 -- and the share of it
