@@ -66,7 +66,7 @@ check: $(VENV)/.stamp ## Check style, types and layers
 bench: $(VENV)/.stamp $(COMPILED)/.stamp ## Measure both builds beside other libraries
 	@$(COMPILED)/bin/python -m benchmarks --pure-python $(BIN)/python $(ARGS)
 
-lab: $(COMPILED)/.stamp ## Run the lab again and keep what docs/lab.md shows (about ten minutes)
+lab: $(COMPILED)/.stamp ## Run the lab again and keep what its pages show (about ten minutes)
 	@scripts/lab-docs $(COMPILED)/bin $(ARGS)
 
 docs: $(VENV)/.stamp ## Build the documentation into site/, warnings being errors
