@@ -120,7 +120,7 @@ class Atrion:
         self.node: str = node or uuid.uuid4().hex[:12]
         keeper = None if persistence is None else provider_from(persistence, "persistence")
         self.state: StateManager = StateManager(store, self.node, self._now, keeper, max_routes)
-        self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval)
+        self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval, self.node)
         self._wake = self._pulse.wake if isinstance(store, SupportsListen) else None
         # The compiled desk answers directly: a Python frame in between would cost more than the decision.
         self.decide = self._desk.decide  # type: ignore[method-assign]  # same signature, same docstring's promise

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import os
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -514,7 +515,7 @@ def test_a_pulse_survives_what_its_turn_raises(caplog: pytest.LogCaptureFixture)
     async def turn() -> bool:
         raise ValueError("odd")
 
-    beat = Pulse(turn, 0.1)
+    beat = Pulse(turn, 0.1, "n")
     for _ in range(20):
         assert not asyncio.run(beat.once())
     assert beat.turns == 20
@@ -524,7 +525,7 @@ def test_a_pulse_survives_what_its_turn_raises(caplog: pytest.LogCaptureFixture)
     async def good() -> bool:
         return True
 
-    calm = Pulse(good, 0.1)
+    calm = Pulse(good, 0.1, "n")
     assert asyncio.run(calm.once())
     assert 0.08 <= calm.period() <= 0.12
 
@@ -536,7 +537,7 @@ def test_a_pulse_thread_that_cannot_begin_is_logged(caplog: pytest.LogCaptureFix
     async def enter() -> None:
         raise ValueError("odd")
 
-    beat = Pulse(turn, 0.1)
+    beat = Pulse(turn, 0.1, "n")
     beat.start_thread(enter, enter)
     beat.stop_thread(5.0)
     assert not beat.running
@@ -606,3 +607,16 @@ def test_a_manager_remembers_what_it_synchronised() -> None:
     asyncio.run(manager.sync("r", vector))
     assert manager.get_local("r") == vector
     assert asyncio.run(manager.provider.get_vector("r")) == vector
+
+
+def test_the_hosts_dice_are_left_alone() -> None:
+    store = Counting()
+    engine = Atrion(provider=store, interval=0.001)
+    before = random.getstate()
+
+    async def main() -> None:
+        async with engine:
+            await asyncio.wait_for(store.third.wait(), 10.0)
+
+    asyncio.run(main())
+    assert random.getstate() == before

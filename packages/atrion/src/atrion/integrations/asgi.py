@@ -21,6 +21,8 @@ __all__ = ["AtrionMiddleware"]
 
 logger: logging.Logger = logging.getLogger("atrion.asgi")
 
+_dice = random.Random()  # the host's common dice may be seeded for the host's sake
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -347,7 +349,7 @@ class AtrionMiddleware:
 
 def _refusal(decision: Decision) -> tuple[Message, Message]:
     seconds = max(math.ceil(decision.retry_after), 1)
-    seconds += random.randint(0, seconds // 4 + 1)
+    seconds += _dice.randint(0, seconds // 4 + 1)
     body = json.dumps(
         {
             "type": "about:blank",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
@@ -156,16 +155,14 @@ class Network:
         self._loop.close()
 
     @contextmanager
-    def quiet(self, seed: int) -> Iterator[None]:
-        """Pulses draw their jitter from Python's common dice, and warn of stores that fail: neither may leak."""
+    def quiet(self) -> Iterator[None]:
+        """Pulses warn of stores that fail, which is what is simulated here."""
         logger = logging.getLogger("atrion")
-        state, disabled = random.getstate(), logger.disabled
-        random.seed(seed)
+        disabled = logger.disabled
         logger.disabled = True
         try:
             yield
         finally:
-            random.setstate(state)
             logger.disabled = disabled
             self.close()
 

@@ -245,7 +245,7 @@ def simulate(
     world = _World(scenario, controller, seed)
     with ExitStack() as stack:
         if world.network is not None:
-            stack.enter_context(world.network.quiet(seed))
+            stack.enter_context(world.network.quiet())
         world.start()
         steps = 1 if tell is None else 50
         for step in range(1, steps + 1):

@@ -23,11 +23,15 @@ LEAST_GAP = 0.1
 class Pulse:
     """Calls ``turn`` every ``interval`` seconds ± 20%, and at once when woken; backs off while it says False.
 
-    ``turn`` says whether the store answered; whatever it raises is logged and the loop lives on.
+    ``turn`` says whether the store answered; whatever it raises is logged and the loop lives on. ``node`` is who
+    pulses.
     """
 
-    def __init__(self, turn: Callable[[], Awaitable[bool]], interval: float) -> None:
+    def __init__(self, turn: Callable[[], Awaitable[bool]], interval: float, node: str) -> None:
         self._turn = turn
+        # Dice of its own: the host's common ones may be seeded for the host's sake. Seeded by the node's name, which
+        # is all that jitter needs to keep nodes apart.
+        self._dice = random.Random(node)
         self.interval = interval
         self.turns: int = 0
         self._failed = 0
@@ -40,7 +44,8 @@ class Pulse:
     @property
     def running(self) -> bool:
         """Whether the loop beats."""
-        return self._task is not None or (self._thread is not None and self._thread.is_alive())
+        beats = self._task is not None and not self._task.done()
+        return beats or (self._thread is not None and self._thread.is_alive())
 
     async def once(self) -> bool:
         """One turn, now; never raises but for cancellation."""
@@ -56,7 +61,7 @@ class Pulse:
     def period(self) -> float:
         """Seconds until the next turn: jittered, doubled for every failure in a row, bounded."""
         base = min(self.interval * 2.0 ** min(self._failed, 10), max(MAX_BACKOFF, self.interval))
-        return base * random.uniform(1.0 - JITTER, 1.0 + JITTER)
+        return base * self._dice.uniform(1.0 - JITTER, 1.0 + JITTER)
 
     def wake(self) -> None:
         """Let the next turn come now, from any thread; does nothing while the loop rests or the store fails."""
