@@ -13,9 +13,9 @@ Returns epoch, version seen now, now, rows dropped, changes (route, (w, ws))…,
 local function exchange(list, args)
   local call = {
     args = args, node = args[1], quiet = string.find(args[4], 'q', 1, true), channel = args[6], tag = args[7],
-    count = tonumber(args[8]), first = 9,
+    count = math.min(tonumber(args[8]) or 0, math.floor((#args - 8) / 2)), first = 9,
   }
-  local keys, since, now = keys_of(list, call.node), tonumber(args[3]), clock()
+  local keys, since, now = keys_of(list, call.node), tonumber(args[3]) or 0, clock()
   local epoch, version = open_shard(keys, args[2], since, now)
   if epoch ~= args[2] then
     since = version
@@ -27,7 +27,7 @@ local function exchange(list, args)
   if call.count > 0 then
     version, dropped = push(keys, call, version, now, tonumber(epoch))
   end
-  local routes, reached = changes(keys, since, version, tonumber(args[5]))
+  local routes, reached = changes(keys, since, version, math.min(tonumber(args[5]) or 0, MOST_CHANGES))
   local wanted = {}
   for i = call.first + 2 * call.count, #args do
     wanted[#wanted + 1] = args[i]

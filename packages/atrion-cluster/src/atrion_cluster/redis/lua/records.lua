@@ -28,6 +28,7 @@ local NEWS_MOST = 100 -- messages a second in one shard
 local KEEP = 600.0 -- seconds a route is remembered after its last row
 local KEEP_SHARD = 3600 -- seconds a whole shard is remembered after its last beat
 local MOST_ROUTES = 100000 -- in one shard; new ones are refused above
+local MOST_CHANGES = 2000 -- in one answer, whatever is asked for
 local MOST_NODES = 10000 -- that are asked when a route is added up anew
 local ID_BYTES = 1024 -- of a route
 local SWEPT_ABOVE = 256 -- fields from which on a hash is swept

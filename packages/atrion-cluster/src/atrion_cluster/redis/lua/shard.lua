@@ -42,7 +42,9 @@ end
 local function open_shard(keys, seen, since, now)
   local found = redis.call('HMGET', keys.meta, 'epoch', 'version')
   local epoch, version = found[1], tonumber(found[2] or nil)
-  local known = epoch and #epoch <= 32 and tonumber(epoch) and version and version < 2 ^ 53
+  local born = epoch and #epoch <= 32 and tonumber(epoch)
+  -- A minute's grace: after a failover the new master's clock may be behind.
+  local known = born and born > 0 and born < now + 60 and version and version >= 0 and version < 2 ^ 53
   -- A node that saw a later version of this very epoch has seen what a failover has lost.
   local whole = known and (epoch ~= seen or version >= since)
   if whole and (version == 0 or redis.call('EXISTS', keys.routes, keys.changed, keys.nodes) == 3) then
@@ -143,7 +145,7 @@ local function push(keys, call, version, now, born)
         exact = exact + 1
         redis.call('HSET', keys.node, route, write_row(row))
         add_up(c, keys, route, now, born)
-        row = read_row(redis.call('HGET', keys.node, route))
+        row = read_row(redis.call('HGET', keys.node, route)) or row
       end
       if tell(c, now) then
         version = version + 1
