@@ -26,6 +26,8 @@ COMPILED = (
     "src/atrion/control/route.py",
     "src/atrion/control/saturation.py",
     "src/atrion/control/snapshot.py",
+    "src/atrion/state/blending.py",
+    "src/atrion/state/sent.py",
 )
 # What stays Python among them: names of files. Configuration is frozen dataclasses, which gain nothing.
 PURE = ("__init__.py", "config.py")

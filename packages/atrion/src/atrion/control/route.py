@@ -17,6 +17,7 @@ from atrion.sensing.telemetry import Telemetry
 from atrion.sensing.window import Window
 from atrion.state.blending import EVIDENCE_SECONDS, JUMP, LIVE_EVIDENCE, blend
 from atrion.state.port import NodeRow, PhysicsVector
+from atrion.state.sent import Sent
 
 __all__ = ["Route"]
 
@@ -285,6 +286,10 @@ class Route:
     def row(self) -> NodeRow:
         """What this node says of the route, as it is shared."""
         return NodeRow(self.vector(), self.observations, self.constants.decay_rate)
+
+    def differs(self, sent: Sent, now: float) -> bool:
+        """Whether there is more to say than decay has made of what was ``sent``."""
+        return not sent.explains(self.state.scar_tissue, self.observations, now)
 
     def vector(self) -> PhysicsVector:
         """This node's own vector, as it is kept."""

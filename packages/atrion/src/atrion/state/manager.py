@@ -6,9 +6,8 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, LIVE_EVIDENCE
 from atrion.state.link import Link
 from atrion.state.port import (
     ClusterScar,
@@ -21,14 +20,11 @@ from atrion.state.port import (
     SupportsListen,
     SupportsRecall,
 )
+from atrion.state.sent import Sent
 from atrion.state.watch import Watch
 
 __all__ = ["RouteView", "StateManager"]
 
-DEADBAND = 0.05
-"""Ohms by which a scar must differ from what the others' decayed copy says before it is sent again."""
-EVIDENCE_DEADBAND = 0.25
-"""Share of the evidence by which it must differ likewise."""
 KEEP_SECONDS = 1.0
 """Least seconds between two writes to the persistence."""
 
@@ -45,14 +41,16 @@ class RouteView(Protocol):
         """What this node says of it."""
         ...
 
+    def differs(self, sent: Sent, now: float) -> bool:
+        """Whether this node has more to say than decay has made of what it said last."""
+        ...
+
     def hear(self, scar: float, evidence: float) -> None:
         """Take what the cluster says of it."""
         ...
 
 
-class _Sent(NamedTuple):
-    row: NodeRow
-    at: float
+_NOTHING = Sent(0.0, 0.0, 0.0, 0.0)
 
 
 class StateManager:
@@ -84,8 +82,8 @@ class StateManager:
         self._now = now
         self._limit = limit
         self._cache: dict[str, PhysicsVector] = {}
-        self._sent: dict[str, _Sent] = {}
-        self._kept: dict[str, _Sent] = {}
+        self._sent: dict[str, Sent] = {}
+        self._kept: dict[str, Sent] = {}
         self._kept_at = -math.inf
         self._remembered: dict[str, tuple[Remembered, float]] = {}
         self._views: dict[str, RouteView] = {}
@@ -195,7 +193,7 @@ class StateManager:
 
     def _forget(self, views: Mapping[str, RouteView]) -> None:
         for memory in (self._sent, self._kept, self._cache):
-            for gone in [route for route in memory if route not in views]:
+            for gone in memory.keys() - views.keys():
                 memory.pop(gone, None)
 
     async def _share(self, views: Mapping[str, RouteView]) -> bool:
@@ -239,28 +237,18 @@ class StateManager:
             keeper.connected = False
 
     def _changed(
-        self, views: Mapping[str, RouteView], sent: Mapping[str, _Sent], now: float
+        self, views: Mapping[str, RouteView], sent: Mapping[str, Sent], now: float
     ) -> dict[str, NodeRow]:
         """Rows that differ from what decay alone has made of the copy that was sent."""
         rows = {}
         for route, view in views.items():
-            row = view.row()
-            before = sent.get(route)
-            scar = evidence = 0.0
-            if before is not None:
-                age = max(now - before.at, 0.0)
-                scar = before.row.vector.scar_tissue * math.exp(-before.row.decay_rate * age)
-                evidence = min(before.row.evidence, EVIDENCE_CAP) * math.exp(-age / EVIDENCE_SECONDS)
-            drift = abs(min(row.evidence, EVIDENCE_CAP) - evidence)
-            if abs(row.vector.scar_tissue - scar) > DEADBAND or drift > max(
-                EVIDENCE_DEADBAND * evidence, LIVE_EVIDENCE
-            ):
-                rows[route] = row
+            if view.differs(sent.get(route, _NOTHING), now):
+                rows[route] = view.row()
         return rows
 
-    def _note(self, rows: Mapping[str, NodeRow], sent: dict[str, _Sent], now: float) -> None:
+    def _note(self, rows: Mapping[str, NodeRow], sent: dict[str, Sent], now: float) -> None:
         for route, row in rows.items():
-            sent[route] = _Sent(row, now)
+            sent[route] = Sent(row.vector.scar_tissue, row.evidence, row.decay_rate, now)
             self._cache[route] = row.vector
 
     @staticmethod
