@@ -127,7 +127,7 @@ class PhysicsConfig:
     scar_cap: float = 150.0
     damping: float = 1.0
     momentum_cap: float = 10.0
-    critical_pressure: float = 0.75
+    critical_pressure: float = 0.6
     break_multiplier: float = 20.0
     bootstrap_ticks: int = 2
     steepness: float = 2.0
