@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from atrion.lab.metrics import BIN, Run, jain, percentile
@@ -96,13 +97,18 @@ def recovery(run: Run, at: float, until: float, share: float = 0.99) -> float:
 
 
 def shed_after(run: Run, at: float, until: float, carried: float) -> float:
-    """Seconds after ``at`` from which on at most 1.25 × ``carried`` calls a second are admitted in every SPAN."""
+    """Seconds after ``at`` from which on no SPAN admits more than ``carried`` calls a second explain.
+
+    Three standard deviations of a Poisson count are allowed for chance.
+    """
     admitted = _bins(run, "admitted")
     width = round(SPAN / BIN)
     first, last = round(at / BIN), round(until / BIN)
+    expected = carried * SPAN
+    most = expected + 3.0 * math.sqrt(expected)
     bad_until = first
     for start in range(first, last - width + 1):
-        if sum(admitted[start : start + width]) / SPAN > 1.25 * carried:
+        if sum(admitted[start : start + width]) > most:
             bad_until = start + 1
     return NEVER if bad_until > last - width else (bad_until - first) * BIN
 
