@@ -28,7 +28,7 @@ SATURATED = Reason.SATURATED
 RESISTANCE = Reason.RESISTANCE
 BROKEN = Reason.CIRCUIT_BREAKER
 
-PROBE_ASKS = 50
+PROBE_ASKS = 64
 """One rejected request in this many may pass as a probe, so that a sick route is still measured."""
 PROBE_PATIENCE = 2.0
 """Seconds after which one request in PROBE_PATIENT_ASKS may pass, so that quiet routes recover too."""

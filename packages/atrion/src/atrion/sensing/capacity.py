@@ -13,7 +13,7 @@ INITIAL = 12.0
 """Calls in flight that a route is believed to carry before anything was measured."""
 FIRST = 2.0
 """Calls in flight below which a call of an unknown route is believed to find a free worker."""
-SLACK = 2.0
+SLACK = 1.75
 """Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
 SPREAD = 3.0
 """Roots more over which saturation grows, so that tiers stand some calls apart in small pools too."""
