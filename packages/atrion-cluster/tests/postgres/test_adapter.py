@@ -142,6 +142,23 @@ def test_routes_no_longer_heard_of_are_let_go(server: Any) -> None:
     asyncio.run(main())
 
 
+def test_a_role_that_may_not_delete_keeps_all_the_same(own_server: Any) -> None:
+    async def main() -> None:
+        owner = PostgresPersistenceAdapter(own_server.url())
+        await owner.connect()
+        await owner.disconnect()
+        own_server.execute(
+            "GRANT SELECT, INSERT, UPDATE ON atrion_vector, atrion_history, atrion_migration TO app"
+        )
+        adapter = PostgresPersistenceAdapter(own_server.url(user="app", password="apps-secret"))
+        await adapter.connect()
+        await adapter.update_vector("r", vector(1.0))
+        assert await adapter.get_vector("r") == vector(1.0)
+        await adapter.disconnect()
+
+    asyncio.run(main())
+
+
 def test_ages_come_from_the_servers_clock_and_are_never_negative(server: Any) -> None:
     async def main() -> None:
         adapter = PostgresPersistenceAdapter(server.url(), namespace="ages")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from atrion.errors import ConfigurationError, ProviderError
@@ -146,7 +147,8 @@ class PostgresPersistenceAdapter:
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS * random.uniform(1.0, 2.0)
-            await self.forget()
+            with suppress(ProviderError):  # what had to be kept is kept; a role may lack the right to delete
+                await self.forget()
 
     async def forget(self) -> None:
         """Let a part of what is too old go; it happens by itself about once a minute."""
@@ -159,10 +161,8 @@ class PostgresPersistenceAdapter:
         """
         end = self._ear.subscribe(route_id, callback)
         if self._connected:
-            try:
+            with suppress(RuntimeError):  # outside of an event loop; the next call listens
                 self._ear.listen()
-            except RuntimeError:
-                pass  # outside of an event loop; the next call listens
         return end
 
     # --- remembering -----------------------------------------------------------------------------------------

@@ -20,12 +20,12 @@ from atrion.errors import ProviderError
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["HostStore", "enter", "leave"]
+__all__ = ["DATA", "GATE", "TABLES", "HostStore", "enter", "leave"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
 GATE, DATA, LOCK = "gate", "data.mdb", "lock.mdb"
-TABLES = (b"meta", b"routes", b"log")
+TABLES = (b"meta", b"routes", b"log", b"news")
 
 
 class HostStore:

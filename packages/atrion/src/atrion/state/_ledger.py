@@ -1,8 +1,8 @@
 """What the workers of one host keep: a record per route, the order in which they changed, and a clock of their own.
 
-Three tables: ``routes`` (digest of the route → its record), ``log`` (version → digest, one entry per route, so that
-whoever remembers a version reads only what changed since) and ``meta`` (the clock). Everything read is checked: what
-makes no sense is passed over.
+Four tables: ``routes`` (digest of the route → its record), ``log`` (version → digest, one entry per route, so that
+whoever remembers a version reads only what changed since), ``news`` (version → digest and node, the last few scars that
+jumped) and ``meta`` (the clock). Everything read is checked: what makes no sense is passed over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atrion.state.blending import EXPIRY
+from atrion.state._hoststore import TABLES
+from atrion.state.blending import EXPIRY, JUMP
 from atrion.state.port import NodeRow, PhysicsVector
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ MAX_NAME = 1024
 """Most bytes of a route's or a node's name: 256 characters."""
 LONG_AGO = 86_400.0
 """Seconds beyond which nothing is worth remembering, and which a leap of the wall clock counts for at most."""
+NEWS = 256
+"""Scars that jumped, at most, of which those who listen can still hear."""
+LAST_VERSION = 1 << 62
+DIGEST = 16
 TRIM = 64
 """Routes that one transaction lets go at most, besides those it brought."""
 
@@ -97,11 +102,13 @@ class Record:
             route = blob[_HEAD.size : at].decode("utf-8", "surrogatepass")
             rows = {}
             for _ in range(min(count, MAX_NODES)):
-                size, *numbers, evidence, decay_rate, stamp = _ROW.unpack_from(blob, at)
+                size, *numbers = _ROW.unpack_from(blob, at)
                 at += _ROW.size + size
-                row = NodeRow(PhysicsVector(*numbers), evidence, decay_rate)
-                if size <= MAX_NAME and row.is_sane() and 0.0 <= now - stamp <= LONG_AGO:
-                    rows[blob[at - size : at].decode("utf-8", "surrogatepass")] = (row, stamp)
+                age = now - numbers[6]
+                # A sum is not below infinity where a term is infinite or no number: as NodeRow.is_sane, but quick.
+                if size <= MAX_NAME and sum(numbers) < math.inf and min(numbers) >= 0.0 <= age <= LONG_AGO:
+                    row = NodeRow(PhysicsVector(*numbers[:4]), numbers[4], numbers[5])
+                    rows[blob[at - size : at].decode("utf-8", "surrogatepass")] = (row, numbers[6])
         except (struct.error, UnicodeDecodeError):
             return None
         return cls(route, version, rows) if route and length <= MAX_NAME and at <= len(blob) else None
@@ -120,7 +127,7 @@ def _name(text: str) -> bytes:
 @lru_cache(maxsize=65_536)
 def digest(route: str) -> bytes:
     """The key of a route: a name may be longer than a key of the store."""
-    return hashlib.blake2b(_name(route), digest_size=16).digest()
+    return hashlib.blake2b(_name(route), digest_size=DIGEST).digest()
 
 
 class Ledger:
@@ -128,13 +135,13 @@ class Ledger:
 
     def __init__(self, store: HostStore, transaction: lmdb.Transaction[bytes], clock: HostClock) -> None:
         self._transaction = transaction
-        self._meta, self._routes, self._log = (store.tables[name] for name in (b"meta", b"routes", b"log"))
-        self._budget = (
-            store.map_size // 4
-        )  # a transaction writes beside what was there, and beside what was there before
+        self._meta, self._routes, self._log, self._news = (store.tables[name] for name in TABLES)
+        # What a transaction changes is written beside what was there, and beside what was there before that.
+        self._budget = store.map_size // 4
         self._clock = clock
         self.dropped = 0
         self._fresh = b""
+        self._records: dict[bytes, Record | None] = {}
         self.now = self._time()
         self.version = self._last_version()
 
@@ -146,8 +153,7 @@ class Ledger:
         boot, uptime, wall = clock.boot(), clock.uptime(), clock.wall()
         kept = self._transaction.get(b"clock", db=self._meta)
         if kept is None or not _sane_clock(kept):
-            self._transaction.drop(self._routes, delete=False)  # their stamps mean nothing without the clock
-            self._transaction.drop(self._log, delete=False)
+            self._begin_anew()  # stamps mean nothing without the clock
             self._fresh = _CLOCK.pack(boot, -uptime, wall, 0.0)
             return 0.0
         last_boot: bytes
@@ -162,40 +168,60 @@ class Ledger:
 
     # --- records ---------------------------------------------------------------------------------------------
 
+    def _begin_anew(self) -> None:
+        for table in (self._routes, self._log, self._news):
+            self._transaction.drop(table, delete=False)
+
     def _last_version(self) -> int:
         with self._transaction.cursor(self._log) as cursor:
-            return int.from_bytes(cursor.key()) if cursor.last() else 0
+            key = cursor.key() if cursor.last() else bytes(8)
+        version = int.from_bytes(key)
+        if len(key) == 8 and version < LAST_VERSION:
+            return version
+        self._begin_anew()
+        return 0
 
     def find(self, key: bytes) -> Record | None:
         """The record of a route, by its digest."""
-        blob = self._transaction.get(key, db=self._routes)
-        if blob is None:
-            return None
-        record = Record.decode(blob, self.now)
-        if record is None or digest(record.route) != key:
-            self.dropped += 1
-            return None
-        return record
+        if key not in self._records:
+            blob = self._transaction.get(key, db=self._routes)
+            record = None if blob is None else Record.decode(blob, self.now)
+            if blob is not None and (record is None or digest(record.route) != key):
+                self.dropped += 1
+                record = None
+            self._records[key] = record
+        return self._records[key]
 
     def keep(self, route: str, node: str, row: NodeRow) -> None:
         """Put a node's row in the place of its last one; rows of the long silent go."""
         key = digest(route)
         before = self.find(key)
         rows = {} if before is None else before.rows
-        rows.pop(node, None)
         rows = {name: kept for name, kept in rows.items() if self.now - kept[1] <= EXPIRY}
+        old = rows.pop(node, None)
         while len(rows) >= MAX_NODES:
             del rows[min(rows, key=lambda name: rows[name][1])]
         rows[node] = (row, self.now)
         if before is not None:
             self._transaction.delete(_number(before.version), db=self._log)
         self.version += 1
-        self._transaction.put(key, Record(route, self.version, rows).encode(), db=self._routes)
+        self._records[key] = record = Record(route, self.version, rows)
+        self._transaction.put(key, record.encode(), db=self._routes)
         self._transaction.put(_number(self.version), key, db=self._log)
+        if node and row.vector.scar_tissue - _decayed(old, self.now) > JUMP:
+            self._transaction.put(_number(self.version), key + _name(node), db=self._news)
 
     def changed_since(self, version: int) -> Iterator[bytes]:
         """Digests of the routes that changed after ``version``."""
-        with self._transaction.cursor(self._log) as cursor:
+        return (entry for entry in self._since(self._log, version) if len(entry) == DIGEST)
+
+    def news_since(self, version: int) -> Iterator[tuple[bytes, bytes]]:
+        """Digests of the routes whose scar jumped after ``version``, and the node whose it was."""
+        entries = self._since(self._news, version)
+        return ((entry[:DIGEST], entry[DIGEST:]) for entry in entries if len(entry) > DIGEST)
+
+    def _since(self, table: lmdb._Database, version: int) -> Iterator[bytes]:
+        with self._transaction.cursor(table) as cursor:
             if cursor.set_range(_number(version + 1)):
                 yield from cursor.iternext(keys=False, values=True)
 
@@ -213,6 +239,9 @@ class Ledger:
             if kept["entries"] <= max_routes and self._bytes() <= self._budget:
                 break
             self._drop_oldest()
+        with self._transaction.cursor(self._news) as cursor:
+            while self._transaction.stat(self._news)["entries"] > NEWS and cursor.first():
+                cursor.delete()
         self._transaction.put(b"clock", self._fresh, db=self._meta)
 
     def _bytes(self) -> int:
@@ -230,6 +259,14 @@ class Ledger:
             key = cursor.value()
             cursor.delete()
         self._transaction.delete(key, db=self._routes)
+
+
+def _decayed(kept: tuple[NodeRow, float] | None, now: float) -> float:
+    """Ohms that are left of a row's scar."""
+    if kept is None:
+        return 0.0
+    row, at = kept
+    return row.vector.scar_tissue * math.exp(-row.decay_rate * max(now - at, 0.0))
 
 
 def _sane_clock(kept: bytes) -> bool:

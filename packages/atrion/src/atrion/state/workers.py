@@ -7,6 +7,7 @@ what is kept outlives them all: a worker that starts again begins with the decay
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,14 +16,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from atrion.errors import ConfigurationError, MissingExtraError, ProviderError
 from atrion.state._checkup import check_folder
-from atrion.state._hoststore import HostStore, enter, leave
+from atrion.state._hoststore import DATA, HostStore, enter, leave
 from atrion.state._ledger import HostClock, Ledger, Record, digest
+from atrion.state._listening import Watcher
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, EXPIRY, cluster_scar
 from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 
 __all__ = ["WorkersProvider"]
 
 T = TypeVar("T")
+
+logger: logging.Logger = logging.getLogger("atrion")
 
 GATE_RETRY = 0.001
 """Seconds between two tries to get the store while another process works on it, which takes microseconds."""
@@ -75,6 +79,9 @@ class WorkersProvider:
         self._store: HostStore | None = None
         self._opened = 0
         self._heard: dict[str, tuple[int, frozenset[str]]] = {}
+        self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
+        self._told = 0
+        self._watcher = Watcher(self.path / DATA, self._tell)
 
     def __repr__(self) -> str:
         return f"WorkersProvider({str(self.path)!r})"
@@ -110,13 +117,16 @@ class WorkersProvider:
         self._heard.clear()
         if self._store is None:
             self._store = enter(self.path, self.map_size)
-        await self._transact(lambda ledger: None)
+        self._told = await self._transact(lambda ledger: ledger.version)
+        if self._listeners:
+            self._watcher.start()
 
     async def disconnect(self) -> None:
         """Leave the store; what is in it stays."""
         store, self._store = self._store, None
         if store is not None:
             leave(store)
+        await self._watcher.stop()
 
     async def _transact(self, work: Callable[[Ledger], T], brought: int = 0) -> T:
         """Do ``work`` in one transaction, which brings so many routes; waits its turn, but not for long."""
@@ -127,7 +137,7 @@ class WorkersProvider:
         try:
             environment = store.environment()
             if self._opened != store.opened:
-                self._opened = store.opened
+                self._opened, self._told = store.opened, 0
                 self._heard.clear()
             with environment.begin(write=True) as transaction:
                 ledger = Ledger(store, transaction, self._clock)
@@ -203,6 +213,33 @@ class WorkersProvider:
         self._heard[node] = (version, frozenset(routes))
         return answer
 
+    def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
+        """Call ``callback`` some 10 ms after another node's scar jumps, until the returned function is called."""
+        self._listeners[callback] = node
+        if self._store is not None:
+            self._watcher.start()
+
+        def end() -> None:
+            self._listeners.pop(callback, None)
+
+        return end
+
+    async def _tell(self) -> None:
+        """Tell the listeners which scars jumped since they were last told."""
+        told = self._told
+
+        def work(ledger: Ledger) -> tuple[list[tuple[Record, str, float]], int]:
+            since = told if told <= ledger.version else 0
+            news = [(ledger.find(key), _text(node), ledger.now) for key, node in ledger.news_since(since)]
+            return [(record, node, now) for record, node, now in news if record is not None], ledger.version
+
+        if self._listeners:
+            news, self._told = await self._transact(work)
+            for record, node, now in news:
+                for callback, listener in list(self._listeners.items()):
+                    if listener != node:
+                        _call(callback, record.route, _others(record, listener, now))
+
     # --- remembering -----------------------------------------------------------------------------------------
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
@@ -235,6 +272,17 @@ class WorkersProvider:
     async def diagnose(self) -> list[Finding]:
         """What a look at the folder finds."""
         return check_folder(self.path, self.map_size)
+
+
+def _text(node: bytes) -> str:
+    return node.decode("utf-8", "replace")
+
+
+def _call(callback: Callable[[str, ClusterScar], None], route: str, answer: ClusterScar) -> None:
+    try:
+        callback(route, answer)
+    except Exception:
+        logger.exception("a listener failed at the news of %r; the others go on", route)
 
 
 def _others(record: Record, node: str, now: float) -> ClusterScar:
