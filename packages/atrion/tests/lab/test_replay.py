@@ -42,6 +42,13 @@ def test_the_order_of_lines_and_absent_columns_do_not_matter(tmp_path: Path) -> 
     ]
 
 
+def test_dates_are_understood(tmp_path: Path) -> None:
+    entries = read(
+        write(tmp_path, "timestamp,latency\n2026-01-09T12:00:00.5Z,0.1\n2026-01-09 12:00:02,0.1\n")
+    )
+    assert [entry.at for entry in entries] == [0.0, 1.5]
+
+
 @pytest.mark.parametrize(
     "text, line, column",
     [
@@ -78,5 +85,7 @@ def test_the_command_replays_a_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = outage(tmp_path)
     assert main(["lab", "run", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"]["break_transitions"] >= 1
+    assert main(["lab", "run", str(path), "--controller", "gradient2"]) == 0
+    assert "with gradient2" in capsys.readouterr().out
     assert main(["lab", "run", str(tmp_path / "absent.csv")]) == 1
     assert "absent.csv cannot be read" in capsys.readouterr().err

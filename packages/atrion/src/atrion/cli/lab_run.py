@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from atrion.cli.lab_map import progress
@@ -46,7 +47,7 @@ def add_parsers(actions: Any) -> None:
         "run",
         help="play a scenario, or a CSV file of real telemetry",
         epilog="examples: atrion lab run steady-4x    atrion lab run calls.csv --plot calls.svg    "
-        "(a file has the columns timestamp and latency in seconds, error 0 or 1, tier)",
+        "(a file has the columns timestamp in seconds or ISO 8601, latency in seconds, error 0 or 1, tier)",
     )
     play.add_argument("scenario", help="a name from `atrion lab list`, steady-<factor>x, or a .csv file")
     _common(play)
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
     from atrion.lab.policies.catalog import controller
+    from atrion.lab.policies.facts import Facts
     from atrion.lab.replay import read, replay
     from atrion.lab.scenario import simulate
     from atrion.lab.scenarios import scenario
@@ -98,7 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     policy = controller(arguments.controller)
     if arguments.scenario.lower().endswith(".csv"):
         path = Path(arguments.scenario)
-        played = replay(read(path), path.name, policy.make())
+        decides = policy.make() if policy.spans else policy.make(Random(arguments.seed), Facts())
+        played = replay(read(path), path.name, decides)
         return _show(played, summary(played, 0.0, played.seconds), arguments, "recorded calls, decided again")
     chosen = scenario(arguments.scenario)
     played = simulate(chosen, policy, arguments.seed, progress("playing"))

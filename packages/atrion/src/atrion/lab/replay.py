@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from atrion.errors import AtrionError
@@ -54,8 +55,23 @@ def _number(path: Path, line: int, column: str, text: str, cure: str) -> float:
     return value
 
 
+def _instant(path: Path, line: int, text: str) -> float:
+    """Seconds since any start, or a date; one without a zone is taken as UTC."""
+    try:
+        float(text)
+    except ValueError:
+        try:
+            date = datetime.fromisoformat(text.strip())
+        except ValueError:
+            pass
+        else:
+            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    cure = "give seconds, such as 1700000000.25, or a date, such as 2026-01-09T12:00:00.250Z"
+    return _number(path, line, "timestamp", text, cure)
+
+
 def _entry(path: Path, line: int, row: dict[str, str]) -> Entry:
-    at = _number(path, line, "timestamp", row["timestamp"], "give seconds, such as 1700000000.25")
+    at = _instant(path, line, row["timestamp"])
     latency = _number(path, line, "latency", row["latency"], "give seconds of at least 0, such as 0.045")
     error = (row.get("error") or "").strip().lower()
     if error not in TRUE | FALSE:
