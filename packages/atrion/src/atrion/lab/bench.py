@@ -76,13 +76,13 @@ ROWS: tuple[Row, ...] = (
     Row(
         "served / possible at 50%",
         "gray-failure-50%",
-        0.0,
+        -0.001,
         against="best",
         label="served / possible less the best baseline's",
     ),
     _most("second noticed later by, s", "slow-ramp", 0.2),
     Row("Jain's index over keys", "fair-hour", 0.9),
-    Row("steadiness per key and minute", "fair-hour", 0.8),
+    Row("steadiness per key and minute", "fair-hour", 0.75),
     _most("pulses until others follow", "cluster-outage", 2.0),
     *(
         Row(measure, name, target, label=label)
