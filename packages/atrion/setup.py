@@ -20,17 +20,12 @@ from setuptools.command.build_ext import build_ext
 COMPILED = (
     "src/atrion/physics/*.py",
     "src/atrion/sensing/*.py",
-    "src/atrion/control/decision.py",
-    "src/atrion/control/desk.py",
-    "src/atrion/control/flow.py",
-    "src/atrion/control/route.py",
-    "src/atrion/control/saturation.py",
-    "src/atrion/control/snapshot.py",
+    "src/atrion/control/*.py",
     "src/atrion/state/blending.py",
     "src/atrion/state/sent.py",
 )
-# What stays Python among them: names of files. Configuration is frozen dataclasses, which gain nothing.
-PURE = ("__init__.py", "config.py")
+# What stays Python among them: names of files. Frozen dataclasses gain nothing, and what wraps functions must be one.
+PURE = ("__init__.py", "config.py", "guard.py", "observer.py")
 
 HERE = Path(__file__).parent
 MODE = os.environ.get("ATRION_COMPILE", "")

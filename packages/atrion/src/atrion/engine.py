@@ -8,7 +8,6 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -18,13 +17,12 @@ from atrion.control.flow import Flow, Gate
 from atrion.control.guard import protect
 from atrion.control.observer import Observer, Observers
 from atrion.control.route import DITHER, Route
+from atrion.control.settings import Settings
 from atrion.control.snapshot import RouteState
 from atrion.errors import ConfigurationError, FlowRejected
-from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
-from atrion.physics.state import Constants
 from atrion.physics.voltage import Tier, band, level_of
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
@@ -41,29 +39,6 @@ MAX_ROUTE_ID: Final = 256
 STARVED: Final = 0.02
 """Share of the traffic below which ``select`` sends a route probes."""
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    constants: Constants
-    config: PhysicsConfig
-    slo: SLO
-    gamma: float
-    shared: bool
-
-    def threshold(self) -> AdaptiveThreshold | None:
-        adaptive = self.config.adaptive
-        if adaptive is None:
-            return None
-        return AdaptiveThreshold(
-            self.constants.break_point,
-            adaptive.window,
-            adaptive.sensitivity,
-            adaptive.floor,
-            adaptive.ceiling,
-            adaptive.warmup_ticks,
-            adaptive.recovery_multiplier,
-        )
 
 
 class Atrion:
@@ -110,8 +85,8 @@ class Atrion:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._now = self._clock.monotonic
         self._max_routes = max_routes
-        self._default = self._settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
-        self._configured: dict[str, _Settings] = {}
+        self._default = Settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
+        self._configured: dict[str, Settings] = {}
         self._observers = Observers()
         self._place = 0.5
         self._desk = Desk(self._create, self._now, self._clock.wall)
@@ -127,15 +102,6 @@ class Atrion:
         self.flow = self._desk.flow  # type: ignore[method-assign]  # as above
         self.update_physics = self._desk.update_physics  # type: ignore[method-assign]  # as above
         _engines.add(self)
-
-    @staticmethod
-    def _settings(config: PhysicsConfig, slo: SLO, gamma: float, shared: bool) -> _Settings:
-        if not isinstance(config, PhysicsConfig):
-            raise ConfigurationError("config", config, "give a PhysicsConfig")
-        if not isinstance(slo, SLO):
-            raise ConfigurationError("slo", slo, "give an SLO")
-        check_number("gamma", gamma, 0.0, 1.0)
-        return _Settings(Constants(config, slo.weights(config.gain)), config, slo, float(gamma), bool(shared))
 
     # --- routes --------------------------------------------------------------------------------------------
 
@@ -155,7 +121,7 @@ class Atrion:
         """
         self._check_id(route_id)
         base = self._configured.get(route_id, self._default)
-        self._configured[route_id] = settings = self._settings(
+        self._configured[route_id] = settings = Settings(
             config or base.config,
             slo or base.slo,
             base.gamma if gamma is None else gamma,
@@ -163,12 +129,7 @@ class Atrion:
         )
         route = self._routes.get(route_id)
         if route is not None:
-            route.constants = settings.constants
-            route.latency_ceiling = settings.slo.latency
-            route.error_baseline = settings.slo.error_rate
-            route.gamma = settings.gamma
-            route.shared = settings.shared
-            route.reset(self._now(), settings.threshold())
+            route.reset(settings, self._now())
 
     @staticmethod
     def _check_id(route_id: object) -> None:
@@ -187,16 +148,7 @@ class Atrion:
         if len(self._routes) >= self._max_routes:
             self._evict()
         settings = self._configured.get(route_id, self._default)
-        route = Route(
-            route_id,
-            settings.constants,
-            settings.threshold(),
-            settings.slo.latency,
-            settings.slo.error_rate,
-            settings.gamma,
-            settings.shared,
-            self._now(),
-        )
+        route = Route(route_id, settings, self._now())
         route.on_jump = self._wake
         self._connect_observers(route)
         remembered = self.state.recollect(route_id)
@@ -347,7 +299,7 @@ class Atrion:
         """Forget what one route, or every route, has learnt."""
         routes = list(self._routes.values()) if route_id is None else [self._desk.find(route_id)]
         for route in routes:
-            route.reset(self._now(), self._configured.get(route.id, self._default).threshold())
+            route.reset(self._configured.get(route.id, self._default), self._now())
 
     def restore(self, route_id: str, vector: PhysicsVector, age: float = 0.0) -> None:
         """Let a route begin with a persisted scar, ``age`` seconds old; what is not finite and ≥ 0 is passed over."""
@@ -357,7 +309,7 @@ class Atrion:
 
     def _shared(self) -> Iterable[Route]:
         now = self._now()
-        routes = [route for route in list(self._routes.values()) if route.shared]
+        routes = [route for route in list(self._routes.values()) if route.settings.shared]
         for route in routes:
             route.advance(now)  # an idle route must hear and heal too
         return routes

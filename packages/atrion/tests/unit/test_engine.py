@@ -586,8 +586,8 @@ def test_configure_applies_and_starts_anew(engine: Atrion, clock: VirtualClock) 
     assert (seen.scar_tissue, seen.resistance) == (0.0, 18.0)
     engine.configure("r", gamma=0.7)  # the rest stays
     assert engine.snapshot()["r"].resistance == 18.0
-    assert engine._routes["r"].gamma == 0.7
-    assert not engine._routes["r"].shared
+    assert engine._routes["r"].settings.gamma == 0.7
+    assert not engine._routes["r"].settings.shared
     engine.configure("later", config=PhysicsConfig(base_resistance=12.0))
     assert "later" not in engine.snapshot()
     engine.decide("later")

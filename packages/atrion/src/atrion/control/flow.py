@@ -74,7 +74,7 @@ class Flow:
             ConfigurationError: ``steps`` is below 1 or above 1000.
         """
         check_number("steps", steps, 1, 1000)
-        base = self._route.constants.base
+        base = self._route.settings.constants.base
         headroom = self._volts - base
         left = self._volts - self._route.resistance()
         if left <= 0.0 or headroom <= 0.0:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import final
 
 from atrion.control.decision import Decision, Reason
+from atrion.control.pressure import Pressure
+from atrion.control.probes import Probes
 from atrion.control.saturation import Saturation
-from atrion.physics.adaptive import AdaptiveThreshold
-from atrion.physics.laws import MAX_RESISTANCE, normalize, seconds_until_scar
-from atrion.physics.state import Constants, PhysicsState
+from atrion.control.settings import Settings
+from atrion.physics.laws import MAX_RESISTANCE, seconds_until_scar
+from atrion.physics.state import PhysicsState
 from atrion.sensing.capacity import Capacity
 from atrion.sensing.samples import Samples
 from atrion.sensing.telemetry import Telemetry
@@ -28,26 +30,10 @@ SATURATED = Reason.SATURATED
 RESISTANCE = Reason.RESISTANCE
 BROKEN = Reason.CIRCUIT_BREAKER
 
-PROBE_ASKS = 64
-"""One rejected request in this many may pass as a probe, so that a sick route is still measured."""
-PROBE_PATIENCE = 2.0
-"""Seconds after which one request in PROBE_PATIENT_ASKS may pass, so that quiet routes recover too."""
-PROBE_PATIENT_ASKS = 5
-PROBE_IDLE = 300.0
-"""Seconds without any evidence after which the next request passes."""
-PROBE_INTERVAL = 0.1
-"""Least seconds between probes: at most ten a second."""
 PROBES_IN_FLIGHT = 8
-EVIDENCE = 4.0
-"""Calls that count as much as what was believed before."""
-NEWS = 0.5
-"""Most that one tick's calls may change the belief: a window of ten calls is half chance."""
-CALM = 0.1
-"""Rejections for every finished call that are no overload yet."""
+"""Calls beyond the limit at which there is enough in flight to be measured by."""
 HOLD = 1.0
 """Seconds one sample of a rare route speaks for, so that scars count time and not calls."""
-LATENCY_BASELINE = 8.0
-"""Service times that a latency may reach before it is pressure of its own."""
 DITHER = 0.6180339887498949
 """The golden ratio's fraction: successive multiples spread over [0, 1) as evenly as can be."""
 
@@ -57,37 +43,27 @@ class Route:
     """One route's state. Times in seconds of one monotonic clock, resistance in ohms, voltage in volts."""
 
     __slots__ = (
-        "_asks",
         "_dither",
-        "_error",
-        "_error_rate",
-        "_floor",
-        "_invited",
-        "_last_probe",
         "_last_sample",
         "_last_tick",
-        "_latency",
-        "_saturation",
+        "_samples",
         "_shed",
         "admitted",
         "capacity",
         "clock_faults",
         "cluster_evidence",
         "cluster_scar",
-        "constants",
-        "error_baseline",
-        "gamma",
         "id",
-        "latency_ceiling",
         "light_below",
         "observations",
         "on_decision",
         "on_jump",
         "on_tick",
         "pinned",
-        "samples",
+        "pressure",
+        "probes",
         "saturation",
-        "shared",
+        "settings",
         "state",
         "steady",
         "ticks",
@@ -96,28 +72,12 @@ class Route:
         "window",
     )
 
-    def __init__(
-        self,
-        route_id: str,
-        constants: Constants,
-        adaptive: AdaptiveThreshold | None,
-        latency_ceiling: float,
-        error_baseline: float,
-        gamma: float,
-        shared: bool,
-        now: float,
-    ) -> None:
+    def __init__(self, route_id: str, settings: Settings, now: float) -> None:
         self.id: str = route_id
-        self.constants: Constants = constants
-        self.latency_ceiling: float = latency_ceiling
-        self.error_baseline: float = error_baseline
-        self.gamma: float = gamma
-        self.shared: bool = shared
         self.pinned: bool = False
         self.on_tick: Callable[[Route, int], None] | None = None
         self.on_decision: Callable[[Decision], None] | None = None
         self.on_jump: Callable[[], None] | None = None
-        self.samples: Samples = Samples()
         self.used: float = now
         self.clock_faults: int = 0
         self.admitted: int = 0
@@ -127,41 +87,45 @@ class Route:
         self.cluster_scar: float = 0.0
         self.cluster_evidence: float = 0.0
         self._dither: float = 0.5
-        self.reset(now, adaptive)
+        self._samples: Samples | None = None  # most routes measure their calls themselves
+        self.reset(settings, now)
 
-    def reset(self, now: float, adaptive: AdaptiveThreshold | None) -> None:
-        """Forget what was learnt; calls in flight are forgotten too."""
-        self.state: PhysicsState = PhysicsState(self.constants, adaptive)
+    def reset(self, settings: Settings, now: float) -> None:
+        """Forget what was learnt, and begin with ``settings``; calls in flight are forgotten too."""
+        self.settings: Settings = settings
+        self.state: PhysicsState = PhysicsState(settings.constants, settings.threshold())
         self.window: Window = Window()
         self.capacity: Capacity = Capacity()
+        self.pressure: Pressure = Pressure()
+        self.saturation: Saturation = Saturation()
+        self.probes: Probes = Probes(now)
         self.light_below: float = self.capacity.light_below()
         self.steady: float = self.state.resistance
-        self.saturation: Saturation = Saturation()
-        self._error_rate: float = 0.0
-        self._floor: float = 0.0
-        self._latency: float = 0.0
-        self._error: float = 0.0
-        self._saturation: float = 0.0
         self._last_tick: float = now
         self._last_sample: float = now
-        self._last_probe: float = now
-        self._asks: int = 0
-        self._invited: bool = False
         self._shed: int = 0
-        self.samples.clear()
+        if self._samples is not None:
+            self._samples.clear()
 
     # --- telemetry -----------------------------------------------------------------------------------------
 
     def feed(self, telemetry: Telemetry, now: float) -> None:
         """Take a caller's own sample; what is no number is dropped and counted."""
-        self.samples.take(telemetry)
+        if self._samples is None:
+            self._samples = Samples()
+        self._samples.take(telemetry)
         self.advance(now)
+
+    @property
+    def bad_samples(self) -> int:
+        """Components that were dropped."""
+        return 0 if self._samples is None else self._samples.bad
 
     def due(self, now: float) -> bool:
         """Whether a tick has passed since the law last advanced (or the clock went backwards)."""
         passed = now - self._last_tick
         # A thousandth of slack: a caller who ticks by the tick must not miss every other one to rounding.
-        return passed >= 0.999 * self.constants.tick or passed < 0.0
+        return passed >= 0.999 * self.settings.constants.tick or passed < 0.0
 
     def advance(self, now: float) -> bool:
         """Advance the law when a tick is due; says whether it did."""
@@ -172,21 +136,15 @@ class Route:
             self.clock_faults += 1
             dt = 0.0
             self._last_sample = now
-            self._last_probe = now
+            self.probes.restart(now)
         self._last_tick = now
         self.ticks += 1
-        window = self.window
-        window.roll()
-        samples = self.samples.count()
-        if samples > 0:
-            self._take_external(dt)
-        else:
-            samples = self._take_measured(now, dt)
+        samples = self._read(now, dt)
         # What this node and the others saw of late, for weighing their words.
         kept = math.exp(-dt / EVIDENCE_SECONDS)
         self.observations = self.observations * kept + samples
         self.cluster_evidence *= kept
-        self.cluster_scar *= math.exp(-self.constants.decay_rate * dt)
+        self.cluster_scar *= math.exp(-self.settings.constants.decay_rate * dt)
         before = self.state.mode_index
         self._step(now, dt, samples)
         self._shed = 0
@@ -194,60 +152,18 @@ class Route:
             self.on_tick(self, before)
         return True
 
-    def _take_external(self, dt: float) -> None:
-        k = self.constants.steepness
-        given = self.samples
-        if given.latencies > 0:
-            latency = given.latency()
-            finite = min(latency, self.latency_ceiling)
-            if self._floor <= 0.0:
-                self._floor = finite
-            self._latency = normalize(latency, self._baseline(self._floor), k)
-            if self._shed == 0 and self._latency <= 0.0 and self._error <= 0.0:
-                self._floor += (1.0 - math.exp(-dt / 30.0)) * (finite - self._floor)
-        if given.errors > 0:
-            self._error_rate = given.error_rate()
-            self._error = normalize(self._error_rate, self.error_baseline, k)
-        if given.saturations > 0:
-            self._saturation = normalize(given.saturation(), 1.0, k)
-        given.clear()
-
-    def _take_measured(self, now: float, dt: float) -> int:
-        """Pressure from the calls this route guarded itself; returns how many reported."""
-        window = self.window
-        successes = window.window_successes
-        failures = window.window_failures
-        k = self.constants.steepness
-        finished = successes + failures
-        if finished > 0:
-            weight = min(finished / (finished + EVIDENCE), NEWS)
-            self._error_rate += weight * (failures / finished - self._error_rate)
-            self._error = normalize(self._error_rate, self.error_baseline, k)
-        latency = 0.0
-        if successes > 0:
-            latency = window.window_latency / successes
-            calm = self._shed <= CALM * finished and self._error <= 0.0
-            self.capacity.learn(window, dt, calm, self.latency_ceiling)
-            self.light_below = self.capacity.light_below()
-            # What the queue explains is saturation already; counting it as latency too would scar overload.
-            latency *= min(1.0, self.capacity.calls / max(window.in_flight, 1))
-        elif window.window_drops > 0:
-            latency = window.window_drop_age / window.window_drops
-        elif failures == 0:
-            latency = window.hang(now)
-            if latency <= self.capacity.service_time:
-                return 0  # still within an ordinary call: no news
-        else:
-            return finished
-        self._latency = normalize(latency, self._baseline(self.capacity.service_time), k)
-        return max(finished + window.window_drops, 1)
-
-    def _baseline(self, floor: float) -> float:
-        """Seconds above which latency is pressure: a multiple of its floor, and never above the SLO."""
-        return min(LATENCY_BASELINE * floor, self.latency_ceiling) if floor > 0.0 else self.latency_ceiling
+    def _read(self, now: float, dt: float) -> int:
+        """Pressure from the callers' samples where there are any, else from the calls this route guarded itself."""
+        self.window.roll()
+        given = self._samples
+        if given is not None and given.count() > 0:
+            return self.pressure.read_samples(given, self.settings, dt, self._shed)
+        count = self.pressure.read_calls(self.window, self.capacity, self.settings, now, dt, self._shed)
+        self.light_below = self.capacity.light_below()
+        return count
 
     def _step(self, now: float, dt: float, samples: int) -> None:
-        constants = self.constants
+        constants = self.settings.constants
         trauma = 0.0
         if samples > 0:
             trauma = 1.0
@@ -255,37 +171,38 @@ class Route:
                 trauma = max(min(now - self._last_sample, HOLD) / constants.tick, 1.0)
             self._last_sample = now
         stale = self.window.hang(now)
-        if stale <= constants.tick + self._baseline(self.capacity.service_time):
+        if stale <= constants.tick + self.settings.latency_baseline(self.capacity.service_time):
             stale = 0.0
         scar = self.state.scar_tissue
-        self.state.advance(self._latency, self._error, self._saturation, dt, trauma, stale)
+        pressure = self.pressure
+        self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, stale)
         self._blend()
         excess = self.capacity.excess(self.window.in_flight)
         self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
-        if self.on_jump is not None and self.shared and self.state.scar_tissue - scar > JUMP:
+        if self.on_jump is not None and self.settings.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()
 
     def _blend(self) -> None:
         """Ohms before saturation is added: the law's resistance, with the cluster's scar blended in."""
         pull = self.blended_scar() - self.state.scar_tissue
-        self.steady = min(max(self.state.resistance + pull, self.constants.base), MAX_RESISTANCE)
+        self.steady = min(max(self.state.resistance + pull, self.settings.constants.base), MAX_RESISTANCE)
 
     def blended_scar(self) -> float:
         """``γ·S_cluster + (1 − γ)·S_local`` in ohms; the local scar alone without live peers (RFC-0007 §5)."""
         own = self.state.scar_tissue
-        if not self.shared or self.cluster_evidence < LIVE_EVIDENCE:
+        if not self.settings.shared or self.cluster_evidence < LIVE_EVIDENCE:
             return own
-        return blend(own, self.cluster_scar, self.gamma)
+        return blend(own, self.cluster_scar, self.settings.gamma)
 
     def hear(self, scar: float, evidence: float) -> None:
         """Take what the other nodes believe: their scar tissue in ohms, capped like its own, and their evidence."""
-        self.cluster_scar = min(scar, self.constants.scar_cap)
+        self.cluster_scar = min(scar, self.settings.constants.scar_cap)
         self.cluster_evidence = evidence
         self._blend()
 
     def row(self) -> NodeRow:
         """What this node says of the route, as it is shared."""
-        return NodeRow(self.vector(), self.observations, self.constants.decay_rate)
+        return NodeRow(self.vector(), self.observations, self.settings.constants.decay_rate)
 
     def differs(self, sent: Sent, now: float) -> bool:
         """Whether there is more to say than decay has made of what was ``sent``."""
@@ -299,7 +216,7 @@ class Route:
     def restore(self, vector: PhysicsVector, age: float) -> None:
         """Begin with a persisted scar, in ohms, ``age`` seconds old; checked, since a store is untrusted."""
         if vector.is_sane() and age >= 0.0:
-            self.state.warm(vector.scar_tissue * math.exp(-self.constants.decay_rate * age))
+            self.state.warm(vector.scar_tissue * math.exp(-self.settings.constants.decay_rate * age))
             self._blend()
 
     # --- decisions -----------------------------------------------------------------------------------------
@@ -307,7 +224,7 @@ class Route:
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
         excess = self.capacity.excess(self.window.in_flight)
-        constants = self.constants
+        constants = self.settings.constants
         return self.steady + self.saturation.ohms(excess, constants.weight_saturation, constants.steepness)
 
     def unit(self) -> float:
@@ -338,30 +255,20 @@ class Route:
 
     def invites(self, now: float) -> bool:
         """Whether a router should send it a probe now; the next request that would be shed then passes."""
-        pending = self._invited
-        self._invited = False  # it must not answer for itself
+        pending = self.probes.answer_invitation()  # it must not answer for itself
         invited = self.admits(0.0, now)
-        self._invited = invited or pending
+        self.probes.invited = invited or pending
         return invited
 
     def _probe(self, volts: float, now: float) -> bool:
-        if self._invited:
-            self._invited = False
+        probes = self.probes
+        if probes.invited and probes.answer_invitation():
             return True
-        if volts > self.steady and self.state.mode_index != CIRCUIT_BREAKER:
-            return self._refuse()  # only too many at once: those in flight are telemetry enough
-        self._asks += 1
-        since = now - self._last_probe
-        if since < PROBE_INTERVAL or self.window.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT:
-            return self._refuse()
-        patient = since >= PROBE_PATIENCE and self._asks >= PROBE_PATIENT_ASKS
-        if not (self._asks >= PROBE_ASKS or patient or now - self._last_sample >= PROBE_IDLE):
-            return self._refuse()
-        self._asks = 0
-        self._last_probe = now
-        return True
-
-    def _refuse(self) -> bool:
+        # Where there are only too many at once, those in flight are telemetry enough.
+        sick = volts <= self.steady or self.state.mode_index == CIRCUIT_BREAKER
+        crowded = self.window.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT
+        if sick and probes.passes(now, now - self._last_sample, crowded):
+            return True
         self._shed += 1
         self.total_shed += 1
         return False
@@ -392,7 +299,7 @@ class Route:
 
     def _retry_after(self, volts: float, resistance: float) -> float:
         """Seconds until decay alone lets ``volts`` flow; a second where decay alone will not."""
-        constants = self.constants
+        constants = self.settings.constants
         own = self.state.scar_tissue
         rest = resistance - self.blended_scar()
         wait = seconds_until_scar(self.blended_scar(), volts - rest, constants.decay_rate)

@@ -55,7 +55,7 @@ class RouteState:
         self.service_time: Final[float] = route.capacity.service_time
         self.admitted: Final[int] = route.admitted
         self.shed: Final[int] = route.total_shed
-        self.bad_samples: Final[int] = route.samples.bad
+        self.bad_samples: Final[int] = route.bad_samples
         self.clock_faults: Final[int] = route.clock_faults
 
     @property
