@@ -364,10 +364,9 @@ class Atrion:
 
     def _after_fork(self) -> None:
         """In a child: the parent's calls are not ours, and its thread is gone."""
-        beating = self._pulse.running
         if self._named:
             self.node = self.state.node = uuid.uuid4().hex[:12]
-        self._pulse.abandon()
+        beating = self._pulse.abandon()
         for route in self._routes.values():
             route.window.in_flight = 0
             route.window.start_sum = 0.0

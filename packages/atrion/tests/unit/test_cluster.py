@@ -578,6 +578,13 @@ def test_a_child_of_a_pulsing_parent_pulses() -> None:
     asyncio.run(main())
 
 
+def test_a_child_of_a_parent_whose_pulse_is_a_thread_pulses_too() -> None:
+    with Atrion(interval=0.01) as engine:
+        assert in_child(lambda: engine._pulse.running and bool(engine.decide("r"))) == 0
+        assert engine._pulse.running
+    assert in_child(lambda: not engine._pulse.running) == 0
+
+
 def test_what_a_child_does_first(clock: VirtualClock) -> None:
     engine = Atrion(clock=clock)
 

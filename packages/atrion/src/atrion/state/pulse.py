@@ -137,9 +137,12 @@ class Pulse:
                 self._stop()
             thread.join(timeout)
 
-    def abandon(self) -> None:
-        """Forget task and thread, which did not survive a fork."""
+    def abandon(self) -> bool:
+        """Forget task and thread, which did not survive a fork; says whether one of them was beating before it."""
+        # A thread is no longer alive by now: threading has already noticed the fork.
+        beating = (self._task is not None and not self._task.done()) or self._thread is not None
         self._task = None
         self._thread = None
         self._woken = None
         self._home = None
+        return beating
