@@ -51,6 +51,7 @@ class HostStore:
         Raises:
             OSError: the folder cannot be used.
         """
+        _notice_fork()
         if not self.thread_gate.acquire(blocking=False):
             return False
         try:
@@ -145,8 +146,13 @@ class HostStore:
         if env is not None:
             env.close()
 
+    def adopt(self) -> None:
+        """In a child: let go of the parent's, whose thread may hold the gate for the fork."""
+        self.thread_gate = threading.Lock()
+        self.close()
+
     def close(self) -> None:
-        """Let go of everything; the caller holds ``thread_gate``."""
+        """Let go of everything; nobody is behind the gate."""
         self._close_environment()
         self._drop_gate()
 
@@ -164,10 +170,12 @@ def _identity(path: Path) -> tuple[int, int]:
 
 _stores: dict[Path, HostStore] = {}
 _registry = threading.Lock()
+_process = os.getpid()
 
 
 def enter(path: Path, map_size: int) -> HostStore:
     """This process's store of a folder, for one more user."""
+    _notice_fork()
     with _registry:
         store = _stores.setdefault(path.resolve(), HostStore(path, map_size))
         store.users += 1
@@ -176,6 +184,7 @@ def enter(path: Path, map_size: int) -> HostStore:
 
 def leave(store: HostStore) -> None:
     """One user less; the last one closes it."""
+    _notice_fork()
     with _registry:
         store.users -= 1
         if store.users > 0:
@@ -198,13 +207,14 @@ def _after_fork_in_parent() -> None:
     _registry.release()
 
 
-def _after_fork_in_child() -> None:
-    for store in _stores.values():
-        store.close()
-        store.thread_gate.release()
-    _registry.release()
+def _notice_fork() -> None:
+    """In a child, before anything else: another handler of the fork may come here before our own."""
+    global _process, _registry  # noqa: PLW0603  # one process, one registry
+    if _process != os.getpid():
+        _process = os.getpid()
+        _registry = threading.Lock()
+        for store in _stores.values():
+            store.adopt()
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_notice_fork)

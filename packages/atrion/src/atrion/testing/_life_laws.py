@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
+from atrion.engine import Atrion
 from atrion.state import NodeRow, SupportsBatch, SupportsExchange, SupportsListing, SupportsRecall
 from atrion.testing.bench import Bench, ContractError, Law, expect, law, vector
 
@@ -197,6 +198,26 @@ async def a_forked_child_and_its_parent_both_go_on(bench: Bench) -> None:
         await bench.keeps(provider, "parent", float(turn), "in the parent of a fork")
     await ended
     await bench.keeps(provider, "parent", 2.0, "in the parent, when its child has ended")
+
+
+@law(LIFE_LAWS)
+async def an_engine_that_beats_goes_on_in_a_forked_child(bench: Bench) -> None:
+    engine = Atrion(provider=bench.new(), interval=0.02)
+    await bench.ask(asyncio.to_thread(engine.__enter__), "entering an engine")
+
+    async def shares(route: str, where: str) -> None:
+        engine.restore(route, vector(5.0), 0.0)
+        await bench.until(
+            lambda: engine.state.get_local(route) is not None, f"a pulse must send what is new {where}"
+        )
+        expect(engine.state.failures == 0, f"no pulse may fail {where}; {engine.state.failures} did")
+
+    try:
+        await shares("before", "before a fork")
+        await _in_child(lambda: shares("child", "in a forked child"), 2.0 * bench.patience)
+        await shares("after", "in the parent of a fork")
+    finally:
+        await bench.ask(asyncio.to_thread(engine.__exit__, None, None, None), "leaving an engine")
 
 
 async def _in_child(work: Callable[[], Awaitable[None]], patience: float) -> None:
