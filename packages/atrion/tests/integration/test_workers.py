@@ -19,7 +19,7 @@ import pytest
 
 from atrion import Atrion, ConfigurationError, MissingExtraError, PhysicsVector, ProviderError, Telemetry
 from atrion.state import ClusterScar, NodeRow
-from atrion.state._ledger import HostClock, digest
+from atrion.state._ledger import HostClock, Record, digest
 from atrion.state.blending import EVIDENCE_SECONDS
 from atrion.state.workers import WorkersProvider
 from atrion.testing import VirtualClock
@@ -299,6 +299,44 @@ def test_records_that_make_no_sense_are_passed_over_and_counted(tmp_path: Path) 
         assert await provider.get_vector("bad") is None
         assert await provider.get_vector("junk-1") is not None
         assert set(await provider.recall("n", 5000)) == {"good", "junk-1"}
+        await provider.disconnect()
+
+    asyncio.run(main())
+
+
+def test_whatever_a_record_is_made_of_only_sane_rows_come_out() -> None:
+    dice = random.Random(5)
+    rows = {f"node-{number}": (row(float(number)), 10.0 + number) for number in range(4)}
+    blob = Record("r\ud800\0", 7, rows).encode()
+    assert Record.decode(blob, 20.0) == Record("r\ud800\0", 7, rows)
+    for number in range(100_000):
+        junk = bytearray(blob if number % 3 else dice.randbytes(dice.randrange(300)))
+        for _ in range(dice.randrange(1, 9)):
+            if junk:
+                junk[dice.randrange(len(junk))] = dice.randrange(256)
+        record = Record.decode(bytes(junk[: dice.randrange(len(junk) + 1)] if number % 2 else junk), 20.0)
+        if record is not None:
+            assert 0 < len(record.route) <= 1024
+            assert all(kept.is_sane() and 0.0 <= at <= 20.0 for kept, at in record.rows.values())
+
+
+@pytest.mark.parametrize(
+    "key, value", [(b"\xff" * 8, b"x" * 16), (b"long" * 20, b"x" * 16), (bytes(8), b"x" * 505)]
+)
+def test_a_log_that_makes_no_sense_harms_nobody(tmp_path: Path, key: bytes, value: bytes) -> None:
+    async def main() -> None:
+        provider = WorkersProvider(tmp_path)
+        await provider.connect()
+        await provider.exchange("a", {"r": row(50.0)}, [])
+        await provider.disconnect()
+        with lmdb.open(str(tmp_path), max_dbs=4) as env, env.begin(write=True) as transaction:
+            for table in (b"log", b"news"):
+                transaction.put(key, value, db=env.open_db(table, transaction))
+        await provider.connect()
+        for scar in (1.0, 90.0):
+            await provider.exchange("a", {"r": row(scar)}, [])
+            assert (await provider.exchange("b", {}, ["r"]))["r"].scar == pytest.approx(scar)
+        assert await provider.list_routes(10) == ["r"]
         await provider.disconnect()
 
     asyncio.run(main())
