@@ -151,9 +151,10 @@ def test_a_route_evicted_from_a_server_that_is_full_starts_anew(
         await b.exchange("b", {"r": row(60.0)}, ["r"])
         own_server.do("DEL", keys_of(tag, "a")[1])  # as an eviction of the whole hash would
         heard: dict[str, ClusterScar] = {}
-        for _ in range(3):
-            await a.exchange("a", {}, ["r"])
-            heard |= await b.exchange("b", {}, ["r"])
+        await a.exchange("a", {"s": row(1.0)}, ["r", "s"])  # who writes next, finds it gone
+        for _ in range(2):
+            await a.exchange("a", {}, ["r", "s"])
+            heard |= await b.exchange("b", {}, ["r", "s"])
         assert heard["r"] == near(30.0, 20.0)
         own_server.do("HSET", keys_of(tag, "a")[1], "r", "garbage")
         await a.exchange("a", {"r": row(30.0)}, ["r"])

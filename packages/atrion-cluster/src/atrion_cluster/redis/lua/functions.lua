@@ -11,29 +11,34 @@ One pulse of one node. ARGV:
 Returns epoch, version seen now, now, rows dropped, changes (route, (w, ws))…, told (route, (w, ws), own row or empty)…
 ]]
 local function exchange(list, args)
+  local now, since, flags = clock(), tonumber(args[3]) or 0, args[4]
+  local count = min(tonumber(args[8]) or 0, math.floor((#args - 8) / 2))
+  local keys, beats = keys_of(list, args[1]), string.find(flags, 'b', 1, true)
+  local epoch, version = open_shard(keys, args[2], since, now, beats or count > 0)
+  if epoch == args[2] and version == since and flags == '' and #args == 8 then
+    return { epoch, version, pack('<d', now), 0, {}, {} } -- nothing to say and nothing new, as nearly always
+  end
   local call = {
-    args = args, node = args[1], quiet = string.find(args[4], 'q', 1, true), channel = args[6], tag = args[7],
-    count = math.min(tonumber(args[8]) or 0, math.floor((#args - 8) / 2)), first = 9,
+    args = args, node = args[1], quiet = string.find(flags, 'q', 1, true), channel = args[6], tag = args[7],
+    count = count, first = 9,
   }
-  local keys, since, now = keys_of(list, call.node), tonumber(args[3]) or 0, clock()
-  local epoch, version = open_shard(keys, args[2], since, now)
   if epoch ~= args[2] then
     since = version
   end
-  if string.find(args[4], 'b', 1, true) then
+  if beats then
     beat(keys, call.node, now)
   end
   local dropped = 0
   if call.count > 0 then
     version, dropped = push(keys, call, version, now, tonumber(epoch))
   end
-  local routes, reached = changes(keys, since, version, math.min(tonumber(args[5]) or 0, MOST_CHANGES))
+  local routes, reached = changes(keys, since, version, min(tonumber(args[5]) or 0, MOST_CHANGES))
   local wanted = {}
   for i = call.first + 2 * call.count, #args do
     wanted[#wanted + 1] = args[i]
   end
   return {
-    epoch, reached, struct.pack('<d', now), dropped, sums_of(keys, routes, now, false), sums_of(keys, wanted, now, true),
+    epoch, reached, pack('<d', now), dropped, sums_of(keys, routes, now, false), sums_of(keys, wanted, now, true),
   }
 end
 
@@ -57,18 +62,18 @@ local function recall(list, args)
     local c, own = read_record(page[2][2 * i]), read_row(owns[i])
     local v = own or c
     if v and v.at > 0 and #routes[i] <= ID_BYTES then
-      local scar, age = v.s, math.max(now - v.at, 0)
+      local scar, age = v.s, max(now - v.at, 0)
       if not own then
         advance(c, now)
         local w, ws = totals(c)
-        local mean = w > 1e-200 and ws / w * math.exp(age * rate_of(c)) or scar
+        local mean = w > 1e-200 and ws / w * exp(age * rate_of(c)) or scar
         -- One writer's own word comes back as it was written, without the rounding.
-        if mean <= SCAR_CAP and math.abs(mean - scar) > 1e-9 * scar then
+        if mean <= SCAR_CAP and abs(mean - scar) > 1e-9 * scar then
           scar = mean
         end
       end
       answer[#answer + 1] = routes[i]
-      answer[#answer + 1] = struct.pack('<ddddd', v.r, v.m, scar, v.ts, age)
+      answer[#answer + 1] = pack('<ddddd', v.r, v.m, scar, v.ts, age)
     end
   end
   return answer
@@ -81,20 +86,18 @@ local function update(list, args)
   for i = 3, #args, 2 do
     local route, text = args[i], args[i + 1]
     local c = read_record(redis.call('HGET', keys.routes, route))
-    if #route <= ID_BYTES and #text == 32 and (c or not full) then
-      local r, m, s, ts = struct.unpack('<dddd', text)
-      if sane(r, m, s, ts) then
-        c = c or new_record(now)
-        c.r, c.m, c.s, c.ts, c.at = r, m, s, ts, now
-        kept[#kept + 1], kept[#kept + 2] = route, write_record(c)
-        redis.call('PUBLISH', args[2] .. '/' .. route, struct.pack('<H', #args[1]) .. args[1] .. text)
-      end
+    local v = read_row(text .. pack('<ddd', 0, 0, now))
+    if v and #route <= ID_BYTES and (c or not full) then
+      c = c or new_record(now)
+      c.r, c.m, c.s, c.ts, c.at = v.r, v.m, v.s, v.ts, now
+      kept[#kept + 1], kept[#kept + 2] = route, write_record(c)
+      redis.call('PUBLISH', args[2] .. '/' .. route, pack('<H', #args[1]) .. args[1] .. text)
     end
   end
   if #kept > 0 then
     redis.call('HSET', keys.routes, unpack(kept))
     redis.call('EXPIRE', keys.routes, KEEP_SHARD)
-    sweep_all(keys, math.min(#kept, 128), now)
+    sweep_all(keys, min(#kept, 128), now)
   end
   return #kept / 2
 end
@@ -102,7 +105,7 @@ end
 -- The vector of a route and its age (40 bytes), or nil. ARGV: 1 node  2 route
 local function vector(list, args)
   local now, c = clock(), read_record(redis.call('HGET', keys_of(list, args[1]).routes, args[2]))
-  return c and c.at > 0 and struct.pack('<ddddd', c.r, c.m, c.s, c.ts, math.max(now - c.at, 0)) or nil
+  return c and c.at > 0 and pack('<ddddd', c.r, c.m, c.s, c.ts, max(now - c.at, 0)) or nil
 end
 
 -- How exact the sums are. ARGV: 1 node  2 route. Returns (w, ws) as kept and (w, ws) added up anew, at one time.
@@ -115,7 +118,7 @@ local function audit(list, args)
   advance(c, now)
   local w, ws = totals(c)
   add_up(c, keys, args[2], now, 0)
-  return struct.pack('<dddd', w, ws, totals(c))
+  return pack('<dddd', w, ws, totals(c))
 end
 
 redis.register_function('atrion_exchange_@digest@', exchange)

@@ -34,41 +34,35 @@ local ID_BYTES = 1024 -- of a route
 local SWEPT_ABOVE = 256 -- fields from which on a hash is swept
 
 local huge = 1 / 0
-
--- While a library is loaded it sees neither math nor struct, so nothing of them can be kept in a local here.
+-- While a library is loaded it sees neither math nor struct; every call starts with clock, which fetches them once.
+local exp, max, min, abs, pack, parse
 
 -- Read once a call: within one it goes on.
 local function clock()
+  if not exp then
+    exp, max, min, abs, pack, parse = math.exp, math.max, math.min, math.abs, struct.pack, struct.unpack
+  end
   local time = redis.call('TIME')
   return tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
 
--- False for NaN, infinities and what is below zero.
-local function sane(...)
-  for i = 1, select('#', ...) do
-    local value = select(i, ...)
-    if not (value >= 0 and value < huge) then
-      return false
-    end
-  end
-  return true
-end
-
 -- --- rows -------------------------------------------------------------------------------------------------
 
+-- Garbage is nil: NaN, infinities, negatives and what has another length.
 local function read_row(text)
   if not text or #text ~= 56 then
     return nil
   end
-  local r, m, s, ts, e, rate, at = struct.unpack('<ddddddd', text)
-  if not sane(r, m, s, ts, e, rate, at) then
-    return nil
+  local r, m, s, ts, e, rate, at = parse('<ddddddd', text)
+  if r >= 0 and r < huge and m >= 0 and m < huge and s >= 0 and s < huge and ts >= 0 and ts < huge
+      and e >= 0 and e < huge and rate >= 0 and rate < huge and at >= 0 and at < huge then
+    return { r = r, m = m, s = s, ts = ts, e = e < EVIDENCE_CAP and e or EVIDENCE_CAP, rate = rate, at = at }
   end
-  return { r = r, m = m, s = s, ts = ts, e = math.min(e, EVIDENCE_CAP), rate = rate, at = at }
+  return nil
 end
 
 local function write_row(row)
-  return struct.pack('<ddddddd', row.r, row.m, row.s, row.ts, row.e, row.rate, row.at)
+  return pack('<ddddddd', row.r, row.m, row.s, row.ts, row.e, row.rate, row.at)
 end
 
 -- A row kept before the shard was emptied is in no sum.
@@ -79,49 +73,80 @@ end
 
 -- What a row adds to the sums at `now`: evidence, evidence · scar.
 local function contribution(row, now)
-  local age = math.max(now - row.at, 0)
-  local e = row.e * math.exp(-age / EVIDENCE_SECONDS)
-  return e, e * math.min(row.s, SCAR_CAP) * math.exp(-row.rate * age)
+  local scar = row.s < SCAR_CAP and row.s or SCAR_CAP
+  local age = now - row.at
+  if age <= 0 then
+    return row.e, row.e * scar
+  end
+  local e = row.e * exp(-age / EVIDENCE_SECONDS)
+  return e, e * scar * exp(-row.rate * age)
 end
 
 -- --- records ----------------------------------------------------------------------------------------------
+-- In a table a record has its rates and sums in the array part: rate, ws, rate, ws…
 
 local function new_record(now)
   return {
     t = now, w = 0, told_w = 0, told_mean = 0, told_t = now, told_rate = 0, exact_t = now,
-    r = 0, m = 0, s = 0, ts = 0, at = 0, rates = {}, sums = {},
+    r = 0, m = 0, s = 0, ts = 0, at = 0,
   }
 end
 
+local function is_record(text)
+  return text and #text >= 96 and #text <= 96 + 16 * RATES and (#text - 96) % 16 == 0
+end
+
 local function read_record(text)
-  if not text or #text < 96 or #text > 96 + 16 * RATES or (#text - 96) % 16 ~= 0 then
+  if not is_record(text) then
     return nil
   end
-  local c = {}
-  c.t, c.w, c.told_w, c.told_mean, c.told_t, c.told_rate, c.exact_t, c.r, c.m, c.s, c.ts, c.at =
-    struct.unpack('<dddddddddddd', text)
-  if not (sane(c.t, c.w, c.told_w, c.told_mean, c.told_t, c.told_rate, c.exact_t)
-      and sane(c.r, c.m, c.s, c.ts, c.at)) then
+  local t, w, told_w, told_mean, told_t, told_rate, exact_t, r, m, s, ts, at = parse('<dddddddddddd', text)
+  if not (t >= 0 and t < huge and w >= 0 and w < huge and told_w >= 0 and told_w < huge and told_mean >= 0
+      and told_mean < huge and told_t >= 0 and told_t < huge and told_rate >= 0 and told_rate < huge
+      and exact_t >= 0 and exact_t < huge and r >= 0 and r < huge and m >= 0 and m < huge and s >= 0 and s < huge
+      and ts >= 0 and ts < huge and at >= 0 and at < huge) then
     return nil
   end
-  c.rates, c.sums = {}, {}
-  for place = 97, #text, 16 do
-    local rate, sum = struct.unpack('<dd', text, place)
-    if not sane(rate, sum) then
+  local c = {
+    t = t, w = w, told_w = told_w, told_mean = told_mean, told_t = told_t, told_rate = told_rate, exact_t = exact_t,
+    r = r, m = m, s = s, ts = ts, at = at,
+  }
+  for i = 1, (#text - 96) / 8, 2 do
+    local rate, sum = parse('<dd', text, 89 + 8 * i)
+    if not (rate >= 0 and rate < huge and sum >= 0 and sum < huge) then
       return nil
     end
-    c.rates[#c.rates + 1], c.sums[#c.sums + 1] = rate, sum
+    c[i], c[i + 1] = rate, sum
   end
   return c
 end
 
 local function write_record(c)
-  local text = struct.pack('<dddddddddddd', c.t, c.w, c.told_w, c.told_mean, c.told_t, c.told_rate, c.exact_t,
+  local text = pack('<dddddddddddd', c.t, c.w, c.told_w, c.told_mean, c.told_t, c.told_rate, c.exact_t,
     c.r, c.m, c.s, c.ts, c.at)
-  for i = 1, #c.rates do
-    text = text .. struct.pack('<dd', c.rates[i], c.sums[i])
+  for i = 1, #c, 2 do
+    text = text .. pack('<dd', c[i], c[i + 1])
   end
   return text
+end
+
+-- Evidence and evidence · scar of everybody, packed, at `now`, straight from a record's text; nil for garbage.
+local function sums_at(text, now)
+  if not is_record(text) then
+    return nil
+  end
+  local t, w = parse('<dd', text)
+  local age, ws = now - t, 0
+  if not (age > 0) then
+    age = 0
+  end
+  local faded = exp(-age / EVIDENCE_SECONDS)
+  for place = 97, #text, 16 do
+    local rate, sum = parse('<dd', text, place)
+    ws = ws + sum * faded * exp(-age * rate)
+  end
+  w = w * faded
+  return w >= 0 and w < huge and ws >= 0 and ws < huge and pack('<dd', w, ws) or nil
 end
 
 -- Let the sums decay to `now`.
@@ -130,25 +155,29 @@ local function advance(c, now)
   if age <= 0 then
     return
   end
-  c.w = c.w * math.exp(-age / EVIDENCE_SECONDS)
-  for i = 1, #c.rates do
-    c.sums[i] = c.sums[i] * math.exp(-age * (1 / EVIDENCE_SECONDS + c.rates[i]))
+  local faded = exp(-age / EVIDENCE_SECONDS)
+  c.w = c.w * faded
+  for i = 1, #c, 2 do
+    c[i + 1] = c[i + 1] * faded * exp(-age * c[i])
   end
   c.t = now
 end
 
--- The sum that takes rows of `rate`.
+-- Where the rate is whose sum takes rows of `rate`.
 local function place_of(c, rate)
+  if c[1] == rate then
+    return 1
+  end
   local nearest, distance = nil, huge
-  for i = 1, #c.rates do
-    local apart = math.abs(c.rates[i] - rate)
+  for i = 1, #c, 2 do
+    local apart = abs(c[i] - rate)
     if apart < distance then
       nearest, distance = i, apart
     end
   end
-  if distance > 0 and #c.rates < RATES then
-    nearest = #c.rates + 1
-    c.rates[nearest], c.sums[nearest] = rate, 0
+  if distance > 0 and #c < 2 * RATES then
+    nearest = #c + 1
+    c[nearest], c[nearest + 1] = rate, 0
   end
   return nearest
 end
@@ -156,45 +185,44 @@ end
 local function add(c, row, now, sign)
   local e, es = contribution(row, now)
   local place = place_of(c, row.rate)
-  row.rate = c.rates[place]
-  c.w = math.max(c.w + sign * e, 0)
-  c.sums[place] = math.max(c.sums[place] + sign * es, 0)
+  row.rate = c[place]
+  local w, ws = c.w + sign * e, c[place + 1] + sign * es
+  c.w = w > 0 and w or 0
+  c[place + 1] = ws > 0 and ws or 0
 end
 
--- Evidence and evidence · scar of everybody, at the record's time.
+-- Evidence, evidence · scar and mean scar of everybody, at the record's time.
 local function totals(c)
-  local ws = 0
-  for i = 1, #c.sums do
-    ws = ws + c.sums[i]
+  local w, ws = c.w, 0
+  for i = 2, #c, 2 do
+    ws = ws + c[i]
   end
-  return c.w, ws
-end
-
-local function mean_of(c)
-  local w, ws = totals(c)
-  return w > 0 and ws / w or 0
+  return w, ws, w > 0 and ws / w or 0
 end
 
 -- The rate at which the mean decays now.
 local function rate_of(c)
   local weighted, total = 0, 0
-  for i = 1, #c.sums do
-    weighted, total = weighted + c.rates[i] * c.sums[i], total + c.sums[i]
+  for i = 1, #c, 2 do
+    weighted, total = weighted + c[i] * c[i + 1], total + c[i + 1]
   end
   return total > 0 and weighted / total or 0
 end
 
 -- Whether others must hear of the record; if so, it counts as told.
 local function tell(c, now)
-  local w, mean = c.w, mean_of(c)
-  local age = math.max(now - c.told_t, 0)
-  local old_w = c.told_w * math.exp(-age / EVIDENCE_SECONDS)
-  local old_mean = c.told_mean * math.exp(-age * c.told_rate)
-  local drifts = math.abs(w - old_w) > math.max(old_w / 3, LIVE_EVIDENCE)
-  if not drifts and (w < LIVE_EVIDENCE or math.abs(mean - old_mean) <= DEADBAND + DEADBAND_SHARE * old_mean) then
+  local w, _, mean = totals(c)
+  local age = now - c.told_t
+  if age < 0 then
+    age = 0
+  end
+  local old_w = c.told_w * exp(-age / EVIDENCE_SECONDS)
+  local old_mean = c.told_mean * exp(-age * c.told_rate)
+  -- Evidence that is kept up fades for those who were told: they hear of it again before it has halved.
+  local drifts = abs(w - old_w) > LIVE_EVIDENCE and (w > 2 * old_w or w < old_w / 1.5)
+  if not drifts and (w < LIVE_EVIDENCE or abs(mean - old_mean) <= DEADBAND + DEADBAND_SHARE * old_mean) then
     return false
   end
   c.told_w, c.told_mean, c.told_t, c.told_rate = w, mean, now, rate_of(c)
   return true
 end
-

@@ -12,7 +12,10 @@ Times are seconds of this server's clock.
 
 -- Add a route up anew from the rows of all nodes that beat, so that rounding and expired rows leave nothing behind.
 local function add_up(c, keys, route, now, born)
-  c.w, c.rates, c.sums = 0, {}, {}
+  c.w = 0
+  for i = #c, 1, -1 do
+    c[i] = nil
+  end
   local prefix = keys.prefix
   local names = redis.call('ZRANGEBYSCORE', keys.nodes, now - EXPIRY, '+inf', 'LIMIT', 0, MOST_NODES)
   for i = 1, #names do
@@ -38,8 +41,9 @@ local function keys_of(list, node)
   }
 end
 
--- Epoch and version. A shard that is new, or has lost something, gets a new epoch: the time of its birth.
-local function open_shard(keys, seen, since, now)
+-- Epoch and version. A shard that is new, or has lost something, gets a new epoch: the time of its birth. Whether a
+-- key is gone is looked at by those who write.
+local function open_shard(keys, seen, since, now, writes)
   local found = redis.call('HMGET', keys.meta, 'epoch', 'version')
   local epoch, version = found[1], tonumber(found[2] or nil)
   local born = epoch and #epoch <= 32 and tonumber(epoch)
@@ -47,7 +51,7 @@ local function open_shard(keys, seen, since, now)
   local known = born and born > 0 and born < now + 60 and version and version >= 0 and version < 2 ^ 53
   -- A node that saw a later version of this very epoch has seen what a failover has lost.
   local whole = known and (epoch ~= seen or version >= since)
-  if whole and (version == 0 or redis.call('EXISTS', keys.routes, keys.changed, keys.nodes) == 3) then
+  if whole and (version == 0 or not writes or redis.call('EXISTS', keys.routes, keys.changed, keys.nodes) == 3) then
     return epoch, version
   end
   epoch = string.format('%.6f', now)
@@ -91,30 +95,32 @@ local function sweep_all(keys, count, now)
   end)
   local gone = sweep(keys.routes, count, function(text)
     local c = read_record(text)
-    return not c or now - math.max(c.t, c.at) > KEEP
+    return not c or now - max(c.t, c.at) > KEEP
   end)
   if #gone > 0 then
     redis.call('ZREM', keys.changed, unpack(gone))
   end
 end
 
--- Keep one row in its record; returns it, and whether its scar jumped and took the mean with it. Nil where the row makes no sense.
+-- Keep one row in its record; returns it, and whether its scar jumped and took the mean with it.
+-- Nil where the row makes no sense.
 local function keep_row(keys, route, text, old, c, now)
   if #route > ID_BYTES or #text ~= 48 then
     return nil
   end
-  local row = read_row(text .. struct.pack('<d', now))
+  local row = read_row(text .. pack('<d', now))
   if not row then
     return nil
   end
-  local before, mean = 0, mean_of(c)
+  local before, _, _, mean = 0, totals(c)
   if old then
-    before = old.s * math.exp(-old.rate * math.max(now - old.at, 0))
+    before = old.s * exp(-old.rate * max(now - old.at, 0))
     add(c, old, now, -1)
   end
   add(c, row, now, 1)
   c.r, c.m, c.s, c.ts, c.at = row.r, row.m, row.s, row.ts, now
-  return row, row.s - before > JUMP and mean_of(c) - mean > NEWS_STEP
+  local _, _, after = totals(c)
+  return row, row.s - before > JUMP and after - mean > NEWS_STEP
 end
 
 -- Keep this node's rows; returns the version then, and how many rows were dropped.
@@ -154,7 +160,7 @@ local function push(keys, call, version, now, born)
       if jumped and not call.quiet and may_publish(keys, now) then
         local w, ws = totals(c)
         redis.call('PUBLISH', call.channel,
-          struct.pack('<dddHH', now, w, ws, #call.tag, #call.node) .. call.tag .. call.node .. route)
+          pack('<dddHH', now, w, ws, #call.tag, #call.node) .. call.tag .. call.node .. route)
       end
       rows[#rows + 1], rows[#rows + 2] = route, write_row(row)
       kept[#kept + 1], kept[#kept + 2] = route, write_record(c)
@@ -166,7 +172,7 @@ local function push(keys, call, version, now, born)
     redis.call('HSET', keys.node, unpack(rows))
     redis.call('PEXPIRE', keys.node, 1000 * EXPIRY)
     redis.call('HSET', keys.routes, unpack(kept))
-    sweep_all(keys, math.min(#rows, 128), now)
+    sweep_all(keys, min(#rows, 128), now)
   end
   if #scores > 0 then
     redis.call('ZADD', keys.changed, unpack(scores))
@@ -193,12 +199,10 @@ local function sums_of(keys, routes, now, with_own)
   local records = redis.call('HMGET', keys.routes, unpack(routes))
   local owns = with_own and redis.call('HMGET', keys.node, unpack(routes))
   for i = 1, #routes do
-    local c = #routes[i] <= ID_BYTES and read_record(records[i])
-    if c then
-      advance(c, now)
-      local w, ws = totals(c)
+    local sums = #routes[i] <= ID_BYTES and sums_at(records[i], now)
+    if sums then
       answer[#answer + 1] = routes[i]
-      answer[#answer + 1] = struct.pack('<dd', w, ws)
+      answer[#answer + 1] = sums
       if with_own then
         answer[#answer + 1] = read_row(owns[i]) and owns[i] or ''
       end
@@ -212,20 +216,12 @@ local function changes(keys, since, version, limit)
   if version <= since then
     return {}, version
   end
-  local found = redis.call('ZRANGEBYSCORE', keys.changed, '(' .. string.format('%.0f', since), '+inf',
-    'WITHSCORES', 'LIMIT', 0, limit)
-  local routes, reached = {}, version
-  for i = 1, #found, 2 do
-    local score = tonumber(found[i + 1])
-    if score and score <= version then
-      routes[#routes + 1], reached = found[i], score
-    else
-      redis.call('ZREM', keys.changed, found[i])
-    end
+  -- Scores above the version are garbage.
+  local routes = redis.call('ZRANGEBYSCORE', keys.changed, '(' .. string.format('%.0f', since),
+    string.format('%.0f', version), 'LIMIT', 0, limit)
+  if #routes < limit then
+    return routes, version
   end
-  if #found < 2 * limit then
-    reached = version
-  end
-  return routes, reached
+  local reached = #routes > 0 and tonumber(redis.call('ZSCORE', keys.changed, routes[#routes]))
+  return routes, reached or version
 end
-
