@@ -49,10 +49,12 @@ class Route:
         "_samples",
         "_shed",
         "admitted",
+        "broken",
         "capacity",
         "clock_faults",
         "cluster_evidence",
         "cluster_scar",
+        "free_below",
         "id",
         "light_below",
         "observations",
@@ -73,39 +75,53 @@ class Route:
     )
 
     def __init__(self, route_id: str, settings: Settings, now: float) -> None:
+        # What every call reads or writes comes first, side by side: with many routes, memory is what a call waits for.
         self.id: str = route_id
+        self.window: Window = Window()
+        self.settings: Settings = settings
+        self.on_decision: Callable[[Decision], None] | None = None
+        self.steady: float = 0.0
+        self.free_below: float = 0.0
+        self.light_below: float = 0.0
+        self.broken: bool = False
+        self.used: float = now
+        self.admitted: int = 0
+        self._last_tick: float = now
+        self._dither: float = 0.5
         self.pinned: bool = False
         self.on_tick: Callable[[Route, int], None] | None = None
-        self.on_decision: Callable[[Decision], None] | None = None
         self.on_jump: Callable[[], None] | None = None
-        self.used: float = now
         self.clock_faults: int = 0
-        self.admitted: int = 0
         self.total_shed: int = 0
         self.observations: float = 0.0
         self.ticks: int = 0
         self.cluster_scar: float = 0.0
         self.cluster_evidence: float = 0.0
-        self._dither: float = 0.5
         self._samples: Samples | None = None  # most routes measure their calls themselves
         self.reset(settings, now)
 
     def reset(self, settings: Settings, now: float) -> None:
         """Forget what was learnt, and begin with ``settings``; calls in flight are forgotten too."""
-        self.settings: Settings = settings
+        self.settings = settings
         self.state: PhysicsState = PhysicsState(settings.constants, settings.threshold())
-        self.window: Window = Window()
+        self.window = Window()
         self.capacity: Capacity = Capacity()
         self.pressure: Pressure = Pressure()
         self.saturation: Saturation = Saturation()
         self.probes: Probes = Probes(now)
-        self.light_below: float = self.capacity.light_below()
-        self.steady: float = self.state.resistance
-        self._last_tick: float = now
+        self._last_tick = now
         self._last_sample: float = now
         self._shed: int = 0
         if self._samples is not None:
             self._samples.clear()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Note what decisions read until the next tick."""
+        self.broken = self.state.mode_index == CIRCUIT_BREAKER
+        self.light_below = self.capacity.light_below()
+        self.free_below = self.capacity.limit if self.saturation.level == 0.0 else 0.0
+        self._blend()
 
     # --- telemetry -----------------------------------------------------------------------------------------
 
@@ -158,9 +174,7 @@ class Route:
         given = self._samples
         if given is not None and given.count() > 0:
             return self.pressure.read_samples(given, self.settings, dt, self._shed)
-        count = self.pressure.read_calls(self.window, self.capacity, self.settings, now, dt, self._shed)
-        self.light_below = self.capacity.light_below()
-        return count
+        return self.pressure.read_calls(self.window, self.capacity, self.settings, now, dt, self._shed)
 
     def _step(self, now: float, dt: float, samples: int) -> None:
         constants = self.settings.constants
@@ -176,9 +190,9 @@ class Route:
         scar = self.state.scar_tissue
         pressure = self.pressure
         self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, stale)
-        self._blend()
         excess = self.capacity.excess(self.window.in_flight)
         self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
+        self._settle()
         if self.on_jump is not None and self.settings.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()
 
@@ -217,13 +231,16 @@ class Route:
         """Begin with a persisted scar, in ohms, ``age`` seconds old; checked, since a store is untrusted."""
         if vector.is_sane() and age >= 0.0:
             self.state.warm(vector.scar_tissue * math.exp(-self.settings.constants.decay_rate * age))
-            self._blend()
+            self._settle()
 
     # --- decisions -----------------------------------------------------------------------------------------
 
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
-        excess = self.capacity.excess(self.window.in_flight)
+        in_flight = self.window.in_flight
+        if in_flight <= self.free_below:
+            return self.steady
+        excess = self.capacity.excess(in_flight)
         constants = self.settings.constants
         return self.steady + self.saturation.ohms(excess, constants.weight_saturation, constants.steepness)
 
@@ -247,7 +264,7 @@ class Route:
         return allowed
 
     def _flows(self, volts: float) -> bool:
-        return volts > self.resistance() and self.state.mode_index != CIRCUIT_BREAKER
+        return volts > self.resistance() and not self.broken
 
     def _allowance(self, volts: float, flows: bool) -> Decision:
         reason = FLOWS if flows else PROBE
@@ -265,7 +282,7 @@ class Route:
         if probes.invited and probes.answer_invitation():
             return True
         # Where there are only too many at once, those in flight are telemetry enough.
-        sick = volts <= self.steady or self.state.mode_index == CIRCUIT_BREAKER
+        sick = volts <= self.steady or self.broken
         crowded = self.window.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT
         if sick and probes.passes(now, now - self._last_sample, crowded):
             return True
@@ -283,7 +300,7 @@ class Route:
     def rejection(self, volts: float) -> Decision:
         """The decision for a request that :meth:`admits` has just refused."""
         resistance = self.resistance()
-        if self.state.mode_index == CIRCUIT_BREAKER:
+        if self.broken:
             reason = BROKEN
         else:
             reason = SATURATED if volts > self.steady else RESISTANCE
@@ -303,7 +320,7 @@ class Route:
         own = self.state.scar_tissue
         rest = resistance - self.blended_scar()
         wait = seconds_until_scar(self.blended_scar(), volts - rest, constants.decay_rate)
-        if self.state.mode_index == CIRCUIT_BREAKER:
+        if self.broken:
             wait = max(wait, seconds_until_scar(own, constants.scar_factor, constants.decay_rate))
         if wait == math.inf:
             wait = 1.0

@@ -48,7 +48,9 @@ def provider_from(source: Any, field: str = "provider") -> StateProvider:
         known = {entry.name: entry for entry in entry_points(group=GROUP)}
         if scheme not in known:
             names = ", ".join(sorted({"memory", *known}))
-            cure = f"the known schemes are {names}; redis and postgresql come with: pip install atrion-cluster"
+            cure = (
+                f"the known schemes are {names}; redis and postgresql come with: pip install atrion-cluster"
+            )
             raise ConfigurationError(field, without_password(source), cure)
         factory = known[scheme].load()
         try:
