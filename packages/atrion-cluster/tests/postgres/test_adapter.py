@@ -205,6 +205,26 @@ def test_it_serves_synchronous_programs(server: Any) -> None:
         assert engine.state.failures == 0
 
 
+def test_subscribers_of_many_routes_hear_each_of_their_own(server: Any) -> None:
+    async def main() -> None:
+        reader, writer = (PostgresPersistenceAdapter(server.url(), namespace="many") for _ in range(2))
+        await asyncio.gather(reader.connect(), writer.connect())
+        names = [f"r{number}" for number in range(600)]
+        heard: dict[str, list[float]] = {name: [] for name in names}
+        last = asyncio.Event()
+        for name in names:
+            reader.subscribe(name, lambda found, name=name: heard[name].append(found.scar_tissue))
+        reader.subscribe("the last", lambda _: last.set())
+        for scar in (1.0, 2.0):
+            await writer.update_vectors({name: vector(scar) for name in [*names, "nobody's"]})
+        await writer.update_vector("the last", vector(1.0))
+        await last.wait()
+        assert all(scars[-1] == 2.0 and len(set(scars)) == len(scars) for scars in heard.values())
+        await asyncio.gather(reader.disconnect(), writer.disconnect())
+
+    asyncio.run(main())
+
+
 # --- what is not to be trusted -------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from atrion.state import PhysicsVector
-from atrion_cluster.postgres.names import from_text, to_text
+from atrion_cluster.postgres.names import LONGEST, from_text, to_text
 from atrion_cluster.postgres.session import Connection, Session
 from atrion_cluster.postgres.settings import Settings
 from atrion_cluster.postgres.statements import statement
@@ -27,6 +27,10 @@ logger: logging.Logger = logging.getLogger("atrion")
 
 QUIET = 30.0
 """Seconds without a notification after which changes are asked for anyway."""
+GAP = 0.05
+"""Seconds between two questions for changes, at least, however many notifications come."""
+NAMED = 256
+"""Routes that are asked for by name, at most; beyond, all changes are asked for."""
 MAX_BACKOFF = 2.0
 """Seconds between two tries to listen, at most."""
 
@@ -78,7 +82,7 @@ class Ear:
                 await task
 
     async def _live(self) -> None:
-        failed = 0
+        loop, failed = asyncio.get_running_loop(), 0
         while True:
             connection: Connection | None = None
             try:
@@ -88,9 +92,10 @@ class Ear:
                 while True:
                     async with asyncio.timeout(self._settings.deadline):
                         await self._tell(connection)
-                    failed = 0
+                    failed, told_at = 0, loop.time()
                     async for _ in connection.notifies(timeout=QUIET, stop_after=1):
                         pass
+                    await asyncio.sleep(told_at + GAP - loop.time())  # a burst is told as one
             except (psycopg.Error, OSError):
                 failed += 1
                 self.failures += 1
@@ -101,10 +106,12 @@ class Ear:
 
     async def _tell(self, connection: Connection) -> None:
         """Ask what changed, and tell whom it concerns."""
+        few = len(self._callbacks) <= NAMED
         asked = {
             "namespace": self._settings.namespace,
             "since": self.since,
-            "routes": [to_text(route) for route in self._callbacks],
+            "routes": [to_text(route) for route in self._callbacks] if few else None,
+            "longest_name": LONGEST,
         }
         for snapshot, text, changed, *numbers in await (
             await connection.execute(statement("changed"), asked)
