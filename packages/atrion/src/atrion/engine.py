@@ -16,6 +16,7 @@ from atrion.control.desk import Desk
 from atrion.control.flow import Flow, Gate
 from atrion.control.guard import protect
 from atrion.control.observer import Observer, Observers
+from atrion.control.pool import Pool
 from atrion.control.route import DITHER, Route
 from atrion.control.settings import Settings
 from atrion.control.snapshot import RouteState
@@ -87,6 +88,7 @@ class Atrion:
         self._max_routes = max_routes
         self._default = Settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
         self._configured: dict[str, Settings] = {}
+        self._pools: dict[str, Pool] = {}
         self._observers = Observers()
         self._place = 0.5
         self._desk = Desk(self._create, self._now, self._clock.wall)
@@ -113,26 +115,38 @@ class Atrion:
         config: PhysicsConfig | None = None,
         gamma: float | None = None,
         shared: bool | None = None,
+        pool: str | None = None,
     ) -> None:
         """Give one route its own SLO, constants, γ, or keep it from being shared; it starts anew.
+
+        Routes of one ``pool`` share a bottleneck, such as a database, and so its saturation: what is important on one
+        of them then goes before what is not on the others.
 
         Raises:
             ConfigurationError: a value is unusable.
         """
         self._check_id(route_id)
+        if pool is not None:
+            self._check_id(pool, "pool")
         base = self._configured.get(route_id, self._default)
         self._configured[route_id] = settings = Settings(
             config or base.config,
             slo or base.slo,
             base.gamma if gamma is None else gamma,
             base.shared if shared is None else shared,
+            base.pool if pool is None else pool,
         )
         route = self._routes.get(route_id)
         if route is not None:
-            route.reset(settings, self._now())
+            route.reset(settings, self._pool(settings), self._now())
+
+    def _pool(self, settings: Settings) -> Pool | None:
+        if settings.pool is None:
+            return None
+        return self._pools.setdefault(settings.pool, Pool(self._now()))
 
     @staticmethod
-    def _check_id(route_id: object) -> None:
+    def _check_id(route_id: object, field: str = "route_id") -> None:
         if not isinstance(route_id, str) or not 0 < len(route_id) <= MAX_ROUTE_ID:
             shown = (
                 route_id
@@ -140,7 +154,7 @@ class Atrion:
                 else f"{route_id[:40]}… ({len(route_id)} characters)"
             )
             raise ConfigurationError(
-                "route_id", shown if route_id else route_id, f"give 1 to {MAX_ROUTE_ID} characters"
+                field, shown if route_id else route_id, f"give 1 to {MAX_ROUTE_ID} characters"
             )
 
     def _create(self, route_id: str) -> Route:
@@ -148,7 +162,7 @@ class Atrion:
         if len(self._routes) >= self._max_routes:
             self._evict()
         settings = self._configured.get(route_id, self._default)
-        route = Route(route_id, settings, self._now())
+        route = Route(route_id, settings, self._pool(settings), self._now())
         route.on_jump = self._wake
         self._connect_observers(route)
         remembered = self.state.recollect(route_id)
@@ -299,7 +313,8 @@ class Atrion:
         """Forget what one route, or every route, has learnt."""
         routes = list(self._routes.values()) if route_id is None else [self._desk.find(route_id)]
         for route in routes:
-            route.reset(self._configured.get(route.id, self._default), self._now())
+            settings = self._configured.get(route.id, self._default)
+            route.reset(settings, self._pool(settings), self._now())
 
     def restore(self, route_id: str, vector: PhysicsVector, age: float = 0.0) -> None:
         """Let a route begin with a persisted scar, ``age`` seconds old; what is not finite and ≥ 0 is passed over."""
@@ -341,7 +356,7 @@ class Atrion:
         await self.state.connect()
         for route in list(self._routes.values()):
             remembered = self.state.recollect(route.id)
-            if remembered is not None and route.ticks == 0:
+            if remembered is not None and route.state.mode is Mode.BOOTSTRAP:
                 route.restore(*remembered)
 
     async def __aenter__(self) -> Self:
@@ -368,8 +383,9 @@ class Atrion:
             self.node = self.state.node = uuid.uuid4().hex[:12]
         beating = self._pulse.abandon()
         for route in self._routes.values():
-            route.window.in_flight = 0
-            route.window.start_sum = 0.0
+            route.window.clear()
+        for pool in self._pools.values():
+            pool.window.clear()
         if beating:
             self._pulse.start_thread(self._enter, self._leave)
 

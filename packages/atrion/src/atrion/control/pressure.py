@@ -17,8 +17,6 @@ EVIDENCE = 4.0
 """Calls that count as much as what was believed before."""
 NEWS = 0.5
 """Most that one tick's calls may change the belief: a window of ten calls is half chance."""
-CALM = 0.1
-"""Rejections for every finished call that are no overload yet."""
 FOLLOW = 30.0
 """Seconds in which the floor of a caller's own latencies follows them, in calm."""
 
@@ -57,11 +55,12 @@ class Pressure:
         return count
 
     def read_calls(
-        self, window: Window, capacity: Capacity, settings: Settings, now: float, dt: float, shed: int
+        self, window: Window, crowd: int, capacity: Capacity, settings: Settings, now: float
     ) -> int:
-        """Take a window of ``dt`` seconds of guarded calls, ``shed`` refused; returns how many calls it stands for.
+        """Take a window of guarded calls; returns how many calls it stands for.
 
-        The capacity learns from it too. A window without a word is no news, unless what is in flight hangs.
+        ``crowd`` calls are in flight at what has this ``capacity``. A window without a word is no news, unless what is
+        in flight hangs.
         """
         successes = window.window_successes
         failures = window.window_failures
@@ -72,11 +71,9 @@ class Pressure:
             self._error_rate += weight * (failures / finished - self._error_rate)
             self.error = normalize(self._error_rate, settings.error_baseline, k)
         if successes > 0:
-            calm = shed <= CALM * finished and self.error <= 0.0
-            capacity.learn(window, dt, calm, settings.latency_ceiling)
             # What the queue explains is saturation already; counting it as latency too would scar overload.
             latency = window.window_latency / successes
-            latency *= min(1.0, capacity.calls / max(window.in_flight, 1))
+            latency *= min(1.0, capacity.calls / max(crowd, 1))
         elif window.window_drops > 0:
             latency = window.window_drop_age / window.window_drops
         elif failures > 0:

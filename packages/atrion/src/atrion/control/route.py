@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import final
 
 from atrion.control.decision import Decision, Reason
+from atrion.control.pool import Pool
 from atrion.control.pressure import Pressure
 from atrion.control.probes import Probes
 from atrion.control.saturation import Saturation
-from atrion.control.settings import Settings
+from atrion.control.settings import CALM, Settings
 from atrion.physics.laws import MAX_RESISTANCE, seconds_until_scar
 from atrion.physics.state import PhysicsState
 from atrion.sensing.capacity import Capacity
@@ -54,6 +55,7 @@ class Route:
         "clock_faults",
         "cluster_evidence",
         "cluster_scar",
+        "crowd",
         "free_below",
         "id",
         "light_below",
@@ -62,22 +64,23 @@ class Route:
         "on_jump",
         "on_tick",
         "pinned",
+        "pool",
         "pressure",
         "probes",
         "saturation",
         "settings",
         "state",
         "steady",
-        "ticks",
         "total_shed",
         "used",
         "window",
     )
 
-    def __init__(self, route_id: str, settings: Settings, now: float) -> None:
+    def __init__(self, route_id: str, settings: Settings, pool: Pool | None, now: float) -> None:
         # What every call reads or writes comes first, side by side: with many routes, memory is what a call waits for.
         self.id: str = route_id
         self.window: Window = Window()
+        self.crowd: Window = self.window
         self.settings: Settings = settings
         self.on_decision: Callable[[Decision], None] | None = None
         self.steady: float = 0.0
@@ -94,20 +97,27 @@ class Route:
         self.clock_faults: int = 0
         self.total_shed: int = 0
         self.observations: float = 0.0
-        self.ticks: int = 0
         self.cluster_scar: float = 0.0
         self.cluster_evidence: float = 0.0
+        self.pool: Pool | None = None
         self._samples: Samples | None = None  # most routes measure their calls themselves
-        self.reset(settings, now)
+        self.reset(settings, pool, now)
 
-    def reset(self, settings: Settings, now: float) -> None:
-        """Forget what was learnt, and begin with ``settings``; calls in flight are forgotten too."""
+    def reset(self, settings: Settings, pool: Pool | None, now: float) -> None:
+        """Forget what was learnt, and begin with ``settings``; calls in flight are forgotten too.
+
+        What a ``pool`` has learnt is not this route's to forget.
+        """
+        if self.pool is not None:
+            self.pool.window.release(self.window)
         self.settings = settings
+        self.pool = pool
         self.state: PhysicsState = PhysicsState(settings.constants, settings.threshold())
         self.window = Window()
-        self.capacity: Capacity = Capacity()
+        self.crowd = self.window if pool is None else pool.window
+        self.capacity: Capacity = Capacity() if pool is None else pool.capacity
+        self.saturation: Saturation = Saturation() if pool is None else pool.saturation
         self.pressure: Pressure = Pressure()
-        self.saturation: Saturation = Saturation()
         self.probes: Probes = Probes(now)
         self._last_tick = now
         self._last_sample: float = now
@@ -120,7 +130,9 @@ class Route:
         """Note what decisions read until the next tick."""
         self.broken = self.state.mode_index == CIRCUIT_BREAKER
         self.light_below = self.capacity.light_below()
-        self.free_below = self.capacity.limit if self.saturation.level == 0.0 else 0.0
+        # A pool's level may move between two ticks of this route.
+        free = self.pool is None and self.saturation.level == 0.0
+        self.free_below = self.capacity.limit if free else -1.0
         self._blend()
 
     # --- telemetry -----------------------------------------------------------------------------------------
@@ -154,7 +166,6 @@ class Route:
             self._last_sample = now
             self.probes.restart(now)
         self._last_tick = now
-        self.ticks += 1
         samples = self._read(now, dt)
         # What this node and the others saw of late, for weighing their words.
         kept = math.exp(-dt / EVIDENCE_SECONDS)
@@ -174,7 +185,18 @@ class Route:
         given = self._samples
         if given is not None and given.count() > 0:
             return self.pressure.read_samples(given, self.settings, dt, self._shed)
-        return self.pressure.read_calls(self.window, self.capacity, self.settings, now, dt, self._shed)
+        self._learn(now, dt)
+        return self.pressure.read_calls(self.window, self.crowd.in_flight, self.capacity, self.settings, now)
+
+    def _learn(self, now: float, dt: float) -> None:
+        """Let the capacity, or the pool's, take the window that has just closed."""
+        if self.pool is not None:
+            self.pool.advance(now, self.settings)
+            return
+        window = self.window
+        finished = window.window_successes + window.window_failures
+        calm = self._shed <= CALM * finished and self.pressure.error <= 0.0
+        self.capacity.learn(window, dt, calm, self.settings.latency_ceiling)
 
     def _step(self, now: float, dt: float, samples: int) -> None:
         constants = self.settings.constants
@@ -190,8 +212,9 @@ class Route:
         scar = self.state.scar_tissue
         pressure = self.pressure
         self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, stale)
-        excess = self.capacity.excess(self.window.in_flight)
-        self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
+        if self.pool is None:
+            excess = self.capacity.excess(self.window.in_flight)
+            self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
         self._settle()
         if self.on_jump is not None and self.settings.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()
@@ -237,7 +260,7 @@ class Route:
 
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
-        in_flight = self.window.in_flight
+        in_flight = self.crowd.in_flight
         if in_flight <= self.free_below:
             return self.steady
         excess = self.capacity.excess(in_flight)
@@ -283,11 +306,13 @@ class Route:
             return True
         # Where there are only too many at once, those in flight are telemetry enough.
         sick = volts <= self.steady or self.broken
-        crowded = self.window.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT
+        crowded = self.crowd.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT
         if sick and probes.passes(now, now - self._last_sample, crowded):
             return True
         self._shed += 1
         self.total_shed += 1
+        if self.pool is not None:
+            self.pool.shed += 1
         return False
 
     def decide(self, volts: float, now: float) -> Decision:
@@ -330,13 +355,17 @@ class Route:
 
     def begin(self, now: float) -> bool:
         """A call is let in; says whether it meets a lightly loaded route."""
-        light = self.window.in_flight < self.light_below
+        light = self.crowd.in_flight < self.light_below
         self.window.begin(now)
+        if self.pool is not None:
+            self.pool.window.begin(now)
         self.admitted += 1
         return light
 
     def end(self, started: float, now: float, outcome: int, light: bool) -> None:
         """A call that was let in has ended."""
         self.window.end(started, now, outcome, light)
+        if self.pool is not None:
+            self.pool.window.end(started, now, outcome, light)
         if self.due(now):
             self.advance(now)

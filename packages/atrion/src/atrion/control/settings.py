@@ -13,22 +13,25 @@ __all__ = ["Settings"]
 
 LATENCY_BASELINE = 8.0
 """Service times that a latency may reach before it is pressure of its own."""
+CALM = 0.1
+"""Rejections for every finished call that are no overload yet."""
 
 
 @final
 class Settings:
     """Settings of a route, shared by all that have the same.
 
-    ``latency_ceiling`` in seconds and ``error_baseline`` as a share are the SLO's; ``gamma`` is γ in [0, 1].
+    ``latency_ceiling`` in seconds and ``error_baseline`` as a share are the SLO's; ``gamma`` is γ in [0, 1]; ``pool``
+    names the bottleneck it shares with other routes, or is None.
 
     Raises:
         ConfigurationError: a value is unusable.
     """
 
-    __slots__ = ("config", "constants", "error_baseline", "gamma", "latency_ceiling", "shared", "slo")
+    __slots__ = ("config", "constants", "error_baseline", "gamma", "latency_ceiling", "pool", "shared", "slo")
 
     # Typed loosely, so that the compiled build too refuses a wrong value in words.
-    def __init__(self, config: Any, slo: Any, gamma: Any, shared: bool) -> None:
+    def __init__(self, config: Any, slo: Any, gamma: Any, shared: bool, pool: str | None = None) -> None:
         if not isinstance(config, PhysicsConfig):
             raise ConfigurationError("config", config, "give a PhysicsConfig")
         if not isinstance(slo, SLO):
@@ -41,6 +44,7 @@ class Settings:
         self.error_baseline: float = float(slo.error_rate)
         self.gamma: float = float(gamma)
         self.shared: bool = shared
+        self.pool: str | None = pool
 
     def latency_baseline(self, floor: float) -> float:
         """Seconds above which latency is pressure: a multiple of its ``floor``, and never above the SLO."""

@@ -88,6 +88,7 @@ ROWS: tuple[Row, ...] = (
         Row(measure, name, target, label=label)
         for measure, name, target, label in (
             ("critical success", "black-friday", 0.95, "checkouts served"),
+            ("critical success", "black-friday-unnamed", 0.95, "checkouts served"),
             ("normal success", "microservice-domino", 0.99, "home page served"),
             ("normal success", "ddos-tarpit", 0.95, "honest requests served"),
             ("critical success", "iot-sampling", 0.99, "alarms kept"),

@@ -48,6 +48,7 @@ class Scenario:
         traffic: Who asks.
         cluster: The pods, or None for one process without a store.
         slo: What Atrion's routes promise, where the service is of another kind than most.
+        pools: Bottleneck of each route that shares one, where whoever runs the service has named it to Atrion.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Scenario:
     traffic: tuple[Traffic, ...] = ()
     cluster: Cluster | None = None
     slo: SLO | None = None
+    pools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def capacity(self) -> float:
@@ -93,6 +95,7 @@ class _Pod:
     def _span(self, index: int) -> Policy:
         world = self._world
         options: dict[str, Any] = {} if world.scenario.slo is None else {"slo": world.scenario.slo}
+        options["pools"] = world.scenario.pools
         if world.network is None:
             return world.controller.make(**options)
         cluster = world.network.cluster

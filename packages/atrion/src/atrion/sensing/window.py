@@ -72,6 +72,16 @@ class Window:
         self.window_light_latency: float = 0.0
         self.window_drop_age: float = 0.0
 
+    def clear(self) -> None:
+        """Forget the calls in flight, which are another process' calls."""
+        self.in_flight = 0
+        self.start_sum = 0.0
+
+    def release(self, other: Window) -> None:
+        """Forget the calls in flight that ``other`` counts as well."""
+        self.in_flight = max(self.in_flight - other.in_flight, 0)
+        self.start_sum -= other.start_sum
+
     def begin(self, now: float) -> None:
         """A call begins."""
         if self.in_flight == 0:

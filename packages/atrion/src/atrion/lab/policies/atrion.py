@@ -49,6 +49,7 @@ class AtrionPolicy:
         skew: Seconds this process' clocks are ahead.
         source: The simulation's time, for an engine that also pulses; without it, time is what calls say.
         same: Everybody has the same place in a tier's band, so that a tier is shed as a whole.
+        pools: Bottleneck of each route that shares one.
         options: Handed on to the engine: provider, node, gamma.
     """
 
@@ -63,6 +64,7 @@ class AtrionPolicy:
         skew: float = 0.0,
         source: Callable[[], float] | None = None,
         same: bool = False,
+        pools: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         self.name: str = name
@@ -72,6 +74,8 @@ class AtrionPolicy:
         slo = slo or SLO()
         self._weights = slo.weights(self._config.gain)[:2]
         self.engine: Atrion = Atrion(config=self._config, slo=slo, clock=self._clock, **options)
+        for route, pool in (pools or {}).items():
+            self.engine.configure(route, pool=pool)
 
     def arrive(self, call: Call, now: float) -> bool:
         """Ask the engine."""

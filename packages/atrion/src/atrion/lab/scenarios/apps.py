@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from atrion.lab.arrivals import Closed, Poisson, Profile
 from atrion.lab.clients import Traffic
 from atrion.lab.scenario import Route, Scenario
@@ -28,19 +30,28 @@ def _sale(share: float) -> Profile:
     return Profile(((0.0, 0.5 * rate), (20.0, 5.0 * rate), (60.0, 0.5 * rate)))
 
 
+BLACK_FRIDAY = Scenario(
+    name="black-friday",
+    about="checkout, search and recommendations share one database; the sale brings five times its capacity",
+    seconds=80.0,
+    window=(25.0, 60.0),
+    servers={"database": DATABASE},
+    routes={name: Route("database") for name in ("checkout", "search", "recommendations")},
+    traffic=(
+        Traffic(arrivals=_sale(0.1), to=("checkout",), mix=ONLY["critical"]),
+        Traffic(arrivals=_sale(0.5), to=("search",), mix=ONLY["normal"]),
+        Traffic(arrivals=_sale(0.4), to=("recommendations",), mix=ONLY["bulk"]),
+    ),
+    pools=dict.fromkeys(("checkout", "search", "recommendations"), "database"),
+)
+
 APPS = (
-    Scenario(
-        name="black-friday",
-        about="checkout, search and recommendations share one database; the sale brings five times its capacity",
-        seconds=80.0,
-        window=(25.0, 60.0),
-        servers={"database": DATABASE},
-        routes={name: Route("database") for name in ("checkout", "search", "recommendations")},
-        traffic=(
-            Traffic(arrivals=_sale(0.1), to=("checkout",), mix=ONLY["critical"]),
-            Traffic(arrivals=_sale(0.5), to=("search",), mix=ONLY["normal"]),
-            Traffic(arrivals=_sale(0.4), to=("recommendations",), mix=ONLY["bulk"]),
-        ),
+    BLACK_FRIDAY,
+    replace(
+        BLACK_FRIDAY,
+        name="black-friday-unnamed",
+        about="the same, with nobody having told Atrion that the three share a database",
+        pools={},
     ),
     Scenario(
         name="microservice-domino",

@@ -1,0 +1,46 @@
+"""Routes that share one bottleneck: a database, a pool of workers, a remote service."""
+
+from __future__ import annotations
+
+from typing import final
+
+from atrion.control.saturation import Saturation
+from atrion.control.settings import CALM, Settings
+from atrion.sensing.capacity import Capacity
+from atrion.sensing.window import Window
+
+__all__ = ["Pool"]
+
+
+@final
+class Pool:
+    """What the routes of one pool learn together: calls in flight, capacity, and the level of saturation.
+
+    Alone, each route would defend its own share of the bottleneck, the unimportant one too. Together they meet at one
+    voltage, whatever route a request is for. ``shed`` counts rejections since the last tick.
+    """
+
+    __slots__ = ("_last_tick", "capacity", "saturation", "shed", "window")
+
+    def __init__(self, now: float) -> None:
+        self.window: Window = Window()
+        self.capacity: Capacity = Capacity()
+        self.saturation: Saturation = Saturation()
+        self.shed: int = 0
+        self._last_tick: float = now
+
+    def advance(self, now: float, settings: Settings) -> None:
+        """Learn from the last tick, if one has passed at ``now`` seconds; ``settings`` of the route that asks."""
+        constants = settings.constants
+        dt = now - self._last_tick
+        if 0.0 <= dt < 0.999 * constants.tick:
+            return
+        self._last_tick = now
+        window = self.window
+        window.roll()
+        calm = self.shed <= CALM * (window.window_successes + window.window_failures)
+        self.shed = 0
+        self.capacity.learn(window, dt, calm, settings.latency_ceiling)
+        if dt > 0.0:
+            excess = self.capacity.excess(window.in_flight)
+            self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
