@@ -35,7 +35,7 @@ async def batches(url: str, routes: int, turns: int = 20) -> tuple[float, float]
 
 
 async def heard(url: str, count: int = 100) -> list[float]:
-    """Seconds from a write to a subscriber on another connection, sorted; one at a time, since bursts are told as one."""
+    """Seconds from a write to a subscriber on another connection, sorted; apart, since bursts are told as one."""
     writer, reader = (PostgresPersistenceAdapter(url, namespace="heard") for _ in range(2))
     await asyncio.gather(writer.connect(), reader.connect())
     times: list[float] = []
