@@ -98,6 +98,22 @@ def test_what_was_set_aside_and_what_may_not_fit_are_notes(tmp_path: Path) -> No
     assert levels(later)["folder"] == "note"
 
 
+def test_a_folder_on_the_network_or_of_another_user_is_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(path: Path) -> dict[str, str]:
+        return levels(asyncio.run(WorkersProvider(path).diagnose()))
+
+    assert "file system" not in found(tmp_path)
+    monkeypatch.setattr("atrion.state._checkup._file_system", lambda _: "nfs4")
+    assert found(tmp_path)["file system"] == "bad"
+    monkeypatch.setattr(
+        "os.access", lambda *_: False
+    )  # root may do everything, so the tests must say otherwise
+    assert found(tmp_path)["permissions"] == "bad"
+    assert found(tmp_path / "missing") == {"version": "good", "folder": "bad"}
+
+
 def test_a_store_that_another_process_holds_is_bad(tmp_path: Path) -> None:
     async def main() -> list[Finding]:
         holder, other = WorkersProvider(tmp_path), WorkersProvider(tmp_path)
