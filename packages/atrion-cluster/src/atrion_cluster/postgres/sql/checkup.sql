@@ -8,9 +8,10 @@ SELECT current_setting('server_version')                                        
        extract(epoch FROM clock_timestamp())::float8                                    AS clock,
        to_regclass('atrion_migration') IS NOT NULL                                      AS migrated,
        coalesce(has_schema_privilege(current_schema()::text, 'CREATE'), false)          AS may_create,
-       ARRAY(SELECT privilege || ' ON ' || name
+       ARRAY(SELECT string_agg(privilege, ', ') || ' ON ' || name
              FROM unnest(ARRAY['atrion_vector', 'atrion_history']) AS name,
                   unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
-             WHERE NOT coalesce(has_table_privilege(to_regclass(name), privilege), true)) AS lacking,
+             WHERE NOT coalesce(has_table_privilege(to_regclass(name), privilege), true)
+             GROUP BY name)                                                             AS lacking,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int AS connections,
        current_setting('max_connections')::int                                          AS max_connections
