@@ -6,22 +6,40 @@ import argparse
 import asyncio
 import importlib.util
 import json
+import os
+import signal
 import socket
-import subprocess
+import statistics
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from atrion.cli.demo_load import DEADLINE, MIX
+from atrion.cli.demo_crew import Crew, Row
+from atrion.cli.demo_result import as_json, sentence, summary, table, trouble
 from atrion.cli.demo_server import SLOTS
-from atrion.errors import ConfigurationError, MissingExtraError
+from atrion.cli.demo_view import Scene, View, view_for
+from atrion.errors import AtrionError, ConfigurationError, MissingExtraError
 from atrion.state import SupportsListing, provider_from
 
 __all__ = ["add_parser"]
+
+STARTS = 2.5
+"""Seconds, about, in which the processes of the whole demo start."""
+LEAST = 6.0
+"""Seconds of one run, at least: in a shorter overload nothing has time to collapse."""
+MEASURE = 0.1
+"""Share of the length in which the capacity is measured, between 1 and 5 seconds."""
+ABOUT = """\
+Starts a real HTTP service and sends it several times what it can do: first as it is, then
+with Atrion in front. Says what became of the requests. Everything stays on this machine."""
+EXAMPLES = """\
+examples:
+  atrion demo                          four times the capacity, in less than a minute
+  atrion demo --overload 8             eight times
+  atrion demo --workers 4              four processes that share what they learn
+  atrion demo --seconds 20 --json      a short one, for a program"""
 
 
 def add_parser(commands: Any) -> None:
@@ -29,40 +47,54 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
         help="a real HTTP service at several times its capacity, without and with Atrion",
-        epilog="examples: atrion demo    atrion demo --overload 8    atrion demo --seconds 60 --json",
+        description=ABOUT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seconds", type=float, default=36.0, help="length of the whole demo (default 36)")
-    parser.add_argument("--overload", type=float, default=4.0, help="offered load over capacity (default 4)")
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes of the service, sharing what they learn (default 1)"
+        "--seconds",
+        type=float,
+        default=50.0,
+        help="about how long it all takes, 8 to 3600, and never less than 16 (default 50)",
+    )
+    parser.add_argument(
+        "--overload", type=float, default=4.0, help="offered load over capacity, 1 to 20 (default 4)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help=f"processes of the service, sharing what they learn, 1 to {SLOTS} (default 1)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the live view")
     parser.set_defaults(run=run)
 
 
 @contextmanager
-def server(workers: int, provider: str | None) -> Iterator[int]:
-    """A server of so many worker processes on one listening socket; protected where they have a provider."""
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener, ExitStack() as stack:
-        processes = []
+def server(crew: Crew, workers: int, provider: str | None) -> Iterator[int]:
+    """The port of so many worker processes on one listening socket; protected where they have a provider.
+
+    Raises:
+        AtrionError: no port is free, or a worker does not start.
+    """
+    try:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    except OSError as error:
+        raise AtrionError(f"the demo found no port on 127.0.0.1 to listen on: {error}") from error
+    with listener:
         for worker in range(workers):
-            numbers = [str(number) for number in (worker, workers, listener.fileno())]
-            command = [
-                sys.executable,
-                "-m",
-                "atrion.cli.demo_server",
-                *numbers,
-                *([provider] if provider else []),
-            ]
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, text=True, pass_fds=[listener.fileno()]
+            arguments = [worker, workers, listener.fileno(), *([provider] if provider else [])]
+            crew.start(
+                "service" if workers == 1 else f"service {worker + 1}",
+                "demo_server",
+                arguments,
+                keep=[listener.fileno()],
             )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            processes.append(process)
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.readline()  # it says when it is ready
+        ready = 0
+        for _, row in crew.rows():
+            ready += bool(row.get("ready"))
+            if ready == workers:
+                break
         yield int(listener.getsockname()[1])
 
 
@@ -90,126 +122,76 @@ def sharing(provider: str) -> int:
     return asyncio.run(count())
 
 
-def load(port: int, capacity: float, overload: float, seconds: float) -> Iterator[dict[str, Any]]:
-    """A load process' lines."""
-    numbers = [str(value) for value in (port, capacity, overload, seconds)]
-    command = [sys.executable, "-m", "atrion.cli.demo_load", *numbers]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                yield json.loads(line)
-        finally:
-            process.kill()
+@contextmanager
+def orderly() -> Iterator[None]:
+    """Leave through every ``finally`` when told to end or when the terminal goes away."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class View:
-    """A few lines redrawn in place on a terminal; plain lines a second elsewhere; silent with --json."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._live = sys.stdout.isatty()
-        self._drawn = 0
-        self._last = 0.0
-        self._before: dict[str, Any] = {}
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self._drawn = 0
-        if not self._quiet:
-            print(text, flush=True)
-
-    def show(self, port: int, title: str, row: dict[str, Any]) -> None:
-        """The state of this instant."""
-        now = time.monotonic()
-        if self._quiet or (not self._live and now - self._last < 1.0):
-            return
-        start: dict[str, Any] = {"at": 0.0, "tiers": {}}
-        before = self._before if self._before.get("phase") == row["phase"] else start
-        span = max(row["at"] - before["at"], 1e-3)
-        self._before, self._last = row, now
-        rates = {}
-        for tier, counts in row["tiers"].items():
-            old = before["tiers"].get(tier, {})
-            rates[tier] = {name: (count - old.get(name, 0)) / span for name, count in counts.items()}
-        lines = self.lines(title, row["phase"], rates, self.state(port))
-        if self._drawn and self._live:
-            print(f"\x1b[{self._drawn}A", end="")
-        print("\n".join(f"{line}\x1b[K" if self._live else line for line in lines), flush=True)
-        self._drawn = len(lines)
-
-    @staticmethod
-    def state(port: int) -> list[dict[str, Any]]:
-        """The server's routes, or none while it is too busy to say."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/state", timeout=0.2) as reply:
-                routes: list[dict[str, Any]] = json.load(reply)
-                return routes
-        except OSError:
-            return []
-
-    def lines(
-        self, title: str, phase: str, rates: dict[str, dict[str, float]], routes: list[dict[str, Any]]
-    ) -> list[str]:
-        """The picture: goodput, then tiers, then routes."""
-        good = sum(rate["good"] for rate in rates.values())
-        sent = sum(rate["sent"] for rate in rates.values())
-        lines = [
-            f"{title:<12} {phase:<9} offered {sent:6.0f}/s   good {good:6.0f}/s {'█' * round(good / 10)}"
-        ]
-        if not self._live:
-            return lines
-        for tier, rate in rates.items():
-            lines.append(
-                f"  {tier:<9} good {rate['good']:6.0f}/s   shed {rate['shed']:6.0f}/s   late {rate['late']:6.0f}/s"
-            )
-        for route in routes:
-            bar = "▒" * min(round(route["resistance"] / 4), 40)
-            lines.append(
-                f"  {route['route']:<14} {route['resistance']:6.1f} Ω  in flight {route['in_flight']:4d}  {bar}"
-            )
-        return lines + [""] * max(0, len(MIX) + 3 - len(lines))
+def measure(view: View, workers: int, seconds: float) -> float:
+    """The service's capacity, in answers per second."""
+    scene = Scene("measuring what the service can do")
+    view.show(scene)
+    with Crew() as crew, server(crew, workers, None) as port:
+        crew.start("load", "demo_load", [port, 0.0, 0.0, seconds])
+        for name, row in crew.rows():
+            if "capacity" in row:
+                return float(row["capacity"])
+            if scene.take(name, row):
+                view.show(scene)
+    raise AtrionError("the demo could not measure the service's capacity")
 
 
-def summary(phases: dict[str, dict[str, Any]], capacity: float) -> dict[str, float]:
-    """The numbers of one run: ratios, and seconds for the p99 of what was not shed."""
-    loaded = phases["overload"]
-    good = sum(counts["good"] for counts in loaded["tiers"].values())
-    critical = loaded["tiers"]["critical"]
-    latencies = loaded["latencies"]
-    calm = phases["calm"]["tiers"].values()
-    recovery = phases["recovery"]["tiers"].values()
-    return {
-        "goodput_ratio": round(good / loaded["seconds"] / capacity, 4),
-        "critical_success": round(critical["good"] / max(critical["sent"], 1), 4),
-        "p99_seconds": round(latencies[int(0.99 * (len(latencies) - 1))], 4) if latencies else 0.0,
-        "false_reject_ratio": round(sum(c["shed"] for c in calm) / max(sum(c["sent"] for c in calm), 1), 5),
-        "recovery_success": round(
-            sum(c["good"] for c in recovery) / max(sum(c["sent"] for c in recovery), 1), 4
-        ),
-    }
+def play(
+    view: View, scene: Scene, workers: int, provider: str | None, seconds: float
+) -> tuple[dict[str, Row], float]:
+    """One run: the last line of each phase, and the median lag of the service's loops in overload, in seconds."""
+    phases: dict[str, Row] = {}
+    lags = [0.0]
+    view.show(scene)
+    with Crew() as crew, server(crew, workers, provider) as port:
+        crew.start("load", "demo_load", [port, scene.capacity, scene.overload, seconds])
+        for name, row in crew.rows():
+            if name != "load" and scene.phase == "overload":
+                lags.append(row["lag"])
+            if row.get("end"):
+                phases[row["phase"]] = row
+            elif scene.take(name, row):
+                view.show(scene)
+    return phases, statistics.median(lags)
 
 
-def table(result: dict[str, Any]) -> str:
-    """The result as a person reads it."""
-    rows = [
-        ("goodput / capacity", "goodput_ratio", "{:.2f}"),
-        ("critical served in time", "critical_success", "{:.3f}"),
-        (f"p99 of admitted (deadline {DEADLINE:g} s)", "p99_seconds", "{:.3f} s"),
-        ("shed while calm", "false_reject_ratio", "{:.3%}"),
-        ("served in time after it", "recovery_success", "{:.3f}"),
-    ]
-    lines = [
-        "",
-        f"capacity {result['capacity_rps']:.0f}/s, offered {result['offered_rps']:.0f}/s",
-        f"{'':<34}{'unprotected':>14}{'with Atrion':>14}",
-    ]
-    for name, key, form in rows:
-        values = [form.format(result[run][key]) for run in ("unprotected", "protected")]
-        lines.append(f"{name:<34}{values[0]:>14}{values[1]:>14}")
-    if "workers" in result:
-        lines.append(f"{result['workers_sharing']} of {result['workers']} workers shared what they learnt")
-    return "\n".join(lines)
+def demonstrate(
+    view: View, overload: float, workers: int, seconds: float
+) -> tuple[dict[str, Any], list[str]]:
+    """Measure, then both runs: the result, and what should be said about it."""
+    measuring = min(max(MEASURE * seconds, 1.0), 5.0)
+    each = max((seconds - measuring - STARTS) / 2.0, LEAST)
+    capacity = measure(view, workers, measuring)
+    view.say(f"The service can answer {capacity:.0f} requests a second.")
+    result: dict[str, Any] = {"capacity_rps": round(capacity, 1), "offered_rps": 0.0}
+    notes = []
+    for run_name, title in (("unprotected", "unprotected"), ("protected", "with Atrion")):
+        with ExitStack() as stack:
+            provider = stack.enter_context(shared_store(workers)) if run_name == "protected" else None
+            scene = Scene(title, capacity, overload, each)
+            phases, lag = play(view, scene, workers, provider, each)
+            if provider is not None and workers > 1:
+                result["workers"], result["workers_sharing"] = workers, sharing(provider)
+        result[run_name] = found = summary(phases, capacity)
+        result["offered_rps"] = round(phases["overload"]["offered"], 1)
+        view.say(f"{title}: {found['goodput_ratio']:.0%} of its capacity was answered in time.")
+        notes.append(trouble(title, phases["overload"], lag, overload * capacity))
+    return result, [note for note in notes if note]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -218,6 +200,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: a length or an overload that makes no sense.
         MissingExtraError: uvicorn is not installed.
+        AtrionError: one of the processes ended early.
     """
     if not 8.0 <= arguments.seconds <= 3600.0:
         raise ConfigurationError("--seconds", arguments.seconds, "give 8 to 3600")
@@ -227,26 +210,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--workers", arguments.workers, f"give 1 to {SLOTS}")
     if importlib.util.find_spec("uvicorn") is None:
         raise MissingExtraError("atrion demo", "demo")
-    view = View(arguments.json)
-    view.say("measuring the service's capacity …")
-    with server(arguments.workers, None) as port:
-        capacity = max(float(row["capacity"]) for row in load(port, 0.0, 0.0, 0.0))
-    result: dict[str, Any] = {"capacity_rps": round(capacity, 1), "offered_rps": 0.0}
-    each = max((arguments.seconds - 4.0) / 2.0, 2.0)
-    for name, title in (("unprotected", "unprotected"), ("protected", "with Atrion")):
-        view.say("")
-        phases = {}
-        with ExitStack() as stack:
-            provider = stack.enter_context(shared_store(arguments.workers)) if name == "protected" else None
-            port = stack.enter_context(server(arguments.workers, provider))
-            for row in load(port, capacity, arguments.overload, each):
-                if row.get("end"):
-                    phases[row["phase"]] = row
-                else:
-                    view.show(port, title, row)
-            if provider is not None and arguments.workers > 1:
-                result["workers"], result["workers_sharing"] = arguments.workers, sharing(provider)
-        result[name] = summary(phases, capacity)
-        result["offered_rps"] = round(phases["overload"]["offered"], 1)
-    print(json.dumps(result) if arguments.json else table(result))
+    if os.name != "posix":
+        raise AtrionError("atrion demo needs Linux or macOS")
+    view = view_for(arguments.json, max(arguments.seconds, 2.0 * LEAST + STARTS + 1.0))
+    with orderly():
+        try:
+            result, notes = demonstrate(view, arguments.overload, arguments.workers, arguments.seconds)
+        finally:
+            view.close()
+    if arguments.json:
+        print(json.dumps(as_json(result)))
+    else:
+        print(f"\n{table(result)}\n\n{sentence(result)}")
+    for note in notes:
+        print(note, file=sys.stderr)
     return 0

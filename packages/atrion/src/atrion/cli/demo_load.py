@@ -1,24 +1,49 @@
-"""The demo's open-loop load: Poisson arrivals that do not wait for answers, each with a deadline."""
+"""The demo's open-loop load: Poisson arrivals that do not wait for answers, each with a deadline.
+
+No task, timer or future belongs to a single request: at eight times its capacity a service is sent thousands a
+second, and whoever sends them must have time to spare.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import random
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
+
+from atrion.cli.connection import Connection
+from atrion.cli.demo_crew import event_loop, say, tied_to_parent
+
+__all__ = ["DEADLINE", "MIX", "PHASES"]
 
 MIX = {"critical": 0.10, "high": 0.20, "normal": 0.50, "low": 0.15, "bulk": 0.05}
 PATHS = ("/checkout", "/search")
-DEADLINE = 0.5
+DEADLINE = 0.8
 """Seconds after which an answer is worth nothing."""
+CALM = 0.3
+"""Offered load over capacity, before and after the overload."""
+PHASES = {"calm": 0.27, "overload": 0.53, "recovery": 0.2}
+"""Shares of a run's length."""
+REPORT = 0.25
+"""Seconds between lines for the parent."""
+GLANCE = 0.01
+"""Seconds between looks for requests that are past their deadline."""
+SETTLED = DEADLINE + 5.0 * GLANCE
+"""Seconds after which every request of a phase has ended."""
+WARM_UP = 0.7
+"""Seconds of the closed loop before its answers count."""
+CROWD = 80
+"""Requests always under way while the capacity is measured: twice what the service works on at once."""
 
 
 class Tally:
     """What became of one tier's requests."""
+
+    __slots__ = ("good", "late", "sent", "shed")
 
     def __init__(self) -> None:
         self.sent: int = 0
@@ -31,169 +56,187 @@ class Tally:
         return {"sent": self.sent, "good": self.good, "shed": self.shed, "late": self.late}
 
 
-class Connection(asyncio.Protocol):
-    """One keep-alive HTTP/1.1 connection carrying one request at a time."""
+class Phase:
+    """Tallies and latencies (seconds, of what was not shed) of one phase: a late answer belongs to its own."""
 
-    def __init__(self) -> None:
-        self.transport: Any = None
-        self.answer: asyncio.Future[int] | None = None
-        self._buffer = b""
+    def __init__(self, name: str, rate: float, seconds: float) -> None:
+        self.name: str = name
+        self.rate: float = rate
+        self.seconds: float = seconds
+        self.tiers: dict[str, Tally] = {tier: Tally() for tier in MIX}
+        self.latencies: list[float] = []
+        self.lag: float = 0.0
+        self._cpu: float = time.process_time()
+        self._began: float = time.perf_counter()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = transport
+    def at(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._began
 
-    def data_received(self, data: bytes) -> None:
-        """Resolve the answer with its status when the whole reply is here."""
-        self._buffer += data
-        head, separator, body = self._buffer.partition(b"\r\n\r\n")
-        if not separator:
+    def row(self) -> dict[str, Any]:
+        """What the parent hears: ``cpu`` as a share of one core, ``lag`` the worst delay of a sending, in seconds."""
+        at = max(self.at(), 1e-3)
+        return {
+            "phase": self.name,
+            "at": at,
+            "seconds": self.seconds,
+            "cpu": (time.process_time() - self._cpu) / at,
+            "lag": self.lag,
+            "tiers": {tier: tally.row() for tier, tally in self.tiers.items()},
+        }
+
+
+class Request:
+    """One request under way."""
+
+    __slots__ = ("connection", "done", "load", "phase", "started", "tally", "then")
+
+    def __init__(self, load: Load, phase: Phase, tier: str, then: Callable[[], object] | None) -> None:
+        self.load: Load = load
+        self.phase: Phase = phase
+        self.tally: Tally = phase.tiers[tier]
+        self.then: Callable[[], object] | None = then
+        self.started: float = time.perf_counter()
+        self.connection: Connection | None = None
+        self.done: bool = False
+
+    def heard(self, status: int) -> None:
+        """It ended: a status, or 0 for no answer."""
+        if self.done:
             return
-        length = 0
-        for line in head.split(b"\r\n")[1:]:
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        if len(body) >= length:
-            self._buffer = b""
-            if self.answer is not None and not self.answer.done():
-                self.answer.set_result(int(head[9:12]))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits learns that no answer comes."""
-        if self.answer is not None and not self.answer.done():
-            self.answer.set_result(0)
+        self.done = True
+        elapsed = time.perf_counter() - self.started
+        connection = self.connection
+        if connection is not None:
+            if status > 0:
+                self.load.idle.append(connection)
+            else:
+                connection.hang_up()
+        if status == 503:
+            self.tally.shed += 1
+        else:
+            self.phase.latencies.append(elapsed)
+            if status == 200 and elapsed <= DEADLINE:
+                self.tally.good += 1
+            else:
+                self.tally.late += 1
+        if self.then is not None:
+            self.then()
 
 
 class Load:
-    """Drives one server through phases and tallies what a client sees."""
+    """Drives one server and tallies what a client sees."""
 
     def __init__(self, port: int, seed: int = 1) -> None:
         self._port = port
         self._random = random.Random(seed)
-        self._idle: deque[Connection] = deque()  # in turn: the last to answer is often the one that rejected
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.tiers: dict[str, Tally] = {}
-        self.latencies: list[float] = []
-        self.begin()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Request] = deque()  # in the order of their deadlines
+        self._opening: set[asyncio.Task[None]] = set()
+        self.idle: deque[Connection] = deque()  # in turn: the last to answer is often the one that rejected
+        self._loop.call_later(GLANCE, self._give_up)
 
-    def begin(self) -> None:
-        """A new phase: late answers of the one before still count for that one."""
-        self.tiers = {tier: Tally() for tier in MIX}
-        self.latencies = []
+    def send(self, phase: Phase, tier: str, path: str, then: Callable[[], object] | None = None) -> None:
+        """Send a request; ``then`` is called when it has ended."""
+        request = Request(self, phase, tier, then)
+        request.tally.sent += 1
+        self._waiting.append(request)
+        text = f"GET {path} HTTP/1.1\r\nhost: demo\r\nx-atrion-tier: {tier}\r\n\r\n".encode()
+        while self.idle:
+            connection = self.idle.popleft()
+            if not connection.transport.is_closing():
+                request.connection = connection
+                connection.ask(text, request.heard)
+                return
+        task = self._loop.create_task(self._open(request, text))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
-    async def request(self, tier: str, path: str, tally: Tally, latencies: list[float]) -> None:
-        """One request, given up at its deadline."""
-        started = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        connection: Connection | None = None
-        status = -1
+    async def _open(self, request: Request, text: bytes) -> None:
         try:
-            async with asyncio.timeout(DEADLINE):
-                while self._idle and connection is None:
-                    connection = self._idle.popleft()
-                    if connection.transport.is_closing():
-                        connection = None
-                if connection is None:
-                    _, connection = await loop.create_connection(Connection, "127.0.0.1", self._port)
-                connection.answer = loop.create_future()
-                connection.transport.write(
-                    f"GET {path} HTTP/1.1\r\nhost: demo\r\nx-atrion-tier: {tier}\r\n\r\n".encode()
-                )
-                status = await connection.answer
-        except (TimeoutError, OSError):
-            pass
-        elapsed = time.perf_counter() - started
-        if status > 0 and connection is not None:
-            self._idle.append(connection)
-        elif connection is not None and connection.transport is not None:
-            connection.transport.abort()
-        if status == 503:
-            tally.shed += 1
+            _, connection = await self._loop.create_connection(Connection, "127.0.0.1", self._port)
+        except OSError:
+            request.heard(0)
             return
-        latencies.append(elapsed)
-        if status == 200 and elapsed <= DEADLINE:
-            tally.good += 1
-        else:
-            tally.late += 1
+        if request.done:
+            connection.transport.abort()
+            return
+        request.connection = connection
+        connection.ask(text, request.heard)
 
-    async def poisson(self, rate: float, seconds: float, report: Any) -> float:
-        """Arrivals at ``rate`` per second for ``seconds``; returns how long it really took."""
+    def _give_up(self) -> None:
+        """Leave where the deadline is over; the service, as services do, may go on working for nobody."""
+        before = time.perf_counter() - DEADLINE
+        waiting = self._waiting
+        while waiting and (waiting[0].done or waiting[0].started <= before):
+            waiting.popleft().heard(0)
+        self._loop.call_later(GLANCE, self._give_up)
+
+    async def poisson(self, phase: Phase) -> float:
+        """A phase's arrivals; returns how many seconds they really took."""
+        dice = self._random
         tiers, shares = list(MIX), list(MIX.values())
-        began = due = time.perf_counter()
-        shown = began
-        while due < began + seconds:
-            due += self._random.expovariate(rate)
-            wait = due - time.perf_counter()
-            if wait > 0.001:
+        due = shown = 0.0
+        while True:
+            due += dice.expovariate(phase.rate)
+            if due >= phase.seconds:
+                break
+            wait = due - phase.at()
+            if wait > 0.0:
                 await asyncio.sleep(wait)
-            tier = self._random.choices(tiers, shares)[0]
-            tally = self.tiers[tier]
-            tally.sent += 1
-            task = asyncio.create_task(self.request(tier, self._random.choice(PATHS), tally, self.latencies))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            now = time.perf_counter()
-            if now - shown >= 0.25:
+            now = phase.at()
+            phase.lag = max(phase.lag, now - due)
+            self.send(phase, dice.choices(tiers, shares)[0], dice.choice(PATHS))
+            if now - shown >= REPORT:
                 shown = now
-                report(now - began)
-            elif wait <= 0.001 and self._random.random() < 0.1:
-                await asyncio.sleep(0)
-        return time.perf_counter() - began
+                say(**phase.row())
+                await asyncio.sleep(0)  # however far behind, answers must be heard
+        return max(phase.at(), phase.seconds)
 
-    async def closed(self, workers: int, seconds: float) -> float:
-        """Answers per second with ``workers`` requests always under way: the capacity."""
-        until = time.perf_counter() + seconds
-        tally = Tally()
+    async def closed(self, seconds: float) -> float:
+        """Answers per second while a crowd waits for its answers before it asks again: the capacity."""
+        phase = Phase("measure", 0.0, seconds)
 
-        async def work() -> None:
-            while time.perf_counter() < until:
-                await self.request("normal", PATHS[0], tally, [])
+        def again() -> None:
+            if phase.at() < WARM_UP + seconds:
+                self.send(phase, "normal", PATHS[0], again)
 
-        await asyncio.gather(*(work() for _ in range(workers)))
-        return tally.good / seconds
-
-    async def drain(self) -> None:
-        """Wait for what is under way."""
-        while self._tasks:
-            await asyncio.gather(*list(self._tasks))
-
-
-def say(**row: Any) -> None:
-    """One JSON line for the parent."""
-    print(json.dumps(row), flush=True)
+        for _ in range(CROWD):
+            again()
+        await asyncio.sleep(WARM_UP)
+        before, began = phase.tiers["normal"].good, phase.at()
+        while phase.at() < began + seconds:
+            say(**phase.row())
+            await asyncio.sleep(min(REPORT, max(began + seconds - phase.at(), 0.0)))
+        return (phase.tiers["normal"].good - before) / (phase.at() - began)
 
 
 async def drive(port: int, capacity: float, overload: float, seconds: float) -> None:
-    """Calm, overload, recovery; one line four times a second and one at the end of each phase."""
+    """Measure the capacity where it is 0, else calm, overload, recovery; a line at the end of each."""
     load = Load(port)
     if capacity <= 0.0:
-        say(capacity=await load.closed(20, 2.0))
+        say(end=True, capacity=await load.closed(seconds))
         return
-    calm, loaded = seconds * 0.25, seconds * 0.5
-    for phase, factor, length in (
-        ("calm", 0.5, calm),
-        ("overload", overload, loaded),
-        ("recovery", 0.5, calm),
-    ):
-        load.begin()
-        tiers, latencies = load.tiers, load.latencies
+    loop = asyncio.get_running_loop()
+    for name, share in PHASES.items():
+        phase = Phase(name, capacity * (overload if name == "overload" else CALM), share * seconds)
+        took = await load.poisson(phase)
+        # The next phase begins at once; what is under way has its deadline still to come.
+        loop.call_later(SETTLED, tell_end, phase, phase.row(), took)
+    await asyncio.sleep(SETTLED + GLANCE)
 
-        def report(at: float, phase: str = phase, tiers: dict[str, Tally] = tiers) -> None:
-            say(phase=phase, at=at, tiers={tier: tally.row() for tier, tally in tiers.items()})
 
-        took = await load.poisson(factor * capacity, length, report)
-        await load.drain()
-        say(
-            phase=phase,
-            end=True,
-            seconds=took,
-            offered=sum(t.sent for t in tiers.values()) / took,
-            tiers={tier: tally.row() for tier, tally in tiers.items()},
-            latencies=sorted(latencies),
-        )
+def tell_end(phase: Phase, row: dict[str, Any], took: float) -> None:
+    """The last line of a phase, whose ``row`` was true at its end: what became of all that was sent in ``took`` s."""
+    tiers = phase.row()["tiers"]
+    offered = sum(tally["sent"] for tally in tiers.values()) / took
+    latencies = sorted(phase.latencies)
+    say(**{**row, "end": True, "seconds": took, "tiers": tiers, "offered": offered, "latencies": latencies})
 
 
 if __name__ == "__main__":
+    tied_to_parent()
     gc.freeze()
-    asyncio.run(drive(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))
+    with event_loop() as runner:
+        runner.run(drive(int(sys.argv[1]), *(float(value) for value in sys.argv[2:5])))
+    say(done=True)

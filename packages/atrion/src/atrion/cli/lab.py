@@ -27,7 +27,9 @@ def add_parser(commands: Any) -> None:
         epilog="example: atrion lab run flash-crowd --plot flash-crowd.svg",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="scenarios and controllers")
+    listing = actions.add_parser(
+        "list", help="scenarios and controllers", epilog="example: atrion lab list    atrion lab list --json"
+    )
     listing.add_argument("--json", action="store_true", help="print one JSON object")
     listing.set_defaults(run=run_list)
     lab_run.add_parsers(actions)

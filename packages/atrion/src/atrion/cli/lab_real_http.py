@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from atrion.cli.demo_load import Connection
+from atrion.cli.connection import Connection
 from atrion.cli.lab_real_server import SETTING, RealTime
 from atrion.errors import AtrionError
 from atrion.lab.clients import Clients
@@ -124,17 +124,18 @@ class Wires:
                         connection = None
                 if connection is None:
                     _, connection = await loop.create_connection(Connection, "127.0.0.1", self._port)
-                connection.answer = loop.create_future()
+                answer: asyncio.Future[int] = loop.create_future()
                 head = f"GET /api?{call.service:.6f}&{call.luck:.6f} HTTP/1.1\r\nhost: lab\r\n"
-                connection.transport.write(f"{head}x-atrion-tier: {TIERS[call.tier]}\r\n\r\n".encode())
-                status = await connection.answer
+                request = f"{head}x-atrion-tier: {TIERS[call.tier]}\r\n\r\n".encode()
+                connection.ask(request, lambda status: None if answer.done() else answer.set_result(status))
+                status = await answer
         except (TimeoutError, OSError):
             pass
         if connection is not None and connection.transport is not None:
             if status > 0:
                 self._idle.append(connection)
             else:
-                connection.transport.abort()
+                connection.hang_up()
         return status
 
     async def close(self) -> None:
