@@ -391,6 +391,16 @@ def test_a_dependency_that_hangs_is_noticed_before_anything_completes(
         assert engine.snapshot()["r"].resistance > before + 50.0
 
 
+def test_a_pause_of_the_machine_is_no_pressure(engine: Atrion, clock: VirtualClock) -> None:
+    for pause in [0.0] * 100 + [0.03] * 20:
+        with engine.flow("r"):
+            clock.advance(pause + 1e-6)
+        clock.advance(0.1)
+    seen = engine.snapshot()["r"]
+    assert seen.pressure_latency < 0.0
+    assert engine.decide("r", "bulk").allowed
+
+
 def test_dropped_calls_are_late_calls(engine: Atrion, clock: VirtualClock) -> None:
     for _ in range(10):
         flow = engine.flow("r", Tier.CRITICAL)

@@ -150,6 +150,15 @@ def test_draining_ends_even_where_nothing_is_learnt() -> None:
     assert teacher.capacity.limit > 10.0
 
 
+def test_calls_of_no_time_may_wait_for_what_a_scheduler_takes() -> None:
+    teacher = Teacher()
+    for _ in range(100):
+        teacher.show(100, 0.0001, 50, 0.0001, calm=True)
+    for _ in range(50):
+        teacher.show(100, 0.005)  # a busy machine, which is no queue of this route's
+    assert teacher.capacity.limit == pytest.approx(1000.0 * 0.02, rel=0.01)
+
+
 def test_what_teaches_nothing_changes_nothing() -> None:
     teacher = Teacher()
     capacity = teacher.capacity

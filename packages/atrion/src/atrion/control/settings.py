@@ -13,6 +13,8 @@ __all__ = ["Settings"]
 
 LATENCY_BASELINE = 8.0
 """Service times that a latency may reach before it is pressure of its own."""
+LEAST_BASELINE = 0.05
+"""Seconds that a latency may reach in any case: a busy machine's scheduler pauses a call for as long."""
 CALM = 0.1
 """Rejections for every finished call that are no overload yet."""
 
@@ -48,7 +50,9 @@ class Settings:
 
     def latency_baseline(self, floor: float) -> float:
         """Seconds above which latency is pressure: a multiple of its ``floor``, and never above the SLO."""
-        return min(LATENCY_BASELINE * floor, self.latency_ceiling) if floor > 0.0 else self.latency_ceiling
+        if floor <= 0.0:
+            return self.latency_ceiling
+        return min(max(LATENCY_BASELINE * floor, LEAST_BASELINE), self.latency_ceiling)
 
     def threshold(self) -> AdaptiveThreshold | None:
         """A route's own adaptive break point, or None for the static one."""

@@ -30,6 +30,8 @@ DOUBT = 10.0
 LIGHT = 0.5
 """Share of the calls in use below which a new one finds a free worker, even if the service time is believed to be
 twice what it is: so a wrong belief is corrected by those calls, and not confirmed."""
+LEAST_WAIT = 0.02
+"""Seconds that calls may wait in any case, or a tenth of the ceiling: less is what a scheduler makes of any call."""
 SURE = 16.0
 """Light calls after which the service time is known well enough."""
 DRAIN = 1.0
@@ -70,12 +72,12 @@ class Capacity:
         self._throughput: float = 0.0
         self._latency: float = 0.0
         self._span: float = 0.0
-        self._bound()
+        self._bound(0.0)
 
-    def _bound(self) -> None:
+    def _bound(self, ceiling: float) -> None:
         calls = self.calls * self._headroom
         root = math.sqrt(calls)
-        self.limit = calls + SLACK * root
+        self.limit = max(calls + SLACK * root, self._throughput * min(LEAST_WAIT, 0.1 * ceiling))
         self._span = self.limit + SPREAD * root
 
     def light_below(self) -> float:
@@ -107,7 +109,7 @@ class Capacity:
             self.calls = max(self.calls, used)
             self._headroom += (1.0 - math.exp(-dt / DOUBT)) * (HEADROOM - self._headroom)
         self.calls = max(self.calls, 1.0)
-        self._bound()
+        self._bound(ceiling)
         if not sure and (self._drained > 0.0 or window.in_flight > self.limit):
             self._drained += dt
             self.limit = self.light_below()
