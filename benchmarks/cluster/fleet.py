@@ -1,27 +1,35 @@
-"""A thousand pods on one real Redis: every pod's side of the exchange is real, its traffic is made up."""
+"""A thousand pods on one real Redis: each pod's side of the exchange is the product's, its traffic is made up.
+
+All pods live in one process, so that its own cost stays small beside the server's: a slice of them sends, and hears.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import random
+import resource
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from atrion.errors import ProviderError
+import hiredis
+
 from atrion.state import NodeRow, PhysicsVector
 from atrion.state.blending import EVIDENCE_SECONDS
-from atrion_cluster import RedisClusterProvider
-from benchmarks.cluster.rates import server_seconds
+from atrion_cluster.redis.line import function_names, library
+from atrion_cluster.redis.peer import Peer
+from atrion_cluster.redis.topology import keys_of, tags_of
+from benchmarks.cluster.rates import Wires, server_seconds
 from benchmarks.stores.redis_server import RedisServer
 
+SLICES = 50
 RENEWED = 0.29 * EVIDENCE_SECONDS
 """Seconds after which a busy route's row has faded by a quarter, and is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A run of a fleet against one server."""
+    """A run of a fleet against one server; milliseconds are those of one pod's exchange."""
 
     case: str
     pods: int
@@ -30,73 +38,87 @@ class Fleet:
     wanted: float
     exchanges: float
     server_share: float
-    bytes_per_exchange: float
-    p50: float
-    p99: float
-    failures: int
+    server_mb: float
+    bytes_each: float
+    p50_ms: float
+    p99_ms: float
 
 
 def measure(pods: int, routes: int, seconds: float, interval: float) -> list[Fleet]:
-    """Idle, and with every route of every tenth pod busy and one that breaks everywhere."""
+    """Idle, with a tenth of the routes busy at every pod, and with five routes scarred again and again everywhere."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, pods + 4096), most))
     found = []
-    for case, busy in (("idle", 0.0), ("a tenth of the pods busy", 0.1)):
-        with RedisServer("--maxclients", "20000") as server:
-            found.append(asyncio.run(_run(server, case, pods, routes, seconds, interval, busy)))
+    for case, busy, breaking in (
+        ("idle", 0, 0),
+        ("a tenth of the routes busy", routes // 10, 0),
+        ("incident", 0, 5),
+    ):
+        with RedisServer("--maxclients", str(pods + 100)) as server:
+            found.append(_Run(server, pods, routes).run(case, seconds, interval, busy, breaking))
     return found
 
 
-async def _run(
-    server: RedisServer, case: str, pods: int, routes: int, seconds: float, interval: float, busy: float
-) -> Fleet:
-    names = [f"api/route-{number}" for number in range(routes)]
-    providers = [RedisClusterProvider({"url": server.url, "timeout": 5.0}) for _ in range(pods)]
-    for start in range(0, pods, 50):
-        await asyncio.gather(
-            *(
-                _join(provider, f"pod{start + n}", names)
-                for n, provider in enumerate(providers[start : start + 50])
-            )
-        )
-    took: list[float] = []
-    failures = 0
+class _Run:
+    def __init__(self, server: RedisServer, pods: int, routes: int) -> None:
+        server.do("FUNCTION", "LOAD", library()[0])
+        (self.tag,) = tags_of("fleet", 1)
+        self.server = server
+        self.names = [f"api/route-{number}" for number in range(routes)]
+        self.peers = [Peer(f"pod{number}", self.tag, "c") for number in range(pods)]
+        self.wires = Wires(server, pods)
+        self.prefixes = [
+            ("FCALL", function_names()["exchange"], 5, *keys_of(self.tag, p.node)) for p in self.peers
+        ]
+        for peer in self.peers:
+            peer.follow(self.names)
 
-    async def pod(number: int, end: float) -> None:
-        nonlocal failures
-        dice = random.Random(number)
-        provider, node = providers[number], f"pod{number}"
-        speaks = number < busy * pods
-        await asyncio.sleep(dice.uniform(0.0, interval))
-        while time.monotonic() < end:
-            began = time.monotonic()
-            rows = {}
-            if speaks:
-                count = sum(dice.random() < interval / RENEWED for _ in names)
-                rows = {name: _row(dice.uniform(0.0, 2.0)) for name in dice.sample(names, count)}
-            try:
-                await provider.exchange(node, rows, names)
-            except ProviderError:
-                failures += 1
-                await provider.connect()
-            took.append(1e3 * (time.monotonic() - began))
-            await asyncio.sleep(max(interval * dice.uniform(0.8, 1.2) - (time.monotonic() - began), 0.0))
+    def run(self, case: str, seconds: float, interval: float, busy: int, breaking: int) -> Fleet:
+        dice = random.Random(1)
+        slices = [range(start, len(self.peers), SLICES) for start in range(SLICES)]
+        for first in slices:
+            self._turn(first, time.monotonic())
+        took: list[float] = []
+        before, cpu, began = self.server.do("INFO", "stats"), server_seconds(self.server), time.monotonic()
+        turn = 0
+        while (now := time.monotonic()) - began < seconds:
+            chosen = slices[turn % SLICES]
+            for number in chosen:
+                self._speak(self.peers[number], dice, now, interval, busy, breaking)
+            sent = time.monotonic()
+            self._turn(chosen, now)
+            took += [1e3 * (time.monotonic() - sent)] * len(chosen)
+            turn += 1
+            time.sleep(max(began + turn * interval / SLICES - time.monotonic(), 0.0))
+        passed = time.monotonic() - began
+        after, cpu = self.server.do("INFO", "stats"), server_seconds(self.server) - cpu
+        memory = float(self.server.do("INFO", "memory")["used_memory_rss"]) / 1e6
+        self.wires.close()
+        moved = sum(after[key] - before[key] for key in ("total_net_input_bytes", "total_net_output_bytes"))
+        cuts = statistics.quantiles(took, n=100)
+        pods, rate = len(self.peers), len(took) / passed
+        return Fleet(
+            case, pods, len(self.names), passed, pods / interval, rate, cpu / passed, memory, moved / len(took),
+            cuts[49], cuts[98],
+        )  # fmt: skip
 
-    before, cpu, began = server.do("INFO", "stats"), server_seconds(server), time.monotonic()
-    await asyncio.gather(*(pod(number, began + seconds) for number in range(pods)))
-    passed = time.monotonic() - began
-    after, cpu = server.do("INFO", "stats"), server_seconds(server) - cpu
-    for provider in providers:
-        await provider.disconnect()
-    moved = sum(after[key] - before[key] for key in ("total_net_input_bytes", "total_net_output_bytes"))
-    cuts = statistics.quantiles(took, n=100)
-    return Fleet(
-        case, pods, routes, passed, pods / interval, len(took) / passed, cpu / passed, moved / len(took), cuts[49],
-        cuts[98], failures,
-    )  # fmt: skip
+    def _speak(
+        self, peer: Peer, dice: random.Random, now: float, interval: float, busy: int, breaking: int
+    ) -> None:
+        """What the pod's engine would send: busy routes as their evidence fades, breaking ones with every pulse."""
+        rows = {self.names[n]: _row(0.0) for n in range(busy) if dice.random() < interval / RENEWED}
+        rows |= {self.names[n]: _row(dice.uniform(20.0, 150.0)) for n in range(breaking)}
+        peer.take(rows, now)
 
-
-async def _join(provider: RedisClusterProvider, node: str, names: list[str]) -> None:
-    await provider.connect()
-    await provider.exchange(node, {}, names)
+    def _turn(self, pods: range, now: float) -> None:
+        """One exchange of each of these pods."""
+        for number in pods:
+            command: Any = (*self.prefixes[number], *self.peers[number].request(now))
+            self.wires.sockets[number].sendall(hiredis.pack_command(command))
+        for number in pods:
+            answer = self.wires.answer(number)
+            if self.peers[number].reply(answer, now) is None:
+                raise RuntimeError(f"the server answers nonsense: {answer!r}")
 
 
 def _row(scar: float) -> NodeRow:

@@ -45,14 +45,16 @@ class Wires:
         """One command on each socket, and all the answers."""
         for each, command in zip(self.sockets, commands, strict=True):
             each.sendall(command)
-        answers = []
-        for each, reader in zip(self.sockets, self.readers, strict=True):
-            while (answer := reader.gets()) is False:
-                reader.feed(each.recv(262_144))
-            if isinstance(answer, Exception):
-                raise answer
-            answers.append(answer)
-        return answers
+        return [self.answer(number) for number in range(len(commands))]
+
+    def answer(self, number: int) -> Any:
+        """The next answer on one socket."""
+        reader = self.readers[number]
+        while (answer := reader.gets()) is False:
+            reader.feed(self.sockets[number].recv(262_144))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def close(self) -> None:
         """Hang up."""
