@@ -18,6 +18,10 @@ SECTIONS: dict[str, tuple[str, Section]] = {
         "Exchanges that one second of the server's CPU does, 100 connections",
         lambda quick, _: rates.measure(1.0 if quick else 5.0),
     ),
+    "curve": (
+        "What one exchange costs the server by what is said and told, 100 connections",
+        lambda quick, _: rates.curve(0.5 if quick else 3.0),
+    ),
     "pulses": ("CPU of a pod's pulse", lambda quick, _: pulses.measure(30 if quick else 200)),
     "guards": (
         "Microseconds of a guarded call, Redis against memory in the same run",

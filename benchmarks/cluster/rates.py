@@ -96,6 +96,18 @@ def measure(seconds: float, routes: int = 100) -> list[Rate]:
     return found
 
 
+def curve(seconds: float) -> list[Rate]:
+    """How the cost grows with what changes, and not with what there is: rows said, changes told, routes kept."""
+    found = []
+    for routes, rows, changes in (
+        (10, 0, 0), (100, 0, 0), (1000, 0, 0), (1000, 1, 0), (1000, 10, 0), (1000, 50, 0), (1000, 0, 10),
+        (1000, 0, 100), (1000, 0, 1000),
+    ):  # fmt: skip
+        with RedisServer() as server:
+            found.append(_measure(server, f"{routes} routes", rows, changes, seconds, routes))
+    return found
+
+
 def _measure(server: RedisServer, case: str, rows: int, changes: int, seconds: float, routes: int) -> Rate:
     server.do("FUNCTION", "LOAD", library()[0])
     (tag,) = tags_of("bench", 1)

@@ -19,7 +19,7 @@ Provide = Callable[..., RedisClusterProvider]
 ACL = [
     "reset", "on", ">s3cret", "~{NAMESPACE:*", "&NAMESPACE:*", "-@all", "+fcall", "+function|load", "+ping",
     "+subscribe", "+unsubscribe", "+publish", "+time", "+select", "+del", "+exists", "+expire", "+pexpire",
-    "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+hscan", "+hrandfield", "+zadd", "+zrem", "+zrange",
+    "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+hscan", "+hrandfield", "+zadd", "+zrem", "+zrange", "+zscore",
     "+zrangebyscore", "+zremrangebyscore",
 ]  # fmt: skip
 
