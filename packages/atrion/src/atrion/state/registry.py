@@ -24,6 +24,8 @@ def without_password(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:  # what cannot be read cannot be shown safely either
         return url.partition(":")[0] + "://…"
+    if "@" not in parts.netloc and "@" in url:  # a password with a bare / or ? or # in it looks like a path
+        return f"{parts.scheme}://…"
     login, at, hosts = parts.netloc.rpartition("@")
     user, colon, _ = login.partition(":")
     shown = f"{user}{colon}***{at}{hosts}" if colon else parts.netloc
