@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from atrion.errors import ProviderError
 from atrion.state import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EXPIRY
+from atrion_cluster.redis.audience import Audience
 from atrion_cluster.redis.checkup import diagnose
 from atrion_cluster.redis.line import tls_context
 from atrion_cluster.redis.session import Session
@@ -89,9 +90,7 @@ class RedisClusterProvider:
         self.gamma: float = settings.gamma
         self._id = uuid.uuid4().hex
         self._sessions: dict[asyncio.AbstractEventLoop, Session] = {}
-        self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
-        self._subscribers: dict[str, list[Callable[[PhysicsVector], None]]] = {}
-        self._followed: dict[str, list[str]] = {}
+        self._audience = Audience(settings.channel, self._tune)
         self._dropped = 0
         _providers.add(self)
 
@@ -114,7 +113,9 @@ class RedisClusterProvider:
         if session is None:
             for other in [other for other in self._sessions if other.is_closed()]:
                 self._sessions.pop(other).abandon(other)
-            session = Session(self._settings, self._tls, self._tags, self._wanted, self._heard, self._missed)
+            session = Session(
+                self._settings, self._tls, self._tags, self._audience.wanted, self._heard, self._missed
+            )
             self._sessions[loop] = session
         return session
 
@@ -132,7 +133,6 @@ class RedisClusterProvider:
         """
         session = await self._ready()
         session.forget()
-        self._followed.clear()
         await session.ear.start(self._settings.timeout)  # without it, all goes on, by the pulse alone
 
     async def disconnect(self) -> None:
@@ -170,82 +170,38 @@ class RedisClusterProvider:
         session = await self._ready()
         sane = {route: row for route, row in rows.items() if row.is_sane()}
         self._dropped += len(rows) - len(sane)
-        # Telling 1,000 routes apart costs more than seeing that they are the same as in the last pulse.
-        same = bool(session.known_peers(node)) and self._followed.get(node) == routes
-        believed = await session.exchange(node, sane, None if same else routes)
-        if not same:
-            if len(self._followed) > len(self._sessions) * 64:
-                self._followed.clear()
-            self._followed[node] = list(routes)
-        return believed
+        return await session.exchange(node, sane, routes)
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
         """Call ``callback`` in about a millisecond when another node's scar jumps, until the returned one is called."""
-        self._listeners[callback] = node
-        self._tune()
-
-        def end() -> None:
-            self._listeners.pop(callback, None)
-            self._tune()
-
-        return end
+        return self._audience.listen(node, callback)
 
     def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
         """Call ``callback`` with every later vector of the route, until the returned function is called."""
-        self._subscribers.setdefault(route_id, []).append(callback)
-        self._tune()
-
-        def end() -> None:
-            callbacks = self._subscribers.get(route_id, [])
-            if callback in callbacks:
-                callbacks.remove(callback)
-            if not callbacks:
-                self._subscribers.pop(route_id, None)
-            self._tune()
-
-        return end
+        return self._audience.subscribe(route_id, callback)
 
     def _tune(self) -> None:
         for loop, session in list(self._sessions.items()):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(session.ear.tune)
 
-    def _wanted(self) -> set[bytes]:
-        channel = self._settings.channel.encode()
-        return {channel, *(channel + b"/" + to_bytes(route) for route in list(self._subscribers))}
-
     def _heard(self, channel: bytes, message: object) -> None:
-        if channel == self._settings.channel.encode():
-            self._hear_news(message)
+        if channel == self._audience.channel:
+            news = read_news(message)
+            if news is None or news.tag not in self._tags:
+                self._drop()
+            else:
+                self._audience.tell(news.route, lambda node: self._session().hear(node, news))
             return
-        update = read_update(message)
-        route = to_name(channel[len(self._settings.channel) + 1 :])
+        update, route = read_update(message), self._audience.route_of(channel)
         if update is None or route is None:
             self._drop()
         elif update[0] != self._id.encode():
-            self._deliver(route, update[1])
-
-    def _hear_news(self, message: object) -> None:
-        news = read_news(message)
-        if news is None or news.tag not in self._tags:
-            self._drop()
-            return
-        session = self._session()
-        for callback, node in list(self._listeners.items()):
-            peers = session.known_peers(node)
-            if peers:
-                answer = peers[self._tags.index(news.tag)].hear(news)
-            else:  # it has not said anything yet, so all that is said is by others
-                answer = None if news.node == node else news.sums.without(None)
-            if answer is not None:
-                try:
-                    callback(news.route, answer)
-                except Exception:
-                    logger.exception("a listener failed at the news of %r; the others go on", news.route)
+            self._audience.deliver(route, update[1])
 
     def _missed(self, channel: bytes, seconds: float) -> None:
         """A route is heard of again: what was written while it was not is delivered now."""
-        route = to_name(channel[len(self._settings.channel) + 1 :])
+        route = self._audience.route_of(channel)
         if route is not None:
             self._session().look_after(self._catch_up(route, seconds))
 
@@ -254,19 +210,12 @@ class RedisClusterProvider:
         with suppress(ProviderError):
             found = await self._look_up(route)
             if found is not None and found.age <= seconds + asyncio.get_running_loop().time() - asked:
-                self._deliver(route, found.vector)
+                self._audience.deliver(route, found.vector)
 
     def _drop(self) -> None:
         self._dropped += 1
         if self._dropped == 1:
             logger.warning("the store sends nonsense; it is dropped and counted")
-
-    def _deliver(self, route_id: str, vector: PhysicsVector) -> None:
-        for callback in list(self._subscribers.get(route_id, ())):
-            try:
-                callback(vector)
-            except Exception:
-                logger.exception("a subscriber of %r failed; the others go on", route_id)
 
     # --- vectors -----------------------------------------------------------------------------------------------
 
@@ -316,7 +265,7 @@ class RedisClusterProvider:
             *(session.call("update", shard, self._id, *parts) for shard, parts in batches.items())
         )
         for route, vector in vectors.items():
-            self._deliver(route, vector)
+            self._audience.deliver(route, vector)
 
     # --- looking -----------------------------------------------------------------------------------------------
 

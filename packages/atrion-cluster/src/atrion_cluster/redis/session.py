@@ -16,7 +16,7 @@ from atrion_cluster.redis.line import Command, Line, TlsContext
 from atrion_cluster.redis.peer import Peer
 from atrion_cluster.redis.settings import Address, Settings
 from atrion_cluster.redis.topology import keys_of, locate
-from atrion_cluster.redis.wire import to_bytes
+from atrion_cluster.redis.wire import News, to_bytes
 
 __all__ = ["Session"]
 
@@ -55,6 +55,7 @@ class Session:
         self._lines: dict[Address, Line] = {}
         self._places: list[Address] = []
         self._peers: dict[str, list[Peer]] = {}
+        self._followed: dict[str, list[str]] = {}
         self._turn = asyncio.Lock()
         self._opening = asyncio.Lock()
         self._beside: set[asyncio.Task[None]] = set()
@@ -181,18 +182,17 @@ class Session:
         if found is None:
             found = [Peer(node, tag, self._settings.channel) for tag in self._tags]
             if len(self._peers) >= MOST_PEERS:
-                self._peers.pop(next(iter(self._peers)))
+                oldest = next(iter(self._peers))
+                del self._peers[oldest]
+                self._followed.pop(oldest, None)
         self._peers[node] = found  # to the back: the front is the longest silent
         return found
-
-    def known_peers(self, node: str) -> list[Peer]:
-        """The same, or nothing for a node that has not asked yet."""
-        return self._peers.get(node, [])
 
     def forget(self) -> None:
         """Take nothing for known: every node is told everything anew."""
         self._forgotten = self.dropped
         self._peers.clear()
+        self._followed.clear()
 
     def shard_of(self, route: str) -> int:
         """The shard that keeps a route."""
@@ -206,10 +206,18 @@ class Session:
             parts[self.shard_of(route)][route] = value
         return parts
 
+    def hear(self, node: str, news: News) -> ClusterScar | None:
+        """What a message of the channel means for ``node``; None where it is no news to it."""
+        peers = self._peers.get(node)
+        if peers is not None:
+            return peers[self._tags.index(news.tag)].hear(news)
+        # It has not said anything yet, so all that is said is by others.
+        return None if news.node == node else news.sums.without(None)
+
     async def exchange(
-        self, node: str, rows: Mapping[str, NodeRow], routes: Sequence[str] | None
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> dict[str, ClusterScar]:
-        """One pulse of ``node`` with every master at once; ``routes`` is None where they are the same as before.
+        """One pulse of ``node`` with every master at once.
 
         Raises:
             ProviderError: no master answers.
@@ -217,7 +225,9 @@ class Session:
         async with self._turn:
             peers = self.peers(node)
             now = asyncio.get_running_loop().time()
-            if routes is not None:
+            # Telling 1,000 routes apart costs more than seeing that they are those of the last pulse.
+            if self._followed.get(node) != routes:
+                self._followed[node] = list(routes)
                 for peer, part in zip(peers, self._split(dict.fromkeys(routes)), strict=True):
                     peer.follow(part)
             for peer, part in zip(peers, self._split(rows), strict=True):

@@ -1,0 +1,81 @@
+"""Who wants to hear of jumps and of vectors, and on which channels that comes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from atrion.state import ClusterScar, PhysicsVector
+from atrion_cluster.redis.wire import to_bytes, to_name
+
+__all__ = ["Audience"]
+
+logger: logging.Logger = logging.getLogger("atrion")
+
+Listener = Callable[[str, ClusterScar], None]
+Subscriber = Callable[[PhysicsVector], None]
+
+
+class Audience:
+    """Listeners to jumps, and subscribers of routes; what one of them raises is logged and harms no other.
+
+    Args:
+        channel: Where jumps are told; a route's vectors come on ``channel/route``.
+        changed: Called when the channels that are wanted may have changed.
+    """
+
+    def __init__(self, channel: str, changed: Callable[[], None]) -> None:
+        self.channel: bytes = channel.encode()
+        self._changed = changed
+        self._listeners: dict[Listener, str] = {}
+        self._subscribers: dict[str, list[Subscriber]] = {}
+
+    def listen(self, node: str, callback: Listener) -> Callable[[], None]:
+        """Let ``callback`` hear of others' jumps on behalf of ``node``; returns what ends that."""
+        self._listeners[callback] = node
+
+        def end() -> None:
+            self._listeners.pop(callback, None)
+
+        return end
+
+    def subscribe(self, route_id: str, callback: Subscriber) -> Callable[[], None]:
+        """Let ``callback`` have every later vector of the route; returns what ends that."""
+        self._subscribers.setdefault(route_id, []).append(callback)
+        self._changed()
+
+        def end() -> None:
+            callbacks = self._subscribers.get(route_id, [])
+            if callback in callbacks:
+                callbacks.remove(callback)
+            if not callbacks:
+                self._subscribers.pop(route_id, None)
+            self._changed()
+
+        return end
+
+    def wanted(self) -> set[bytes]:
+        """The channels to listen on; that of the jumps always, so that a listener misses nothing when it comes."""
+        return {self.channel, *(self.channel + b"/" + to_bytes(route) for route in list(self._subscribers))}
+
+    def route_of(self, channel: bytes) -> str | None:
+        """The route whose vectors come on ``channel``, or None."""
+        return to_name(channel[len(self.channel) + 1 :])
+
+    def tell(self, route_id: str, answer_for: Callable[[str], ClusterScar | None]) -> None:
+        """Tell every listener what is news for its node; None is no news."""
+        for callback, node in list(self._listeners.items()):
+            answer = answer_for(node)
+            if answer is not None:
+                try:
+                    callback(route_id, answer)
+                except Exception:
+                    logger.exception("a listener failed at the news of %r; the others go on", route_id)
+
+    def deliver(self, route_id: str, vector: PhysicsVector) -> None:
+        """Give a vector to the route's subscribers."""
+        for callback in list(self._subscribers.get(route_id, ())):
+            try:
+                callback(vector)
+            except Exception:
+                logger.exception("a subscriber of %r failed; the others go on", route_id)
