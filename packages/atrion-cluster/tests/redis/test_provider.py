@@ -310,6 +310,40 @@ def test_recall_gives_the_mean_of_the_others_as_it_is_now(provider_of: Make) -> 
     asyncio.run(main())
 
 
+def test_what_nobody_touches_goes_and_nothing_lives_for_ever(
+    own_server: RedisServer, provide: Provide, namespace: str
+) -> None:
+    meta, routes, changed, nodes, own = keys_of(tags_of(namespace, 1)[0], "a")
+    old_row = struct.pack("<7d", 50.0, 1.0, 5.0, 7.0, 9.0, 0.1, time.time() - 61.0)
+    old_record = struct.pack("<12d", *[time.time() - 601.0] * 12)
+
+    async def main() -> None:
+        provider = provide(own_server.url)
+        await provider.exchange("a", {"r": row(5.0)}, ["r"])
+        for number in range(1000):
+            own_server.do("HSET", own, f"old{number}", old_row)
+            own_server.do("HSET", routes, f"old{number}", old_record)
+            own_server.do("ZADD", changed, 0, f"old{number}")
+        for turn in range(100):
+            await provider.exchange("a", {f"r{number}": row(5.0 + turn) for number in range(20)}, ["r"])
+        await provider.disconnect()
+
+    asyncio.run(main())
+    assert own_server.do("HLEN", own) < 400  # below a few hundred nothing is looked for
+    assert own_server.do("HLEN", routes) < 400
+    assert own_server.do("ZCARD", changed) == own_server.do("HLEN", routes)
+    assert own_server.do("HEXISTS", routes, "r")
+    assert 0 < own_server.do("PTTL", own) <= 60_000
+
+    async def later() -> None:
+        provider = provide(own_server.url)
+        await provider.exchange("b", {}, ["r"])
+        await provider.disconnect()
+
+    asyncio.run(later())
+    assert all(0 < own_server.do("TTL", key) <= 3600 for key in (meta, routes, changed, nodes))
+
+
 def test_one_provider_serves_one_event_loop_after_another(provider_of: Make) -> None:
     provider = provider_of()
 

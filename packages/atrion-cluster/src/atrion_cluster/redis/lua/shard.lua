@@ -90,12 +90,10 @@ end
 
 local function sweep_all(keys, count, now)
   sweep(keys.node, count, function(text)
-    local row = read_row(text)
-    return not row or now - row.at > EXPIRY
+    return #text ~= 56 or not (now - parse('<d', text, 49) <= EXPIRY)
   end)
   local gone = sweep(keys.routes, count, function(text)
-    local c = read_record(text)
-    return not c or now - max(c.t, c.at) > KEEP
+    return not is_record(text) or not (now - max(parse('<d', text), (parse('<d', text, 89))) <= KEEP)
   end)
   if #gone > 0 then
     redis.call('ZREM', keys.changed, unpack(gone))
@@ -172,7 +170,7 @@ local function push(keys, call, version, now, born)
     redis.call('HSET', keys.node, unpack(rows))
     redis.call('PEXPIRE', keys.node, 1000 * EXPIRY)
     redis.call('HSET', keys.routes, unpack(kept))
-    sweep_all(keys, min(#rows, 128), now)
+    sweep_all(keys, min(#rows, 128), now) -- two looks for each row: more goes than comes
   end
   if #scores > 0 then
     redis.call('ZADD', keys.changed, unpack(scores))
