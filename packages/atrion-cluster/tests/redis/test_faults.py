@@ -184,8 +184,9 @@ def test_killed_and_started_again(fault: Fault) -> None:
     asyncio.run(fault.is_seen(fault.server.kill, heal=fault.server.start))
 
 
-def test_hung_for_seconds(fault: Fault) -> None:
-    asyncio.run(fault.is_seen(fault.server.hang, heal=fault.server.go_on, during=3.0))
+@pytest.mark.slow
+def test_hung_for_ten_seconds(fault: Fault) -> None:
+    asyncio.run(fault.is_seen(fault.server.hang, heal=fault.server.go_on, during=10.0))
 
 
 def test_restarted_empty(fault: Fault, namespace: str) -> None:
@@ -245,6 +246,7 @@ def test_made_a_read_only_replica(fault: Fault) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_partition(fault_by_proxy: Fault, proxy: Proxy) -> None:
     def dark(value: bool) -> None:
         proxy.dark = value
@@ -294,6 +296,7 @@ def test_a_connection_that_is_cut_again_and_again(fault_by_proxy: Fault, proxy: 
     )  # one at each start and one at each end, where one met a pulse
 
 
+@pytest.mark.slow
 def test_half_a_second_of_latency_and_ten_percent_loss(fault_by_proxy: Fault, proxy: Proxy) -> None:
     def bad() -> None:
         proxy.delay, proxy.loss = 0.5, 0.1

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from atrion.state import ClusterScar, NodeRow, PhysicsVector, blending
 from atrion_cluster.redis import RedisClusterProvider
 from atrion_cluster.redis.line import function_names
@@ -86,6 +88,7 @@ def sane(*scars: ClusterScar) -> bool:
     return all(0.0 <= s.scar <= blending.SCAR_CAP and 0.0 <= s.evidence < math.inf for s in scars)
 
 
+@pytest.mark.slow
 def test_what_is_read_is_sane_or_dropped() -> None:
     dice = random.Random(20260101)
     news = struct.pack("<dddHH", 100.0, 5.0, 50.0, 5, 4) + b"tag:1node" + b"route"

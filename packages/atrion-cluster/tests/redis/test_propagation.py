@@ -15,6 +15,7 @@ DECAY = 0.8
 """λ of the default configuration, per second."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", [True, False], ids=["by the channel", "by the pulse"])
 def test_what_breaks_for_one_raises_the_resistance_of_the_others_within_two_pulses(
     redis_server: RedisServer, namespace: str, channel: bool
@@ -38,6 +39,7 @@ def test_what_breaks_for_one_raises_the_resistance_of_the_others_within_two_puls
             assert len(pulses) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a", None], ids=["under its name", "under another"])
 def test_the_first_decision_after_a_kill_carries_the_decayed_scar(
     redis_server: RedisServer, namespace: str, name: str | None

@@ -148,6 +148,7 @@ def test_slots_that_move_to_another_master_are_followed(own_cluster: RedisCluste
 # --- sentinels -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sentinels_lead_to_the_new_master_when_the_old_one_dies(
     provide: Provide, caplog: pytest.LogCaptureFixture
 ) -> None:
