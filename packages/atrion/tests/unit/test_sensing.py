@@ -137,10 +137,21 @@ def test_a_route_that_began_in_an_overload_drains_until_it_has_seen_light_calls(
     assert capacity.excess(4) > 1.0  # whatever the tier
     teacher.show(10, 0.1, in_flight=2)
     assert capacity.limit < 3.0
-    for _ in range(4):
+    for _ in range(7):
         teacher.show(10, 0.06, 5, 0.05, in_flight=2)
     assert capacity.limit > 3.0
     assert capacity.service_time == pytest.approx(0.05, rel=0.15)
+
+
+def test_a_calm_route_learns_from_all_that_meet_fewer_calls_than_usual() -> None:
+    teacher = Teacher()
+    teacher.show(2, 0.01, 2, 0.01, in_flight=10, calm=True)  # two lucky calls
+    for _ in range(30):
+        teacher.show(20, 0.05, in_flight=10, calm=True)
+    assert teacher.capacity.light_below() > 5.0  # of ten on average: not by what the two were
+    for _ in range(30):
+        teacher.show(20, 0.05, 4, 0.05, in_flight=10, calm=True)
+    assert teacher.capacity.service_time == pytest.approx(0.05, rel=0.1)
 
 
 def test_draining_ends_even_where_nothing_is_learnt() -> None:

@@ -30,9 +30,12 @@ DOUBT = 10.0
 LIGHT = 0.5
 """Share of the calls in use below which a new one finds a free worker, even if the service time is believed to be
 twice what it is: so a wrong belief is corrected by those calls, and not confirmed."""
+CALM_LIGHT = 0.75
+"""Share of the calls in flight on average, which does for a route that is calm and has not seen enough yet: it must
+not wait for light calls by a service time that it has from two of them."""
 LEAST_WAIT = 0.02
 """Seconds that calls may wait in any case, or a tenth of the ceiling: less is what a scheduler makes of any call."""
-SURE = 16.0
+SURE = 32.0
 """Light calls after which the service time is known well enough."""
 DRAIN = 1.0
 """Seconds, altogether, for which a route that began in an overload keeps itself nearly empty to see light calls."""
@@ -51,6 +54,7 @@ class Capacity:
     """
 
     __slots__ = (
+        "_calm",
         "_drained",
         "_headroom",
         "_latency",
@@ -67,6 +71,7 @@ class Capacity:
         self.service_time: float = 0.0
         self.limit: float = 0.0
         self._headroom: float = HEADROOM
+        self._calm: bool = True
         self._drained: float = 0.0
         self._lights: float = 0.0
         self._throughput: float = 0.0
@@ -82,7 +87,10 @@ class Capacity:
 
     def light_below(self) -> float:
         """In-flight calls below which a new call counts as lightly loaded."""
-        return max(1.0, LIGHT * self._throughput * self.service_time) if self.service_time > 0.0 else FIRST
+        known = LIGHT * self._throughput * self.service_time
+        if self._lights >= SURE:
+            return max(1.0, known)
+        return max(FIRST, CALM_LIGHT * self._throughput * self._latency if self._calm else known)
 
     def learn(self, window: Window, dt: float, calm: bool, ceiling: float) -> None:
         """Take a window of ``dt`` seconds.
@@ -93,6 +101,7 @@ class Capacity:
         if successes <= 0 or dt <= 0.0:
             return
         latency = window.window_latency / successes
+        self._calm = calm and window.in_flight <= self.limit
         share = 1.0 if self._latency == 0.0 else 1.0 - math.exp(-dt / MEMORY)
         self._throughput += share * (successes / dt - self._throughput)
         self._latency += share * (latency - self._latency)
