@@ -26,7 +26,7 @@ CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/
 unexport ATRION_COMPILE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 FORCE:
-.PHONY: FORCE help env compiled demo test check bench lab docs lock clean
+.PHONY: FORCE help env compiled demo test check bench lab tables docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -51,7 +51,7 @@ endif
 	@echo "Testing the compiled wheel."
 	@$(COMPILED)/bin/python -m pytest $(ARGS)
 
-check: $(VENV)/.stamp ## Check style, types and layers
+check: $(VENV)/.stamp ## Check style, types, layers and the documentation's links
 	@echo "Checking style."
 	@$(BIN)/ruff check --quiet $(LINTED)
 	@$(BIN)/ruff format --quiet --check $(LINTED) || \
@@ -62,12 +62,17 @@ check: $(VENV)/.stamp ## Check style, types and layers
 		{ grep -E 'error|score' $(VENV)/verifytypes.txt; exit 1; }
 	@echo "Checking layers."
 	@$(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.txt 2>&1 || { cat $(VENV)/lint-imports.txt; exit 1; }
+	@echo "Checking the documentation."
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean --site-dir $(abspath $(VENV))/site
 
 bench: $(VENV)/.stamp $(COMPILED)/.stamp ## Measure both builds beside other libraries
 	@$(COMPILED)/bin/python -m benchmarks --pure-python $(BIN)/python $(ARGS)
 
 lab: $(COMPILED)/.stamp ## Run the lab again and keep what its pages show (about ten minutes)
 	@scripts/lab-docs $(COMPILED)/bin $(ARGS)
+
+tables: $(VENV)/.stamp $(COMPILED)/.stamp ## Run demo and bench again and keep what README and docs show
+	@scripts/tables $(COMPILED)/bin $(BIN)/python $(ARGS)
 
 docs: $(VENV)/.stamp ## Build the documentation into site/, warnings being errors
 	@echo "Building the documentation into site/."

@@ -234,9 +234,15 @@ def tell_end(phase: Phase, row: dict[str, Any], took: float) -> None:
     say(**{**row, "end": True, "seconds": took, "tiers": tiers, "offered": offered, "latencies": latencies})
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The port, the capacity per second (0 to measure it), the overload as a factor, and the length in seconds."""
     tied_to_parent()
     gc.freeze()
+    port, (capacity, overload, seconds) = int(sys.argv[1]), (float(value) for value in sys.argv[2:5])
     with event_loop() as runner:
-        runner.run(drive(int(sys.argv[1]), *(float(value) for value in sys.argv[2:5])))
+        runner.run(drive(port, capacity, overload, seconds))
     say(done=True)
+
+
+if __name__ == "__main__":
+    main()

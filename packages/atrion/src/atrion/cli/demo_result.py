@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from atrion.cli.demo_load import DEADLINE
@@ -75,12 +76,12 @@ def sentence(result: dict[str, Any]) -> str:
     overload = result["offered_rps"] / result["capacity_rps"]
     text = (
         f"Asked for {overload:.1f} times what it can do, the service alone answered {before['goodput_ratio']:.0%} "
-        f"of its capacity in time.\nWith Atrion in front it answered {after['goodput_ratio']:.0%}, "
+        f"of its capacity in time. With Atrion in front it answered {after['goodput_ratio']:.0%}, "
         f"and {after['critical_success']:.1%} of what is critical."
     )
     if "workers" in result:
-        text += f"\n{result['workers_sharing']} of {result['workers']} workers shared what they learnt."
-    return text
+        text += f" {result['workers_sharing']} of {result['workers']} workers shared what they learnt."
+    return textwrap.fill(text, 78)
 
 
 def trouble(title: str, row: dict[str, Any], lag: float, asked: float) -> str | None:
