@@ -30,9 +30,6 @@ DOUBT = 10.0
 LIGHT = 0.5
 """Share of the calls in use below which a new one finds a free worker, even if the service time is believed to be
 twice what it is: so a wrong belief is corrected by those calls, and not confirmed."""
-CALM_LIGHT = 0.75
-"""Share of the calls in flight on average, which does for a route that is calm and has not seen enough yet: it must
-not wait for light calls by a service time that it has from two of them."""
 LEAST_WAIT = 0.02
 """Seconds that calls may wait in any case, or a tenth of the ceiling: less is what a scheduler makes of any call."""
 SURE = 32.0
@@ -90,7 +87,9 @@ class Capacity:
         known = LIGHT * self._throughput * self.service_time
         if self._lights >= SURE:
             return max(1.0, known)
-        return max(FIRST, CALM_LIGHT * self._throughput * self._latency if self._calm else known)
+        # A calm route must not wait for light calls by a service time that it has from two of them: those that meet
+        # fewer than usual will do.
+        return max(FIRST, self._throughput * self._latency if self._calm else known)
 
     def learn(self, window: Window, dt: float, calm: bool, ceiling: float) -> None:
         """Take a window of ``dt`` seconds.
