@@ -148,7 +148,7 @@ def test_a_calm_route_learns_from_all_that_meet_fewer_calls_than_usual() -> None
     teacher.show(2, 0.01, 2, 0.01, in_flight=10, calm=True)  # two lucky calls
     for _ in range(30):
         teacher.show(20, 0.05, in_flight=10, calm=True)
-    assert teacher.capacity.light_below() == pytest.approx(10.0, rel=0.05)  # not by what the two were
+    assert teacher.capacity.light_below() == pytest.approx(10.0, rel=0.15)  # not by what the two were
     for _ in range(30):
         teacher.show(20, 0.05, 4, 0.05, in_flight=10, calm=True)
     assert teacher.capacity.service_time == pytest.approx(0.05, rel=0.1)
