@@ -93,11 +93,10 @@ class Flow:
         """Abandoned before its answer."""
         self._outcome = _DROPPED
 
-    def enter(self) -> None:
-        """Begin the call, or refuse.
+    def ask(self) -> bool:
+        """Begin the call if it may flow; says whether it does.
 
         Raises:
-            FlowRejected: the request is shed.
             AtrionError: the flow was entered before.
         """
         if self.open:
@@ -105,17 +104,25 @@ class Flow:
         now = self._clock()
         route = self._route
         if not route.admits(self._volts, now):
-            raise FlowRejected(route.rejection(self._volts))
+            return False
         self._started = now
         self._light = route.begin(now)
         self.open = True
+        return True
+
+    def rejection(self) -> Decision:
+        """The decision for the caller whom :meth:`ask` has just refused."""
+        return self._route.rejection(self._volts)
 
     def leave(self, error: BaseException | None) -> None:
         """End the call as ``error``, if any, says."""
         self.finish(_SUCCESS if error is None else outcome_of(error))
 
+    # An error that crosses compiled frames pays for each of them, so a rejection is raised where it leaves.
+
     def __enter__(self) -> Flow:
-        self.enter()
+        if not self.ask():
+            raise FlowRejected(self.rejection())
         return self
 
     def __exit__(
@@ -124,7 +131,8 @@ class Flow:
         self.leave(error)
 
     async def __aenter__(self) -> Flow:
-        self.enter()
+        if not self.ask():
+            raise FlowRejected(self.rejection())
         return self
 
     async def __aexit__(
@@ -145,12 +153,8 @@ class Gate:
         self._clock: Callable[[], float] = clock
 
     def enter(self) -> Flow:
-        """Begin a call.
-
-        Raises:
-            FlowRejected: the request is shed.
-        """
+        """A new call, begun where it may flow: ``flow.open`` says whether."""
         route = self._route
         flow = Flow(route, self._start + BAND_WIDTH * route.unit(), self._clock)
-        flow.enter()
+        flow.ask()
         return flow

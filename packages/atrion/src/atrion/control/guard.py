@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from atrion.control.flow import Gate
+from atrion.errors import FlowRejected
 
 __all__ = ["protect"]
 
@@ -23,6 +24,8 @@ def protect(function: F, gate: Gate) -> F:
         @functools.wraps(function)
         async def guarded_async(*args: Any, **kwargs: Any) -> Any:
             flow = enter()
+            if not flow.open:
+                raise FlowRejected(flow.rejection())
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:
@@ -36,6 +39,8 @@ def protect(function: F, gate: Gate) -> F:
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         flow = enter()
+        if not flow.open:
+            raise FlowRejected(flow.rejection())
         try:
             result = function(*args, **kwargs)
         except BaseException as error:

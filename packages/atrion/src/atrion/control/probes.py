@@ -25,7 +25,7 @@ class Probes:
 
     def __init__(self, now: float) -> None:
         self._asks: int = 0
-        self._last: float = now
+        self._last: float = now - INTERVAL  # none was sent yet, so none need wait
         self.invited: bool = False
         """Whether a router has been told to send one: the next refused request then passes."""
 

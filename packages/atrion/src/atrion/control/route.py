@@ -47,6 +47,7 @@ class Route:
         "_dither",
         "_last_sample",
         "_last_tick",
+        "_probes",
         "_samples",
         "_shed",
         "admitted",
@@ -66,7 +67,6 @@ class Route:
         "pinned",
         "pool",
         "pressure",
-        "probes",
         "saturation",
         "settings",
         "state",
@@ -118,7 +118,7 @@ class Route:
         self.capacity: Capacity = Capacity() if pool is None else pool.capacity
         self.saturation: Saturation = Saturation() if pool is None else pool.saturation
         self.pressure: Pressure = Pressure()
-        self.probes: Probes = Probes(now)
+        self._probes: Probes | None = None  # most routes never refuse anybody
         self._last_tick = now
         self._last_sample: float = now
         self._shed: int = 0
@@ -164,7 +164,8 @@ class Route:
             self.clock_faults += 1
             dt = 0.0
             self._last_sample = now
-            self.probes.restart(now)
+            if self._probes is not None:
+                self._probes.restart(now)
         self._last_tick = now
         samples = self._read(now, dt)
         # What this node and the others saw of late, for weighing their words.
@@ -295,13 +296,17 @@ class Route:
 
     def invites(self, now: float) -> bool:
         """Whether a router should send it a probe now; the next request that would be shed then passes."""
-        pending = self.probes.answer_invitation()  # it must not answer for itself
+        if self._probes is None:
+            self._probes = Probes(now)
+        pending = self._probes.answer_invitation()  # it must not answer for itself
         invited = self.admits(0.0, now)
-        self.probes.invited = invited or pending
+        self._probes.invited = invited or pending
         return invited
 
     def _probe(self, volts: float, now: float) -> bool:
-        probes = self.probes
+        if self._probes is None:
+            self._probes = Probes(now)
+        probes = self._probes
         if probes.invited and probes.answer_invitation():
             return True
         # Where there are only too many at once, those in flight are telemetry enough.
