@@ -7,7 +7,21 @@ import pytest
 from atrion.cli import main
 from atrion.lab.scenarios import SCENARIOS
 from atrion.lab.scenarios.training import TRAINING
-from atrion.lab.search import CLAIMS, defaults, search
+from atrion.lab.search import CLAIMS, _try, defaults, search
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search is the same whatever it looks at, and a few scenarios are sooner seen."""
+    chosen = [each for each in TRAINING if each.name in ("train-calm", "train-dead")]
+    monkeypatch.setattr("atrion.lab.search.TRAINING", chosen)
+
+
+@pytest.mark.slow
+def test_every_claim_is_measured() -> None:
+    costs = _try({}, [1], None).costs
+    assert set(costs) == {f"{claim.scenario}: {claim.name}" for claim in CLAIMS}
+    assert all(0.0 <= points <= 2.0 for points in costs.values())
 
 
 def test_what_is_trained_on_is_not_reported() -> None:
@@ -31,6 +45,7 @@ def test_points_are_lost_only_for_falling_short() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few")
 def test_a_search_repeats_itself_and_never_ends_worse_on_what_it_saw() -> None:
     base, best = search(2, seed=5, seeds=1)
     again = search(2, seed=5, seeds=1)
@@ -45,6 +60,7 @@ def test_the_command_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few")
 def test_the_command_prints_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["lab", "search", "--trials", "1", "--seeds", "1", "--workers", "1"]
     assert main([*arguments, "--json"]) == 0

@@ -27,7 +27,7 @@ __all__ = ["add_parser"]
 
 STARTS = 2.5
 """Seconds, about, in which the processes of the whole demo start."""
-LEAST = 6.0
+LEAST = 5.0
 """Seconds of one run, at least: in a shorter overload nothing has time to collapse."""
 MEASURE = 0.1
 """Share of the length in which the capacity is measured, between 1 and 5 seconds."""
@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
         "--seconds",
         type=float,
         default=50.0,
-        help="about how long it all takes, 8 to 3600, and never less than 16 (default 50)",
+        help="about how long it all takes, 8 to 3600, and never less than 14 (default 50)",
     )
     parser.add_argument(
         "--overload", type=float, default=4.0, help="offered load over capacity, 1 to 20 (default 4)"
