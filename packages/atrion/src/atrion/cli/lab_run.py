@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -104,7 +106,12 @@ def run(arguments: argparse.Namespace) -> int:
         played = replay(read(path), path.name, decides)
         return _show(played, summary(played, 0.0, played.seconds), arguments, "recorded calls, decided again")
     chosen = scenario(arguments.scenario)
+    began = time.perf_counter()
     played = simulate(chosen, policy, arguments.seed, progress("playing"))
+    took = time.perf_counter() - began
+    asked = played.count("attempts", 0.0, played.seconds)
+    # Beside the result and not in it, which is the same on every machine.
+    print(f"{asked:,} requests in {took:.1f} s, {asked / took * 60e-6:.1f} million a minute", file=sys.stderr)
     return _show(played, summary(played, *chosen.window), arguments, chosen.about)
 
 
