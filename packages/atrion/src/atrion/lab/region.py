@@ -45,7 +45,7 @@ def _longest_run(row: NDArray[np.bool_]) -> tuple[int, int]:
     if len(edges) == 0:
         return 0, 0
     starts, stops = edges[::2], edges[1::2]
-    best = int((stops - starts).argmax())
+    best = int(np.argmax(stops - starts))
     return int(starts[best]), int(stops[best] - starts[best])
 
 
