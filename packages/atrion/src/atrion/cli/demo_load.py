@@ -36,8 +36,8 @@ SETTLED = DEADLINE + 5.0 * GLANCE
 """Seconds after which every request of a phase has ended."""
 WARM_UP = 0.7
 """Seconds of the closed loop before its answers count."""
-CROWD = 80
-"""Requests always under way while the capacity is measured: twice what the service works on at once."""
+CROWD = 140
+"""Requests always under way while the capacity is measured: so many that each of several workers has enough to do."""
 
 
 class Tally:
