@@ -88,11 +88,12 @@ class QuietView:
 
 
 class PlainView(QuietView):
-    """A line a second."""
+    """A line a second, and one as each phase begins."""
 
     def __init__(self) -> None:
         self._shown = 0.0
         self._heading = ""
+        self._phase = ""
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -101,9 +102,9 @@ class PlainView(QuietView):
     def show(self, scene: Scene) -> None:
         """The state of this instant."""
         now = time.monotonic()
-        if now - self._shown < 1.0:
+        if now - self._shown < 1.0 and scene.phase == self._phase:
             return
-        self._shown = now
+        self._shown, self._phase = now, scene.phase
         if scene.title != self._heading:
             self._heading = scene.title
             print(f"\n{scene.title}", flush=True)
