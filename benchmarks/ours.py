@@ -91,7 +91,6 @@ class Ours(Guard):
         for name in names:
             with engine.flow(name):
                 work()
-            engine.update_physics(name, CALM)
         return engine
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import final
 
+from atrion._native import mypyc_attr
 from atrion.control.settings import Settings
 from atrion.physics.laws import normalize
 from atrion.sensing.capacity import Capacity
@@ -21,6 +22,7 @@ FOLLOW = 30.0
 """Seconds in which the floor of a caller's own latencies follows them, in calm."""
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Pressure:
     """Normalised pressures of one route, each in [−1, 1]; what does not report keeps its last value."""

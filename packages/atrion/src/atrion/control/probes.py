@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
+from atrion._native import mypyc_attr
+
 __all__ = ["Probes"]
 
 ASKS = 64
@@ -17,6 +19,7 @@ INTERVAL = 0.1
 """Least seconds between probes: at most ten a second."""
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Probes:
     """Probes of one route. Times in seconds."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import final
 
+from atrion._native import mypyc_attr
+
 __all__ = ["Saturation"]
 
 SETTLE = 2.0
@@ -24,6 +26,7 @@ IDLE = 8.0
 """The same for a negative one: a worker without work is waste, so anybody may have it."""
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Saturation:
     """Saturation of one route. ``weight`` in ohms and ``steepness`` are those of the pressure law."""

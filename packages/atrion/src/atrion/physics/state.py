@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import final
 
+from atrion._native import mypyc_attr
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import PhysicsConfig
 from atrion.physics.laws import (
@@ -70,6 +71,7 @@ class Constants:
         self.weight_saturation: float = weights[2]
 
 
+@mypyc_attr(acyclic=True)
 @final
 class PhysicsState:
     """Pressure, momentum, scar tissue, resistance and mode of one route.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import final
 
+from atrion._native import mypyc_attr
 from atrion.sensing.window import Window
 
 __all__ = ["Capacity"]
@@ -38,6 +39,7 @@ DRAIN = 1.0
 """Seconds, altogether, for which a route that began in an overload keeps itself nearly empty to see light calls."""
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Capacity:
     """Learned service time (seconds) and capacity (calls in flight).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from atrion._native import mypyc_attr
 from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["Samples"]
@@ -21,6 +22,7 @@ def _number(value: Any) -> float:
     return number if number >= 0.0 else -1.0
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Samples:
     """Sums and counts of each component; latency in seconds, the others as shares. ``bad`` were dropped."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import final
 
+from atrion._native import mypyc_attr
+
 __all__ = ["Window"]
 
 SUCCESS = 0
@@ -15,6 +17,7 @@ FAILURE = 1
 DROPPED = 3
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Window:
     """Calls of a route since the last tick, and those still in flight. Times in seconds."""
