@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from atrion.cli import main
 from atrion.errors import ConfigurationError
-from atrion.lab.policies.catalog import controller
+from atrion.lab.policies.catalog import CONTROLLERS, controller
 from atrion.lab.scenario import simulate
 from atrion.lab.scenarios import scenario
 
@@ -52,3 +53,9 @@ def test_the_command_prints_one_json_object(capsys: pytest.CaptureFixture[str]) 
     printed = json.loads(capsys.readouterr().out)
     assert printed["summary"]["goodput_per_capacity"] > 0.9
     assert printed["controller"] == "atrion"
+
+
+@pytest.mark.parametrize("name", [each.name for each in CONTROLLERS.values() if each.spans])
+def test_every_form_of_atrion_plays_a_scenario_with_pools(name: str) -> None:
+    sale = replace(scenario("black-friday"), seconds=2.0, window=(0.0, 2.0))
+    assert simulate(sale, controller(name), 1).count("offered", 0.0, 2.0) > 0

@@ -44,10 +44,18 @@ class _Tally:
 
 @final
 class SampledPolicy:
-    """Brings its own telemetry by ``update_physics`` and asks by ``decide``; options go to the engine."""
+    """Brings its own telemetry by ``update_physics`` and asks by ``decide``; options go to the engine.
+
+    ``pools`` mean nothing to it: no call is in flight in its engine.
+    """
 
     def __init__(
-        self, name: str = "atrion-sampled", skew: float = 0.0, source: Any = None, **options: Any
+        self,
+        name: str = "atrion-sampled",
+        skew: float = 0.0,
+        source: Any = None,
+        pools: object = None,
+        **options: Any,
     ) -> None:
         self.name = name
         self._clock = Clock(skew, source)
