@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, final
 
+from atrion._native import mypyc_attr
 from atrion.physics.modes import Mode, mode_of
 
 __all__ = ["Decision", "Reason"]
@@ -20,6 +21,7 @@ class Reason(StrEnum):
     CIRCUIT_BREAKER = "circuit_breaker"
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Decision:
     """One admission decision.

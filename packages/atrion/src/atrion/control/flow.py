@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import final
 
+from atrion._native import mypyc_attr
 from atrion.control.decision import Decision
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
@@ -32,6 +33,7 @@ def outcome_of(error: BaseException) -> int:
     return _FAILURE
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Flow:
     """One guarded call. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome."""
