@@ -296,18 +296,21 @@ class Route:
 
     def invites(self, now: float) -> bool:
         """Whether a router should send it a probe now; the next request that would be shed then passes."""
-        if self._probes is None:
-            self._probes = Probes(now)
-        pending = self._probes.answer_invitation()  # it must not answer for itself
+        probes = self._made_probes(now)
+        pending = probes.answer_invitation()  # it must not answer for itself
         invited = self.admits(0.0, now)
-        self._probes.invited = invited or pending
+        probes.invited = invited or pending
         return invited
 
-    def _probe(self, volts: float, now: float) -> bool:
+    def _made_probes(self, now: float) -> Probes:
+        """The route's probes, made when the first is needed."""
         if self._probes is None:
             self._probes = Probes(now)
-        probes = self._probes
-        if probes.invited and probes.answer_invitation():
+        return self._probes
+
+    def _probe(self, volts: float, now: float) -> bool:
+        probes = self._made_probes(now)
+        if probes.answer_invitation():
             return True
         # Where there are only too many at once, those in flight are telemetry enough.
         sick = volts <= self.steady or self.broken
