@@ -145,7 +145,7 @@ def test_phases_fail_slow_down_hang_and_take_workers() -> None:
 def test_a_nested_call_holds_the_upstream_worker_and_its_end_is_the_upstream_end() -> None:
     bench = Bench(Server(workers=1))
     below = Pool(bench.simulation, Server(workers=1))
-    bench.gate.downstream = Gate(bench.simulation, "below", BasePolicy(), below, Recorder(100.0))
+    bench.gate.wanted = (Gate(bench.simulation, "below", BasePolicy(), below, Recorder(100.0)),)
     bench.ask(0.0)
     bench.ask(0.5)
     bench.simulation.run(10.0)
@@ -159,7 +159,7 @@ def test_what_is_shed_downstream_says_nothing_of_upstream() -> None:
 
     bench = Bench(Server(workers=1))
     below = Pool(bench.simulation, Server(workers=1))
-    bench.gate.downstream = Gate(bench.simulation, "below", Closed(), below, Recorder(100.0))
+    bench.gate.wanted = (Gate(bench.simulation, "below", Closed(), below, Recorder(100.0)),)
     bench.ask(0.0)
     bench.simulation.run(10.0)
     assert bench.client.ends == [("IGNORED", 1.0)]

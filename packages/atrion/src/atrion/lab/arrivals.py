@@ -1,14 +1,15 @@
-"""When requests arrive: Poisson, bursty, and any rate that changes over time."""
+"""When requests arrive: Poisson, bursty, again and again, as recorded, and at any rate that changes over time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Protocol
 
-__all__ = ["Arrivals", "Bursty", "Closed", "Poisson", "Profile", "diurnal"]
+__all__ = ["Arrivals", "Bursty", "Closed", "Every", "Instants", "Poisson", "Profile", "diurnal"]
 
 
 class Arrivals(Protocol):
@@ -105,6 +106,43 @@ class Profile:
                 return
             if dice.random() * peak < self.rate(now):
                 yield now
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Again every ``period`` seconds, from 0 on: ``count`` at once, and ``rate`` a second for ``length`` seconds.
+
+    ``length`` is at most ``period``; a rate of 0 brings none.
+    """
+
+    period: float
+    count: int = 0
+    length: float = 0.0
+    rate: float = 0.0
+
+    def times(self, dice: Random) -> Iterator[float]:
+        """See :class:`Arrivals`."""
+        for turn in count():
+            begins = turn * self.period
+            for _ in range(self.count):
+                yield begins
+            now = begins
+            while self.rate > 0.0:
+                now += dice.expovariate(self.rate)
+                if now >= begins + self.length:
+                    break
+                yield now
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """Recorded instants, in seconds and ascending; none after the last."""
+
+    at: tuple[float, ...]
+
+    def times(self, dice: Random) -> Iterator[float]:
+        """See :class:`Arrivals`."""
+        return iter(self.at)
 
 
 def diurnal(mean: float, swing: float, period: float, seconds: float) -> Profile:

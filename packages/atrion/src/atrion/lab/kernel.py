@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from typing import Any, Protocol, final
 
 from atrion.lab.metrics import Recorder
+from atrion.lab.needs import Wanted, ask
 from atrion.lab.policies.port import Call, Policy
 from atrion.lab.services import Phase, Server
 from atrion.sensing.telemetry import Outcome
@@ -65,11 +66,10 @@ class Simulation:
         self.now = until
 
 
-@final
 class Pool:
     """Workers and their queue. Expired work still executes: a worker does not know that its client has left."""
 
-    __slots__ = ("_debt", "_server", "_simulation", "busy", "phase", "queue", "workers")
+    __slots__ = ("_debt", "_server", "_simulation", "busy", "phase", "plan", "queue", "workers")
 
     def __init__(self, simulation: Timeline, server: Server) -> None:
         self._simulation = simulation
@@ -78,9 +78,22 @@ class Pool:
         self.busy: int = 0
         self.queue: deque[Call] = deque()
         self.phase: Phase = Phase()
+        self.plan: Any = None
+        """A clairvoyant's own: what it knows will happen here."""
         self._debt = 0.0
         for phase in server.phases:
             simulation.at(phase.start, self._enter, phase)
+
+    @property
+    def server(self) -> Server:
+        """What it was made of."""
+        return self._server
+
+    @property
+    def idle(self) -> bool:
+        """A worker is free, and the server is well: it answers, and fails less than half."""
+        phase = self.phase
+        return self.busy < self.workers and not phase.hang and phase.fail < 0.5
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
@@ -95,7 +108,7 @@ class Pool:
         elif self._server.queue is None or len(self.queue) < self._server.queue:
             self.queue.append(call)
         else:
-            call.gate.finish(call, DROPPED)
+            call.gate.finish(call, FAILURE if self._server.fails else DROPPED)
 
     def reject(self) -> None:
         """A rejection takes work too; it delays whoever is served next, unless a worker is idle."""
@@ -108,7 +121,19 @@ class Pool:
         call.started = now
         self.busy += 1
         phase = self.phase
-        work = call.service * phase.slow
+        work = self._work(call)
+        if phase.hang:
+            simulation.at(max(call.deadline, now), self._fail, call)
+        elif phase.fail > 0.0 and call.luck < phase.fail:
+            simulation.at(now + (work if phase.fail_after is None else phase.fail_after), self._fail, call)
+        elif call.gate.wanted:
+            simulation.at(now + work, self._descend, call)
+        else:
+            simulation.at(now + work, self._serve, call)
+
+    def _work(self, call: Call) -> float:
+        """Seconds of work it takes if it begins now."""
+        work = call.service * self.phase.slow
         if self._server.worsening > 0.0:
             crowd = (self.busy + len(self.queue) - self.workers) / self.workers
             if crowd > 0.0:
@@ -116,29 +141,11 @@ class Pool:
         if self._debt > 0.0:
             work += self._debt
             self._debt = 0.0
-        if phase.hang:
-            simulation.at(max(call.deadline, now), self._fail, call)
-        elif phase.fail > 0.0 and call.luck < phase.fail:
-            simulation.at(now + (work if phase.fail_after is None else phase.fail_after), self._fail, call)
-        elif call.gate.downstream is not None:
-            simulation.at(now + work, self._descend, call)
-        else:
-            simulation.at(now + work, self._serve, call)
+        return work
 
     def _descend(self, call: Call) -> None:
-        """The call's own work is done; it needs the next server's answer, and its worker waits for it."""
-        call.gate.downstream.submit(
-            Call(
-                call.route,
-                call.tier,
-                call.key,
-                self._simulation.now,
-                call.deadline,
-                call.service,
-                luck=call.luck,
-                request=Nested(self, call),
-            )
-        )
+        """The call's own work is done; it needs other servers' answers, and its worker waits for them."""
+        ask(call.gate.wanted, call, self._simulation, lambda outcome: self.end(call, outcome))
 
     def _serve(self, call: Call) -> None:
         self.end(call, SUCCESS)
@@ -162,30 +169,14 @@ class Pool:
 
 
 @final
-class Nested:
-    """Who asked for a downstream call: an upstream call that waits for it with its worker."""
-
-    __slots__ = ("call", "pool", "steps")
-
-    def __init__(self, pool: Pool, call: Call) -> None:
-        self.pool: Pool = pool
-        self.call: Call = call
-        self.steps: int = 0
-
-    def rejected(self, call: Call) -> None:
-        """Shed downstream: the dependency was not asked, and the upstream call cannot be answered."""
-        self.pool.end(self.call, Outcome.IGNORED)
-
-    def answered(self, call: Call, outcome: Outcome, now: float) -> None:
-        """The upstream call ends as its downstream call did."""
-        self.pool.end(self.call, outcome)
-
-
-@final
 class Gate:
-    """Where a policy decides over the calls of a ``route``, in front of a pool; ``downstream`` is what they need."""
+    """Where a policy decides over the calls of a ``route``, in front of a pool.
 
-    __slots__ = ("_recorder", "_simulation", "downstream", "policy", "pool", "route")
+    ``wanted`` are the gates whose answers its calls need; ``draw`` gives the work of calls that others' calls need of
+    it, in seconds by their luck, or is None where it is the same as theirs.
+    """
+
+    __slots__ = ("_recorder", "_simulation", "draw", "policy", "pool", "route", "wanted")
 
     def __init__(
         self, simulation: Timeline, route: str, policy: Policy, pool: Pool, recorder: Recorder
@@ -195,7 +186,8 @@ class Gate:
         self.route: str = route
         self.policy: Policy = policy
         self.pool: Pool = pool
-        self.downstream: Gate | None = None
+        self.wanted: tuple[Wanted, ...] = ()
+        self.draw: Callable[[float], float] | None = None
 
     def submit(self, call: Call) -> None:
         """Let the policy decide over a call."""
@@ -208,7 +200,7 @@ class Gate:
                 self._degrade(call)
             self.pool.submit(call)
         else:
-            self._recorder.reject(call, now)
+            self._recorder.reject(call, now, self.pool.idle)
             self.pool.reject()
             call.request.rejected(call)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from atrion.lab.ledger import Ledger
 from atrion.lab.policies.port import Call
 from atrion.sensing.telemetry import Outcome
 
@@ -28,9 +29,10 @@ ones by the bin they were born in."""
 class Recorder:
     """Counts while the simulation runs; one flat list per kind, since this is its hottest code."""
 
-    __slots__ = (*KINDS, "arrived", "keys", "latencies", "routes", "samples", "seconds", "worth")
+    __slots__ = (*KINDS, "arrived", "keys", "latencies", "ledger", "routes", "samples", "seconds", "worth")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, ledger: Ledger | None = None) -> None:
+        self.ledger = ledger
         size = (int(seconds / BIN) + 2) * TIERS
         self.offered: list[int] = [0] * size
         self.attempts: list[int] = [0] * size
@@ -55,13 +57,17 @@ class Recorder:
 
     def admit(self, call: Call, now: float) -> None:
         """A call passed its gate."""
+        if self.ledger is not None:
+            self.ledger.admit(call)
         self.admitted[int(now / BIN) * TIERS + call.tier] += 1
         if call.route not in self.routes:
             self.routes[call.route] = [0] * (int(self.seconds) + 2)
         self.routes[call.route][int(now)] += 1
 
-    def reject(self, call: Call, now: float) -> None:
-        """A call was refused at its gate."""
+    def reject(self, call: Call, now: float, idle: bool = False) -> None:
+        """A call was refused at its gate, ``idle`` while its server could have begun it at once and was well."""
+        if self.ledger is not None:
+            self.ledger.refuse(call, idle)
         self.rejected[int(now / BIN) * TIERS + call.tier] += 1
 
     def experience(self, key: str, born: float, good: int) -> None:
@@ -75,6 +81,8 @@ class Recorder:
 
     def finish(self, call: Call, outcome: Outcome, now: float) -> None:
         """An admitted call ended; its latency counts whether or not somebody still waits."""
+        if self.ledger is not None:
+            self.ledger.finish(call, outcome, now)
         if outcome is not Outcome.DROPPED:
             self.arrived.append(call.arrived)
             self.latencies.append(now - call.arrived)

@@ -7,31 +7,44 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import cycle
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
+from atrion.control.observer import Transition
 from atrion.lab.clients import Clients, Request, Traffic
 from atrion.lab.cluster import Cluster, Network, Wire
 from atrion.lab.kernel import Gate, Pool, Simulation
+from atrion.lab.ledger import Ledger
 from atrion.lab.metrics import Recorder, Run
+from atrion.lab.needs import Wanted
 from atrion.lab.policies.atrion import AtrionPolicy
 from atrion.lab.policies.catalog import Controller
 from atrion.lab.policies.facts import Facts
 from atrion.lab.policies.port import Policy
 from atrion.lab.services import Server
+from atrion.lab.sharing import SharedPool
 from atrion.physics.config import SLO
+from atrion.physics.modes import Mode
 
-__all__ = ["Route", "Scenario", "simulate"]
+__all__ = ["Accounts", "Calls", "Route", "Scenario", "simulate"]
 
 SAMPLING = 0.05
 """Seconds between two samples of what the policies think: half a tick, so that no mode is missed."""
 
 
+Calls: TypeAlias = "str | tuple[Calls, ...]"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route to a ``server``; its calls need the answer of the route ``calls`` and hold their worker meanwhile."""
+    """A route to a ``server``; its calls need the answers of the routes ``calls`` and hold their worker meanwhile.
+
+    Several are asked one after the other, those of a tuple in ``calls`` side by side. ``own`` lets each of them take
+    the time that its own server's law draws; otherwise it takes as long as the call that needs it.
+    """
 
     server: str
-    calls: str | None = None
+    calls: str | tuple[Calls, ...] | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +101,9 @@ class _Pod:
         self._whole = self._span(index) if world.controller.spans else None
         if self._whole is not None:
             self.policies.append(("", self._whole))
+            engine = getattr(self._whole, "engine", None)
+            if engine is not None and world.accounts is not None:
+                engine.observe(world.accounts)
         self.gates: dict[str, Gate] = {}
         for name in (*world.scenario.routes, *world.scenario.servers):
             self._gate(name, pools)
@@ -110,8 +126,9 @@ class _Pod:
             **options,
         )
 
-    def _gate(self, name: str, pools: Mapping[str, Pool], nested: bool = False) -> Gate:
+    def _gate(self, name: str, pools: Mapping[str, Pool], nested: bool = False, place: str = "") -> Gate:
         world = self._world
+        place = place or name
         route = world.scenario.route(name)
         policy = self._whole
         if policy is None:
@@ -122,10 +139,20 @@ class _Pod:
         # What servers ask of each other is no client's request.
         recorder = world.inner if nested else world.recorder
         gate = Gate(world.simulation, name, policy, pools[route.server], recorder)
-        if route.calls is not None:
-            gate.downstream = self._gate(route.calls, pools, nested=True)
+        calls = (route.calls,) if isinstance(route.calls, str) else route.calls or ()
+        gate.wanted = tuple(
+            self._wanted(each, pools, f"{place}/{at}", own=route.own) for at, each in enumerate(calls)
+        )
         if not nested:
             self.gates[name] = gate
+        return gate
+
+    def _wanted(self, calls: Calls, pools: Mapping[str, Pool], place: str, *, own: bool) -> Wanted:
+        if not isinstance(calls, str):
+            return tuple(self._wanted(each, pools, f"{place}/{at}", own=own) for at, each in enumerate(calls))
+        gate = self._gate(calls, pools, nested=True, place=place)
+        if own:
+            gate.draw = self._world.drawn(calls, place)
         return gate
 
     def engines(self) -> list[AtrionPolicy]:
@@ -133,16 +160,47 @@ class _Pod:
         return [policy for _, policy in self.policies if isinstance(policy, AtrionPolicy)]
 
 
+class Accounts:
+    """What a run is to be measured by, beyond its series: the requests born in [start, end).
+
+    ``sampled`` keeps the policies' samples as well, which costs time in a long run.
+    """
+
+    def __init__(self, start: float, end: float, *, sampled: bool = False) -> None:
+        self.clients = Ledger(start, end)
+        self.inner = Ledger(start, end, inner=True)
+        self.sampled = sampled
+        self.breaks = 0
+
+    def on_tick(self, state: object) -> None:
+        """The law advanced."""
+
+    def on_decision(self, decision: object) -> None:
+        """A request asked."""
+
+    def on_transition(self, transition: Transition) -> None:
+        """A route changed its mode."""
+        self.breaks += transition.after is Mode.CIRCUIT_BREAKER
+
+    def close(self, now: float) -> None:
+        """The run is over."""
+        self.clients.close(now)
+        self.inner.close(now)
+
+
 class _World:
     """The parts of one run, put together."""
 
-    def __init__(self, scenario: Scenario, controller: Controller, seed: int) -> None:
+    def __init__(
+        self, scenario: Scenario, controller: Controller, seed: int, accounts: Accounts | None = None
+    ) -> None:
         self.scenario = scenario
         self.controller = controller
         self.seed = seed
         self.simulation = Simulation()
-        self.recorder = Recorder(scenario.seconds)
-        self.inner = Recorder(scenario.seconds)
+        self.accounts = accounts
+        self.recorder = Recorder(scenario.seconds, None if accounts is None else accounts.clients)
+        self.inner = Recorder(scenario.seconds, None if accounts is None else accounts.inner)
         self.inner.routes = self.recorder.routes
         cluster = scenario.cluster
         self.network = None
@@ -159,7 +217,24 @@ class _World:
             self._connect(traffic, index)
 
     def _servers(self) -> dict[str, Pool]:
-        return {name: Pool(self.simulation, server) for name, server in self.scenario.servers.items()}
+        fifo = self.controller.fifo
+        return {
+            name: SharedPool(self.simulation, server)
+            if server.shared and not fifo
+            else Pool(self.simulation, server)
+            for name, server in self.scenario.servers.items()
+        }
+
+    def drawn(self, name: str, place: str) -> Callable[[float], float]:
+        """The work of the calls that others' calls need: by their luck, whatever was drawn before them."""
+        dice = Random()
+        draw = self.scenario.servers[self.scenario.route(name).server].law.sampler(dice)
+
+        def work(luck: float) -> float:
+            dice.seed(f"{self.seed}/{place}/{luck}")
+            return draw()
+
+        return work
 
     def dice(self, *purpose: object) -> Random:
         """Dice of their own for every purpose, so that policies meet the same requests."""
@@ -167,7 +242,8 @@ class _World:
 
     def start(self) -> None:
         """Plan what happens by itself."""
-        self.simulation.at(0.0, self._sample)
+        if self.accounts is None or self.accounts.sampled:
+            self.simulation.at(0.0, self._sample)
         if self.network is None:
             return
         for pod in self.pods:
@@ -240,12 +316,13 @@ def simulate(
     controller: Controller,
     seed: int,
     tell: Callable[[float], None] | None = None,
+    accounts: Accounts | None = None,
 ) -> Run:
     """Play a scenario with one controller; the same seed gives the same requests and the same result.
 
-    ``tell`` hears the share that is done.
+    ``tell`` hears the share that is done; ``accounts`` are filled.
     """
-    world = _World(scenario, controller, seed)
+    world = _World(scenario, controller, seed, accounts)
     with ExitStack() as stack:
         if world.network is not None:
             stack.enter_context(world.network.quiet())
@@ -255,4 +332,6 @@ def simulate(
             world.simulation.run(scenario.seconds * step / steps)
             if tell is not None:
                 tell(step / steps)
+    if accounts is not None:
+        accounts.close(scenario.seconds)
     return Run.of(scenario.name, controller.name, seed, scenario.seconds, scenario.capacity, world.recorder)

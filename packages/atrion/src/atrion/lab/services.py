@@ -5,10 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate, cycle
 from random import Random
 from typing import Protocol
 
-__all__ = ["Bimodal", "Exponential", "HeavyTailed", "LogNormal", "Phase", "Server", "ServiceTime"]
+__all__ = [
+    "Bimodal",
+    "Exponential",
+    "Fixed",
+    "HeavyTailed",
+    "LogNormal",
+    "Mixture",
+    "Phase",
+    "Recorded",
+    "Server",
+    "ServiceTime",
+]
 
 
 class ServiceTime(Protocol):
@@ -22,6 +34,17 @@ class ServiceTime(Protocol):
     def sampler(self, dice: Random) -> Callable[[], float]:
         """A function that draws service times, in seconds."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Every call takes ``mean`` seconds."""
+
+    mean: float = 0.05
+
+    def sampler(self, dice: Random) -> Callable[[], float]:
+        """See :class:`ServiceTime`."""
+        return lambda: self.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +107,45 @@ class HeavyTailed:
         return lambda: low / (1.0 - dice.random() * top) ** (1.0 / a)
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Each call is of one of ``parts``, pairs of a weight > 0 and a law."""
+
+    parts: tuple[tuple[float, ServiceTime], ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over all parts, in seconds."""
+        return sum(weight * law.mean for weight, law in self.parts) / sum(weight for weight, _ in self.parts)
+
+    def sampler(self, dice: Random) -> Callable[[], float]:
+        """See :class:`ServiceTime`."""
+        samplers = [law.sampler(dice) for _, law in self.parts]
+        weights = list(accumulate(weight for weight, _ in self.parts))
+
+        def draw() -> float:
+            chosen = dice.choices(samplers, cum_weights=weights)[0]
+            return chosen()
+
+        return draw
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Recorded service times in seconds, in the order of the arrivals; from the first again after the last."""
+
+    times: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean of all, in seconds."""
+        return math.fsum(self.times) / len(self.times)
+
+    def sampler(self, dice: Random) -> Callable[[], float]:
+        """See :class:`ServiceTime`; without dice."""
+        return cycle(self.times).__next__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """A server's health from ``start`` seconds on.
@@ -107,12 +169,15 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Workers with one first-in-first-out queue.
+    """Workers with one queue.
 
     Attributes:
         workers: Calls served at once, ≥ 1.
         law: Service times.
         queue: Most calls waiting; one more is refused by the server itself. None is no bound.
+        fails: What finds no place fails at once, as by a 503; otherwise it is dropped, and nobody learns of it.
+        shared: Workers share themselves equally among all calls (processor sharing); otherwise the first in the
+            queue is served first.
         worsening: How much service times grow with concurrency: by this factor for every ``workers`` calls in
             the system beyond the first ``workers``, as with locks, caches and garbage.
         reject_cost: Work a rejection takes, as a share of a mean service.
@@ -122,6 +187,8 @@ class Server:
     workers: int = 16
     law: ServiceTime = LogNormal()
     queue: int | None = None
+    fails: bool = False
+    shared: bool = False
     worsening: float = 0.0
     reject_cost: float = 0.0
     phases: tuple[Phase, ...] = ()

@@ -9,11 +9,12 @@ from atrion.errors import ConfigurationError
 from atrion.lab.policies.atrion import AtrionPolicy
 from atrion.lab.policies.baselines import ABOUT
 from atrion.lab.policies.baselines import BASELINES as MAKERS
+from atrion.lab.policies.clairvoyant import Clairvoyant
 from atrion.lab.policies.port import Policy
 from atrion.lab.policies.sampled import SampledPolicy
 from atrion.physics.config import PhysicsConfig
 
-__all__ = ["BASELINES", "CONTROLLERS", "Controller", "controller"]
+__all__ = ["BASELINES", "CONTROLLERS", "POSSIBLE", "Controller", "controller"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,14 @@ class Controller:
 
     ``make`` builds it, with keyword options of the pod it runs in where it ``spans`` all routes of a pod;
     others are built once for every route, from dice and the :class:`~atrion.lab.policies.Facts` of its server.
+    ``fifo`` plays servers that share themselves as first-in first-out.
     """
 
     name: str
     about: str
     make: Callable[..., Policy]
     spans: bool = False
+    fifo: bool = False
 
 
 def _atrion(name: str, about: str, config: PhysicsConfig | None = None, **fixed: object) -> Controller:
@@ -36,6 +39,15 @@ def _atrion(name: str, about: str, config: PhysicsConfig | None = None, **fixed:
 
     return Controller(name, about, make, spans=True)
 
+
+POSSIBLE = Controller(
+    "possible",
+    "a clairvoyant first-in first-out that knows every service time and no tier",
+    lambda **options: Clairvoyant(),
+    spans=True,
+    fifo=True,
+)
+"""What could be answered in time, without any preference: the measure of the others."""
 
 CONTROLLERS: dict[str, Controller] = {
     each.name: each
@@ -49,11 +61,12 @@ CONTROLLERS: dict[str, Controller] = {
         Controller(
             "atrion-sampled", "saturation once a tick, not at every decision", SampledPolicy, spans=True
         ),
+        POSSIBLE,
         _atrion("atrion-alone", "γ 0: deaf to its cluster", gamma=0.0),
     )
 }
 
-BASELINES = tuple(name for name in CONTROLLERS if not name.startswith("atrion"))
+BASELINES = tuple(name for name in CONTROLLERS if not name.startswith(("atrion", "possible")))
 """What Atrion is compared with."""
 
 
