@@ -44,10 +44,11 @@ def add_parser(commands: Any) -> None:
 def run_list(arguments: argparse.Namespace) -> int:
     """``atrion lab list``."""
     from atrion.lab.policies.catalog import CONTROLLERS  # here and below: a command's imports slow no other
-    from atrion.lab.scenarios import SCENARIOS
+    from atrion.lab.scenarios import DESCRIBED, SCENARIOS, described
 
     found = {
         "scenarios": {each.name: each.about for each in SCENARIOS.values()},
+        "scenario files": {name: described(name).scenario.about for name in DESCRIBED},
         "controllers": {each.name: each.about for each in CONTROLLERS.values()},
     }
     if arguments.json:

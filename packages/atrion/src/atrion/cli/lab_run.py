@@ -1,4 +1,4 @@
-"""``atrion lab run`` and ``atrion lab cluster``: one scenario, one controller, one seed."""
+"""``atrion lab run`` and ``atrion lab cluster``: a scenario, a recording or a scenario file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.lab_file import run_described
 from atrion.cli.lab_map import progress
 from atrion.errors import ConfigurationError
 from atrion.lab.figure import check_plot
@@ -47,12 +48,21 @@ def add_parsers(actions: Any) -> None:
     """Declare the commands."""
     play = actions.add_parser(
         "run",
-        help="play a scenario, or a CSV file of real telemetry",
+        help="play a scenario, a TOML file that describes one, or a CSV file of real telemetry",
         epilog="examples: atrion lab run steady-4x    atrion lab run calls.csv --plot calls.svg    "
-        "(a file has the columns timestamp in seconds or ISO 8601, latency in seconds, error 0 or 1, tier)",
+        "atrion lab run service.toml --controller atrion,none --seeds 5 --json    "
+        "(a CSV file has the columns timestamp in seconds or ISO 8601, latency in seconds, error 0 or 1, tier; a "
+        "scenario file that expects bounds exits with 1 when one is missed)",
     )
-    play.add_argument("scenario", help="a name from `atrion lab list`, steady-<factor>x, or a .csv file")
+    play.add_argument(
+        "scenario", help="a name from `atrion lab list`, steady-<factor>x, or a .toml or .csv file"
+    )
     _common(play)
+    play.add_argument(
+        "--seeds",
+        type=int,
+        help="how many, from --seed on, 1 to 1000 (default 1); prints measures, not a run",
+    )
     play.set_defaults(run=run)
     cluster = actions.add_parser(
         "cluster",
@@ -95,10 +105,19 @@ def run(arguments: argparse.Namespace) -> int:
     from atrion.lab.policies.facts import Facts
     from atrion.lab.replay import read, replay
     from atrion.lab.scenario import simulate
-    from atrion.lab.scenarios import scenario
+    from atrion.lab.scenario_file import Described, load_file
+    from atrion.lab.scenarios import DESCRIBED, described, scenario
     from atrion.lab.summary import summary
 
     check_plot(arguments.plot)
+    if arguments.scenario.lower().endswith(".toml"):
+        return run_described(load_file(Path(arguments.scenario)), arguments)
+    if arguments.scenario in DESCRIBED:
+        return run_described(described(arguments.scenario), arguments)
+    if not arguments.scenario.lower().endswith(".csv") and (
+        arguments.seeds is not None or "," in arguments.controller
+    ):
+        return run_described(Described(scenario(arguments.scenario)), arguments)
     policy = controller(arguments.controller)
     if arguments.scenario.lower().endswith(".csv"):
         path = Path(arguments.scenario)

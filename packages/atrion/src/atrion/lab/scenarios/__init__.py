@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from atrion.errors import ConfigurationError
 from atrion.lab.scenario import Scenario
+from atrion.lab.scenario_file import Described, load_file
 from atrion.lab.scenarios.apps import APPS
 from atrion.lab.scenarios.clusters import CLUSTERS
 from atrion.lab.scenarios.faults import FAULTS
 from atrion.lab.scenarios.load import LOAD, steady
 
-__all__ = ["SCENARIOS", "scenario"]
+__all__ = ["DESCRIBED", "SCENARIOS", "described", "scenario"]
 
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in (*LOAD, *FAULTS, *APPS, *CLUSTERS)}
+
+FOLDER = Path(__file__).parent / "files"
+DESCRIBED: dict[str, Path] = {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+"""Scenario files that come with the lab, by name: services with the bounds that admission must keep in them."""
+
+
+def described(name: str) -> Described:
+    """The scenario file of a name in DESCRIBED, with its bounds."""
+    return load_file(DESCRIBED[name])
 
 
 def scenario(name: str) -> Scenario:
@@ -24,7 +35,11 @@ def scenario(name: str) -> Scenario:
     """
     if name in SCENARIOS:
         return SCENARIOS[name]
+    if name in DESCRIBED:
+        return described(name).scenario
     factor = re.fullmatch(r"steady-(\d{1,3}(?:\.\d{1,3})?)x", name)
     if factor is None or float(factor[1]) <= 0.0:
-        raise ConfigurationError("scenario", name, f"use steady-<factor>x or one of {', '.join(SCENARIOS)}")
+        raise ConfigurationError(
+            "scenario", name, f"use steady-<factor>x or one of {', '.join((*SCENARIOS, *DESCRIBED))}"
+        )
     return steady(float(factor[1]))
