@@ -36,9 +36,24 @@ def outcome_of(error: BaseException) -> int:
 @mypyc_attr(acyclic=True)
 @final
 class Flow:
-    """One guarded call. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome."""
+    """One guarded call, and only one. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome.
 
-    __slots__ = ("_clock", "_light", "_outcome", "_route", "_started", "_volts", "open")
+    A call's latency runs from its beginning to its end, or to :meth:`answer` where that comes first, less what
+    :meth:`wait` was told.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_latency",
+        "_light",
+        "_outcome",
+        "_route",
+        "_started",
+        "_used",
+        "_volts",
+        "_waited",
+        "open",
+    )
 
     def __init__(self, route: Route, volts: float, clock: Callable[[], float]) -> None:
         self._route: Route = route
@@ -47,10 +62,26 @@ class Flow:
         self._outcome: int = -1
         self._started: float = 0.0
         self._light: bool = False
+        self._waited: float = 0.0
+        self._latency: float = -1.0  # until the answer
+        self._used: bool = False
         self.open: bool = False
 
+    def _use(self) -> None:
+        if self._used:
+            raise AtrionError(
+                "this flow was already entered, and a flow guards one call only: ask atrion.flow(...) for a new one"
+                " each time, or decorate the function with atrion.protect(...)"
+            )
+        self._used = True
+
     def decide(self) -> Decision:
-        """Ask, and begin the call when allowed; the caller then owes :meth:`finish`."""
+        """Ask, and begin the call when allowed; the caller then owes :meth:`finish`.
+
+        Raises:
+            AtrionError: the flow was used before.
+        """
+        self._use()
         now = self._clock()
         decision = self._route.decide(self._volts, now)
         if decision.allowed:
@@ -63,8 +94,36 @@ class Flow:
         """End the call with an :class:`Outcome`, unless :meth:`ignore`, :meth:`fail` or :meth:`drop` spoke first."""
         if self.open:
             self.open = False
-            said = self._outcome
-            self._route.end(self._started, self._clock(), outcome if said < 0 else said, self._light)
+            now = self._clock()
+            if self._outcome < 0:
+                self._outcome = outcome
+            if self._latency < 0.0:
+                self._latency = self._elapsed(now)
+            self._route.end(self._started, now, self._outcome, self._light)
+
+    def now(self) -> float:
+        """The clock by which the call is measured, in seconds from no particular beginning."""
+        return self._clock()
+
+    def wait(self, seconds: float) -> None:
+        """Leave ``seconds`` out of the latency: the call waited for its own caller, not for what is guarded.
+
+        What is told after :meth:`answer` changes nothing, nor does what is not above 0.
+        """
+        if seconds > 0.0:
+            self._waited += seconds
+
+    def answer(self) -> None:
+        """The answer is there: the latency ends here, while the call stays in flight until it is finished.
+
+        Means nothing once :meth:`fail`, :meth:`ignore` or :meth:`drop` has spoken.
+        """
+        if self.open and self._latency < 0.0 and self._outcome < 0:
+            self._latency = self._elapsed(self._clock())
+
+    def _elapsed(self, now: float) -> float:
+        passed = now - self._started - self._waited
+        return passed if passed > 0.0 else 0.0
 
     def degrade(self, steps: int = 4) -> float:
         """How good the answer may be: 1 on an idle route, down to 1/``steps`` where the call only just flows.
@@ -99,10 +158,9 @@ class Flow:
         """Begin the call if it may flow; says whether it does.
 
         Raises:
-            AtrionError: the flow was entered before.
+            AtrionError: the flow was used before.
         """
-        if self.open:
-            raise AtrionError("this flow is already entered: ask atrion.flow(...) for one per call")
+        self._use()
         now = self._clock()
         route = self._route
         if not route.admits(self._volts, now):

@@ -14,7 +14,8 @@ from typing import Any
 from atrion.control.decision import Decision
 from atrion.control.flow import Flow
 from atrion.engine import MAX_ROUTE_ID, Atrion
-from atrion.errors import ConfigurationError, FlowRejected
+from atrion.errors import ConfigurationError
+from atrion.integrations._exchange import Exchange, Message, Receive, Send, rejection_in
 from atrion.physics.voltage import Tier
 
 __all__ = ["AtrionMiddleware"]
@@ -24,9 +25,6 @@ logger: logging.Logger = logging.getLogger("atrion.asgi")
 _dice = random.Random()  # the host's common dice may be seeded for the host's sake
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
@@ -131,61 +129,16 @@ def _prefixes(exclude: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-class _Exchange:
-    """One request and its response, watched as they pass."""
-
-    __slots__ = ("_receive", "_send", "finished", "gone", "status")
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self.status = 0
-        self.gone = False
-        self.finished = False
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and not self.finished:
-            self.gone = True
-        return message
-
-    async def send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            if not self.gone:  # what an application answers to nobody says nothing of it
-                self.status = int(message["status"])
-        elif kind.startswith("http.response.") and kind.endswith(("body", "send")):
-            self.finished = not message.get("more_body", False)
-        try:
-            await self._send(message)
-        except OSError:  # how servers tell that the client has left
-            self.gone = True
-            raise
-
-    def judge(self, flow: Flow, error: BaseException | None) -> None:
-        """Tell the flow whose fault the outcome was, if anyone's."""
-        if self.status >= 500:
-            flow.fail()
-        elif self.gone or isinstance(error, FlowRejected):
-            flow.ignore()
-        elif error is not None:
-            if isinstance(error, Exception):
-                flow.fail()
-            else:  # cancelled, or the process is leaving
-                flow.ignore()
-        elif self.status == 0:
-            flow.fail()  # it returned without an answer
-        elif self.status >= 400:
-            flow.ignore()
-
-
 class AtrionMiddleware:
     """Admit or shed every HTTP request of an ASGI application, and learn from how it ends.
 
     A shed request is answered 503 with ``Retry-After`` (whole seconds, ≥ 1, jittered so that clients do not
     return together) and an RFC 9457 problem. Replies of 5xx and exceptions are failures; 4xx and clients that
-    leave are nobody's fault here. A streamed reply is in flight until its end. WebSockets and lifespan pass
-    through. Trouble inside Atrion is logged once per kind, and the request flows.
+    leave are nobody's fault here. A call ends with the last byte of its reply, whatever the application does
+    then; a streamed reply is in flight until that, and its latency ends with its first byte. Time spent waiting
+    for the client, in ``receive`` or ``send``, is no latency. A :class:`FlowRejected` that leaves the application
+    before any reply is answered as a shed request is. WebSockets and lifespan pass through. Trouble inside Atrion
+    is logged once per kind, and the request flows.
 
     Routes are named by their template, as ``GET /items/{id}``: Starlette and FastAPI are asked for it, and what
     matches none of their routes shares ``GET {unmatched}``. Elsewhere the path's shape serves: segments that look
@@ -248,27 +201,40 @@ class AtrionMiddleware:
         except Exception:
             self._complain("a decision")
         if refusal is not None:
-            for message in refusal:
-                await send(message)
+            await _refuse(refusal, send)
         elif flow is None or not flow.open:
             await self.app(scope, receive, send)
         else:
-            await self._guard(flow, scope, _Exchange(receive, send))
+            await self._guard(flow, scope, receive, send)
 
-    async def _guard(self, flow: Flow, scope: Scope, exchange: _Exchange) -> None:
+    async def _guard(self, flow: Flow, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve an admitted request. What happens after its last byte is nobody's measure."""
+        exchange = Exchange(flow, receive, send, self._complain)
+        refusal: tuple[Message, Message] | None = None
         error: BaseException | None = None
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as raised:
             error = raised
-            raise
+            refusal = self._refusal_for(raised, exchange)
+            if refusal is None:
+                raise
         finally:
-            try:
-                exchange.judge(flow, error)
-                flow.finish()
-            except Exception:
-                self._complain("a measurement")
+            exchange.close(error)
             error = None  # no cycle through the traceback
+        if refusal is not None:
+            await _refuse(refusal, send)
+
+    def _refusal_for(self, error: BaseException, exchange: Exchange) -> tuple[Message, Message] | None:
+        """The reply to a call that a guard further in has shed, where there is still room for a reply."""
+        if exchange.started:
+            return None
+        try:
+            rejection = rejection_in(error)
+            return None if rejection is None else _refusal(rejection.decision)
+        except Exception:
+            self._complain("a refusal")
+            return None
 
     def _complain(self, what: str) -> None:
         """Log the exception being handled, once per kind: trouble at every request must not become a flood."""
@@ -345,6 +311,11 @@ class AtrionMiddleware:
                     return before.removesuffix(TAIL) + found
                 return before or UNMATCHED
         return before or None
+
+
+async def _refuse(refusal: tuple[Message, Message], send: Send) -> None:
+    for message in refusal:
+        await send(message)
 
 
 def _refusal(decision: Decision) -> tuple[Message, Message]:

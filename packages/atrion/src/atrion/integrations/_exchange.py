@@ -1,0 +1,183 @@
+"""One HTTP exchange of an ASGI application: what its messages say of the call's latency, end and outcome."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from atrion.control.flow import Flow
+from atrion.errors import FlowRejected
+
+__all__ = ["Exchange", "Message", "Receive", "Send", "rejection_in"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+def _is_event_stream(message: Message) -> bool:
+    headers = message.get("headers") or ()
+    if not isinstance(headers, (list, tuple)):
+        headers = message["headers"] = list(headers)  # an iterator gives them only once
+    return any(
+        name.lower() == b"content-type" and value.lstrip().lower().startswith(b"text/event-stream")
+        for name, value in headers
+    )
+
+
+def rejection_in(error: BaseException | None) -> FlowRejected | None:
+    """The rejection that ``error`` is, or a group of nothing else; None for every other error."""
+    if isinstance(error, FlowRejected):
+        return error
+    if isinstance(error, BaseExceptionGroup) and error.split(FlowRejected)[1] is None:
+        return rejection_in(error.exceptions[0])
+    return None
+
+
+class Exchange:
+    """One request and its response, watched as they pass; ``complain`` hears of trouble, which stops nothing."""
+
+    __slots__ = (
+        "_answered",
+        "_complain",
+        "_flow",
+        "_receive",
+        "_send",
+        "_since",
+        "_waits",
+        "finished",
+        "gone",
+        "heard",
+        "rejected",
+        "started",
+        "status",
+    )
+
+    def __init__(self, flow: Flow, receive: Receive, send: Send, complain: Callable[[str], None]) -> None:
+        self._flow = flow
+        self._receive = receive
+        self._send = send
+        self._complain = complain
+        self._waits = 0
+        self._since = 0.0
+        self._answered = False
+        self.status = 0
+        self.gone = False
+        self.heard = False
+        """The request's body is all there: who asks for more waits for the end of the connection."""
+        self.started = False
+        self.rejected = False
+        """The answer was made of a rejection: a handler of errors, here or in a framework, was at work."""
+        self.finished = False
+
+    async def receive(self) -> Message:
+        waits = not (self.heard or self._answered)
+        if waits:
+            self._wait()
+        try:
+            message = await self._receive()
+        finally:
+            if waits:
+                self._go_on()
+        kind = message["type"]
+        if kind == "http.disconnect":
+            self.heard = True
+            if not self.finished:
+                self.gone = True
+        elif kind == "http.request" and not message.get("more_body", False):
+            self.heard = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        last = self._note(message)
+        waits = not self._answered
+        if waits:
+            self._wait()
+        try:
+            await self._send(message)
+        except OSError:  # how servers tell that the client has left
+            self.gone = True
+            raise
+        finally:
+            if waits:
+                self._go_on()
+        if last:
+            self.close(None)
+
+    def _note(self, message: Message) -> bool:
+        """What ``message`` says of the answer; whether it is the last of it."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.started = True
+            if not self.gone:  # what an application answers to nobody says nothing of it
+                self.status = int(message["status"])
+                self.rejected = rejection_in(sys.exception()) is not None
+            try:
+                if _is_event_stream(message):
+                    self._answer()  # its first event comes when there is one to tell
+            except Exception:
+                self._complain("reading an answer's headers")
+        elif kind.startswith("http.response.") and kind.endswith(("body", "send")):
+            last = not message.get("more_body", False)
+            if not last and (message.get("body", b"") or not kind.endswith("body")):
+                self._answer()
+            self.finished = last
+            return last
+        return False
+
+    # --- what the flow is told -----------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """The call waits for its client; several waits at once are one."""
+        self._waits += 1
+        if self._waits == 1:
+            try:
+                self._since = self._flow.now()
+            except Exception:
+                self._complain("a measurement")
+
+    def _go_on(self) -> None:
+        self._waits -= 1
+        if self._waits == 0:
+            try:
+                self._flow.wait(self._flow.now() - self._since)
+            except Exception:
+                self._complain("a measurement")
+
+    def _answer(self) -> None:
+        """A stream begins; whether an error is streamed or sent at once, it is one at its end."""
+        if not (self._answered or self.gone) and 0 < self.status < 400:
+            self._answered = True
+            try:
+                self._flow.answer()
+            except Exception:
+                self._complain("a measurement")
+
+    def close(self, error: BaseException | None) -> None:
+        """End the flow, unless it has ended, with the outcome that the exchange and ``error``, if any, make."""
+        try:
+            if self._flow.open:
+                self._judge(error)
+                self._flow.finish()
+        except Exception:
+            self._complain("a measurement")
+
+    def _judge(self, error: BaseException | None) -> None:
+        """Tell the flow whose fault the outcome was, if anyone's."""
+        flow = self._flow
+        if self.rejected or rejection_in(error) is not None:
+            flow.ignore()
+        elif self.status >= 500:
+            flow.fail()
+        elif self.gone:
+            flow.ignore()
+        elif error is not None:
+            if isinstance(error, Exception):
+                flow.fail()
+            else:  # cancelled, or the process is leaving
+                flow.ignore()
+        elif self.status >= 400:
+            flow.ignore()
+        elif not self.finished:
+            flow.fail()  # it returned without an answer, or with half of one

@@ -1,0 +1,140 @@
+"""A flow by itself: for one call, with what was not the service's time left out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from atrion import Atrion, AtrionError, FlowRejected, PhysicsVector
+from atrion.testing import VirtualClock
+
+
+def enter(flow: Any) -> None:
+    with flow:
+        pass
+
+
+async def enter_async(flow: Any) -> None:
+    async with flow:
+        pass
+
+
+def enter_in_a_task(flow: Any) -> None:
+    asyncio.run(enter_async(flow))
+
+
+def ask(flow: Any) -> None:
+    flow.ask()
+    flow.finish()
+
+
+def decide(flow: Any) -> None:
+    flow.decide()
+    flow.finish()
+
+
+WAYS = [enter, enter_in_a_task, ask, decide]
+
+
+@pytest.mark.parametrize("second", WAYS)
+@pytest.mark.parametrize("first", WAYS)
+def test_a_flow_is_for_one_call_even_after_it_has_ended(
+    first: Callable[[Any], None], second: Callable[[Any], None], engine: Atrion
+) -> None:
+    flow = engine.flow("r")
+    first(flow)
+    with pytest.raises(AtrionError, match=r"one call only: ask atrion\.flow"):
+        second(flow)
+    state = engine.snapshot()["r"]
+    assert (state.admitted, state.in_flight) == (1, 0)
+
+
+def test_a_flow_that_was_shed_is_not_asked_again(engine: Atrion) -> None:
+    engine.restore("r", PhysicsVector(0.0, 0.0, 200.0, 0.0))
+    flow = engine.flow("r", "bulk")
+    with pytest.raises(FlowRejected):
+        enter(flow)
+    with pytest.raises(AtrionError, match="one call only") as caught:
+        enter(flow)
+    assert not isinstance(caught.value, FlowRejected)
+
+
+def test_a_wait_is_no_latency(engine: Atrion, clock: VirtualClock) -> None:
+    with engine.flow("r") as flow:
+        began = flow.now()
+        clock.advance(3.0)
+        flow.wait(flow.now() - began)
+        clock.advance(0.25)
+    assert flow._latency == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -5.0, math.nan])
+def test_a_wait_of_no_length_changes_nothing(seconds: float, engine: Atrion, clock: VirtualClock) -> None:
+    with engine.flow("r") as flow:
+        clock.advance(0.25)
+        flow.wait(seconds)
+    assert flow._latency == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("seconds", [5.0, math.inf])
+def test_a_wait_longer_than_the_call_leaves_no_latency(
+    seconds: float, engine: Atrion, clock: VirtualClock
+) -> None:
+    with engine.flow("r") as flow:
+        clock.advance(0.25)
+        flow.wait(seconds)
+    assert flow._latency == 0.0
+
+
+def test_a_route_learns_the_time_without_the_waits(engine: Atrion, clock: VirtualClock) -> None:
+    for _ in range(200):
+        with engine.flow("r") as flow:
+            clock.advance(0.3)
+            flow.wait(0.3)
+            clock.advance(0.02)
+            flow.answer()
+            clock.advance(0.1)
+    assert engine.snapshot()["r"].service_time == pytest.approx(0.02, rel=0.2)
+
+
+def test_latency_ends_with_the_answer_and_the_call_with_its_end(engine: Atrion, clock: VirtualClock) -> None:
+    with engine.flow("r") as flow:
+        flow.wait(0.05)
+        clock.advance(0.25)
+        flow.answer()
+        clock.advance(9.0)
+        flow.answer()  # the first one counts
+        flow.wait(0.1)
+        assert engine.snapshot()["r"].in_flight == 1
+    assert engine.snapshot()["r"].in_flight == 0
+    assert flow._latency == pytest.approx(0.2)
+
+
+def test_an_answer_outside_of_the_call_means_nothing(engine: Atrion, clock: VirtualClock) -> None:
+    flow = engine.flow("r")
+    flow.answer()
+    clock.advance(1.0)
+    with flow:
+        clock.advance(0.25)
+    flow.answer()
+    assert flow._latency == pytest.approx(0.25)
+
+
+def test_an_answer_after_a_failure_is_no_success(engine: Atrion, clock: VirtualClock) -> None:
+    with engine.flow("r") as flow:
+        flow.fail()
+        flow.answer()
+        clock.advance(0.25)
+    assert engine.snapshot()["r"].in_flight == 0
+    assert flow._latency == pytest.approx(0.25)
+
+
+def test_a_clock_that_goes_backwards_makes_no_negative_latency(engine: Atrion, clock: VirtualClock) -> None:
+    with engine.flow("r") as flow:
+        clock.advance(-5.0)
+        flow.answer()
+    assert flow._latency == 0.0
