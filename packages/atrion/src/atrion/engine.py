@@ -383,9 +383,9 @@ class Atrion:
             self.node = self.state.node = uuid.uuid4().hex[:12]
         beating = self._pulse.abandon()
         for route in self._routes.values():
-            route.window.clear()
+            route.window.in_flight = route.streaming = 0
         for pool in self._pools.values():
-            pool.window.clear()
+            pool.window.in_flight = 0
         if beating:
             self._pulse.start_thread(self._enter, self._leave)
 

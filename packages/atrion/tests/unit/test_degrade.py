@@ -13,7 +13,7 @@ def test_an_idle_route_answers_in_full(engine: Atrion) -> None:
 def test_quality_falls_in_steps_as_calls_crowd_in_and_never_to_nothing(engine: Atrion) -> None:
     levels = []
     open_flows = []
-    for player in range(200):
+    for player in range(1000):
         flow = engine.flow("world", "critical", key=f"p{player % 3}")
         if not flow.decide().allowed:
             break

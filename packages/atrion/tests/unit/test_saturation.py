@@ -22,7 +22,7 @@ def test_more_in_flight_is_never_less_resistance(one: float, other: float, level
 def test_the_level_stays_between_nothing_and_the_weight(history: list[tuple[float, float]]) -> None:
     saturation = Saturation()
     for excess, dt in history:
-        saturation.settle(excess, W, K, dt)
+        saturation.settle(excess, W, K, dt, 0.05)
         assert 0.0 <= saturation.level <= W
 
 
@@ -34,10 +34,10 @@ def test_the_level_takes_over_what_the_quick_part_answers_and_gives_it_back() ->
     saturation = Saturation()
     before = saturation.ohms(0.6, W, K)
     for _ in range(int(SETTLE / 0.1)):
-        saturation.settle(0.6, W, K, 0.1)
+        saturation.settle(0.6, W, K, 0.1, 0.05)
     assert saturation.level == pytest.approx((1.0 - 1.0 / SETTLE / 10.0) * before, rel=0.1)
     for _ in range(100):
-        saturation.settle(-0.6, W, K, 0.1)
+        saturation.settle(-0.6, W, K, 0.1, 0.05)
     assert saturation.level == 0.0
 
 
@@ -52,5 +52,13 @@ def test_small_swings_around_the_limit_change_little_and_large_ones_much() -> No
 
 def test_a_weight_of_zero_never_saturates() -> None:
     saturation = Saturation()
-    saturation.settle(5.0, 0.0, K, 1.0)
+    saturation.settle(5.0, 0.0, K, 1.0, 0.05)
     assert saturation.ohms(5.0, 0.0, K) == 0.0
+
+
+def test_where_calls_are_slow_the_level_takes_its_time() -> None:
+    quick, slow = Saturation(), Saturation()
+    for _ in range(10):
+        quick.settle(0.6, W, K, 0.1, 0.05)
+        slow.settle(0.6, W, K, 0.1, 5.0)
+    assert 0.0 < slow.level < 0.2 * quick.level

@@ -10,6 +10,7 @@ from typing import final
 
 from atrion._native import mypyc_attr
 from atrion.control.decision import Decision
+from atrion.control.process import Process
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
 from atrion.physics.config import check_number
@@ -45,10 +46,10 @@ class Flow:
     __slots__ = (
         "_clock",
         "_latency",
-        "_light",
         "_outcome",
         "_route",
         "_started",
+        "_token",
         "_used",
         "_volts",
         "_waited",
@@ -61,7 +62,7 @@ class Flow:
         self._clock: Callable[[], float] = clock
         self._outcome: int = -1
         self._started: float = 0.0
-        self._light: bool = False
+        self._token: int = 0
         self._waited: float = 0.0
         self._latency: float = -1.0  # until the answer
         self._used: bool = False
@@ -86,9 +87,13 @@ class Flow:
         decision = self._route.decide(self._volts, now)
         if decision.allowed:
             self._started = now
-            self._light = self._route.begin(now)
+            self._token = self._route.begin(self._volts, now)
             self.open = True
         return decision
+
+    def behind(self, process: Process) -> None:
+        """The call's route is served by ``process``, whose resistance counts as the route's own from now on."""
+        self._route.process = process
 
     def finish(self, outcome: int = _SUCCESS) -> None:
         """End the call with an :class:`Outcome`, unless :meth:`ignore`, :meth:`fail` or :meth:`drop` spoke first."""
@@ -99,7 +104,9 @@ class Flow:
                 self._outcome = outcome
             if self._latency < 0.0:
                 self._latency = self._elapsed(now)
-            self._route.end(self._started, now, self._outcome, self._light)
+                self._route.end(now, self._outcome, self._token, self._latency)
+            else:
+                self._route.close(self._outcome)
 
     def now(self) -> float:
         """The clock by which the call is measured, in seconds from no particular beginning."""
@@ -119,7 +126,9 @@ class Flow:
         Means nothing once :meth:`fail`, :meth:`ignore` or :meth:`drop` has spoken.
         """
         if self.open and self._latency < 0.0 and self._outcome < 0:
-            self._latency = self._elapsed(self._clock())
+            now = self._clock()
+            self._latency = self._elapsed(now)
+            self._route.answer(now, self._token, self._latency)
 
     def _elapsed(self, now: float) -> float:
         passed = now - self._started - self._waited
@@ -166,7 +175,7 @@ class Flow:
         if not route.admits(self._volts, now):
             return False
         self._started = now
-        self._light = route.begin(now)
+        self._token = route.begin(self._volts, now)
         self.open = True
         return True
 

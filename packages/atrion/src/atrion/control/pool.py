@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from atrion.control.saturation import Saturation
-from atrion.control.settings import CALM, Settings
+from atrion.control.settings import Settings
 from atrion.sensing.capacity import Capacity
 from atrion.sensing.window import Window
 
@@ -38,9 +38,11 @@ class Pool:
         self._last_tick = now
         window = self.window
         window.roll()
-        calm = self.shed <= CALM * (window.window_successes + window.window_failures)
+        capacity = self.capacity
+        capacity.learn(window, max(dt, 0.0), now, self.shed, settings.promise)
         self.shed = 0
-        self.capacity.learn(window, dt, calm, settings.latency_ceiling)
-        if dt > 0.0:
-            excess = self.capacity.excess(window.in_flight)
-            self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
+        if dt > 0.0 and not capacity.holding:
+            excess = capacity.excess(window.in_flight)
+            self.saturation.settle(
+                excess, constants.weight_saturation, constants.steepness, dt, capacity.pace()
+            )

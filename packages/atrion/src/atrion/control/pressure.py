@@ -8,43 +8,69 @@ from typing import final
 from atrion._native import mypyc_attr
 from atrion.control.settings import Settings
 from atrion.physics.laws import normalize
-from atrion.sensing.capacity import Capacity
+from atrion.sensing.evidence import Lateness, Share, lower_bound
 from atrion.sensing.samples import Samples
 from atrion.sensing.window import Window
 
 __all__ = ["Pressure"]
 
-EVIDENCE = 4.0
-"""Calls that count as much as what was believed before."""
-NEWS = 0.5
-"""Most that one tick's calls may change the belief: a window of ten calls is half chance."""
+ERROR_MEMORY = 12.0
+"""Calls over which the share of failures is taken."""
+LATE = 0.5
+"""Share of late answers from which on serving is not worth its cost."""
 FOLLOW = 30.0
 """Seconds in which the floor of a caller's own latencies follows them, in calm."""
+STALL = 3.0
+"""Least seconds without any answer that may mean that nothing comes back; a pause of a service is shorter."""
+STALL_LATENCIES = 30.0
+"""The same in mean latencies."""
+STALL_CALLS = 3
+"""Calls that must have gone unanswered meanwhile: one that is stuck says nothing of the others."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Pressure:
-    """Normalised pressures of one route, each in [−1, 1]; what does not report keeps its last value."""
+    """Normalised pressures of one route, each in [−1, 1]; what does not report keeps its last value.
 
-    __slots__ = ("_error_rate", "_floor", "error", "latency", "saturation")
+    ``silent`` is for how many seconds, of those in which this process ran, calls have been waiting and none was
+    answered; 0 while that is no evidence.
+    """
+
+    __slots__ = (
+        "_error_rate",
+        "_errors",
+        "_floor",
+        "_heard_at",
+        "_lateness",
+        "_quiet",
+        "error",
+        "latency",
+        "saturation",
+        "silent",
+    )
 
     def __init__(self) -> None:
         self.latency: float = 0.0
         self.error: float = 0.0
         self.saturation: float = 0.0
+        self.silent: float = 0.0
         self._error_rate: float = 0.0
         self._floor: float = 0.0
+        self._errors: Share = Share(ERROR_MEMORY)
+        self._lateness: Lateness | None = None  # only where latency was promised
+        self._quiet: float = 0.0
+        self._heard_at: int = 0
 
     def read_samples(self, given: Samples, settings: Settings, dt: float, shed: int) -> int:
         """Take what callers brought along in ``dt`` seconds and clear it; returns how many samples that were."""
         k = settings.constants.steepness
         if given.latencies > 0:
             latency = given.latency()
-            finite = min(latency, settings.latency_ceiling)
+            finite = min(latency, settings.told_ceiling())
             if self._floor <= 0.0:
                 self._floor = finite
-            self.latency = normalize(latency, settings.latency_baseline(self._floor), k)
+            self.latency = normalize(latency, settings.told_baseline(self._floor), k)
             if shed == 0 and self.latency <= 0.0 and self.error <= 0.0:
                 self._floor += (1.0 - math.exp(-dt / FOLLOW)) * (finite - self._floor)
         if given.errors > 0:
@@ -56,33 +82,48 @@ class Pressure:
         given.clear()
         return count
 
-    def read_calls(
-        self, window: Window, crowd: int, capacity: Capacity, settings: Settings, now: float
-    ) -> int:
-        """Take a window of guarded calls; returns how many calls it stands for.
+    def late(self) -> None:
+        """A call was answered, or given up, later than was promised."""
+        if self._lateness is None:
+            self._lateness = Lateness()
+        self._lateness.add()
 
-        ``crowd`` calls are in flight at what has this ``capacity``. A window without a word is no news, unless what is
-        in flight hangs.
+    def read_calls(
+        self, window: Window, begun: int, settings: Settings, now: float, dt: float, usual: float
+    ) -> int:
+        """Take a window of guarded calls, of ``dt`` seconds; returns how many calls it stands for.
+
+        ``begun`` calls so far, which take ``usual`` seconds. An empty window changes nothing unless calls have stalled.
         """
-        successes = window.window_successes
-        failures = window.window_failures
         k = settings.constants.steepness
-        finished = successes + failures
+        finished = window.window_successes + window.window_failures
         if finished > 0:
-            weight = min(finished / (finished + EVIDENCE), NEWS)
-            self._error_rate += weight * (failures / finished - self._error_rate)
-            self.error = normalize(self._error_rate, settings.error_baseline, k)
-        if successes > 0:
-            # What the queue explains is saturation already; counting it as latency too would scar overload.
-            latency = window.window_latency / successes
-            latency *= min(1.0, capacity.calls / max(crowd, 1))
-        elif window.window_drops > 0:
-            latency = window.window_drop_age / window.window_drops
-        elif failures > 0:
-            return finished
-        else:
-            latency = window.hang(now)
-            if latency <= capacity.service_time:
-                return 0  # still within an ordinary call
-        self.latency = normalize(latency, settings.latency_baseline(capacity.service_time), k)
-        return max(finished + window.window_drops, 1)
+            self._errors.add(window.window_failures, finished)
+            self.error = normalize(self._errors.bound(), settings.error_baseline, k)
+        stalled = self._stalled(window, begun, settings.constants.tick, dt, usual)
+        if stalled > 0:
+            self.error = normalize(lower_bound(1.0, float(stalled)), settings.error_baseline, k)
+        if settings.promise > 0.0:
+            if self._lateness is None:
+                self._lateness = Lateness()
+            ended = window.window_successes + window.window_drops
+            share = self._lateness.read(ended, begun, begun - window.in_flight, now, settings.promise)
+            self.latency = normalize(share, LATE, k) if ended > 0 or share > LATE else self.latency
+            if share > LATE:
+                return max(finished + window.window_drops, 1)
+        return finished + window.window_drops + stalled
+
+    def _stalled(self, window: Window, begun: int, tick: float, dt: float, usual: float) -> int:
+        """How many calls show by their silence that nothing comes back; 0 where that may be chance."""
+        if window.window_answers > 0 or begun == self._heard_at:
+            self._heard_at = begun
+            self._quiet = self.silent = 0.0
+            return 0
+        # One long step may be a pause of this process, in which nothing could have been heard.
+        self._quiet += min(dt, max(2.0 * tick, usual))
+        calls = begun - self._heard_at
+        if calls < STALL_CALLS or usual <= 0.0 or self._quiet < max(STALL, STALL_LATENCIES * usual):
+            self.silent = 0.0
+            return 0
+        self.silent = self._quiet
+        return calls

@@ -11,9 +11,11 @@ from atrion.control.pool import Pool
 from atrion.control.pressure import Pressure
 from atrion.control.probes import Probes
 from atrion.control.saturation import Saturation
-from atrion.control.settings import CALM, Settings
+from atrion.control.process import Process
+from atrion.control.settings import Settings
 from atrion.physics.laws import MAX_RESISTANCE, seconds_until_scar
 from atrion.physics.state import PhysicsState
+from atrion.physics.voltage import level_at
 from atrion.sensing.capacity import Capacity
 from atrion.sensing.samples import Samples
 from atrion.sensing.telemetry import Telemetry
@@ -25,6 +27,9 @@ from atrion.state.sent import Sent
 __all__ = ["Route"]
 
 CIRCUIT_BREAKER = 2
+SUCCESS = 0
+FAILURE = 1
+DROPPED = 3
 FLOWS = Reason.FLOWS
 PROBE = Reason.PROBE
 SATURATED = Reason.SATURATED
@@ -35,6 +40,15 @@ PROBES_IN_FLIGHT = 8
 """Calls beyond the limit at which there is enough in flight to be measured by."""
 HOLD = 1.0
 """Seconds one sample of a rare route speaks for, so that scars count time and not calls."""
+STEP_BACK = 1.0
+"""Seconds by which time may be older than what was seen: a thread that was held up between the clock and the route
+comes late with it. More than that is a clock that has gone back."""
+NOT_CRITICAL = 91.9
+"""Volts of everything below the critical band, which alone may make a capacity's dip as long as it lasts."""
+ALL = 1000.0
+"""Ohms that nobody passes, for the moment in which even what is critical keeps a dip from its low calls."""
+TIER_BITS = 8
+"""A call's token holds what it met, times this, and its tier."""
 DITHER = 0.6180339887498949
 """The golden ratio's fraction: successive multiples spread over [0, 1) as evenly as can be."""
 
@@ -59,7 +73,6 @@ class Route:
         "crowd",
         "free_below",
         "id",
-        "light_below",
         "observations",
         "on_decision",
         "on_jump",
@@ -67,10 +80,12 @@ class Route:
         "pinned",
         "pool",
         "pressure",
+        "process",
         "saturation",
         "settings",
         "state",
         "steady",
+        "streaming",
         "total_shed",
         "used",
         "window",
@@ -81,14 +96,15 @@ class Route:
         self.id: str = route_id
         self.window: Window = Window()
         self.crowd: Window = self.window
+        self.process: Process | None = None
         self.settings: Settings = settings
         self.on_decision: Callable[[Decision], None] | None = None
         self.steady: float = 0.0
         self.free_below: float = 0.0
-        self.light_below: float = 0.0
         self.broken: bool = False
         self.used: float = now
         self.admitted: int = 0
+        self.streaming: int = 0
         self._last_tick: float = now
         self._dither: float = 0.5
         self.pinned: bool = False
@@ -104,16 +120,17 @@ class Route:
         self.reset(settings, pool, now)
 
     def reset(self, settings: Settings, pool: Pool | None, now: float) -> None:
-        """Forget what was learnt, and begin with ``settings``; calls in flight are forgotten too.
+        """Forget what was learnt, and begin with ``settings``; calls in flight stay counted.
 
         What a ``pool`` has learnt is not this route's to forget.
         """
         if self.pool is not None:
-            self.pool.window.release(self.window)
+            self.pool.window.move(-self.window.in_flight)
+        if pool is not None:
+            pool.window.move(self.window.in_flight)
         self.settings = settings
         self.pool = pool
         self.state: PhysicsState = PhysicsState(settings.constants, settings.threshold())
-        self.window = Window()
         self.crowd = self.window if pool is None else pool.window
         self.capacity: Capacity = Capacity() if pool is None else pool.capacity
         self.saturation: Saturation = Saturation() if pool is None else pool.saturation
@@ -129,7 +146,6 @@ class Route:
     def _settle(self) -> None:
         """Note what decisions read until the next tick."""
         self.broken = self.state.mode_index == CIRCUIT_BREAKER
-        self.light_below = self.capacity.light_below()
         # A pool's level may move between two ticks of this route.
         free = self.pool is None and self.saturation.level == 0.0
         self.free_below = self.capacity.limit if free else -1.0
@@ -150,10 +166,10 @@ class Route:
         return 0 if self._samples is None else self._samples.bad
 
     def due(self, now: float) -> bool:
-        """Whether a tick has passed since the law last advanced (or the clock went backwards)."""
+        """Whether a tick has passed since the law last advanced (or the clock has gone back)."""
         passed = now - self._last_tick
         # A thousandth of slack: a caller who ticks by the tick must not miss every other one to rounding.
-        return passed >= 0.999 * self.settings.constants.tick or passed < 0.0
+        return passed >= 0.999 * self.settings.constants.tick or passed < -STEP_BACK
 
     def advance(self, now: float) -> bool:
         """Advance the law when a tick is due; says whether it did."""
@@ -164,6 +180,7 @@ class Route:
             self.clock_faults += 1
             dt = 0.0
             self._last_sample = now
+            self.capacity.restart(now)
             if self._probes is not None:
                 self._probes.restart(now)
         self._last_tick = now
@@ -186,18 +203,16 @@ class Route:
         given = self._samples
         if given is not None and given.count() > 0:
             return self.pressure.read_samples(given, self.settings, dt, self._shed)
-        self._learn(now, dt)
-        return self.pressure.read_calls(self.window, self.crowd.in_flight, self.capacity, self.settings, now)
+        usual = self._learn(now, dt)
+        return self.pressure.read_calls(self.window, self.admitted, self.settings, now, dt, usual)
 
-    def _learn(self, now: float, dt: float) -> None:
-        """Let the capacity, or the pool's, take the window that has just closed."""
+    def _learn(self, now: float, dt: float) -> float:
+        """Let the capacity, or the pool's, take the window that has just closed; mean latency in seconds."""
         if self.pool is not None:
             self.pool.advance(now, self.settings)
-            return
-        window = self.window
-        finished = window.window_successes + window.window_failures
-        calm = self._shed <= CALM * finished and self.pressure.error <= 0.0
-        self.capacity.learn(window, dt, calm, self.settings.latency_ceiling)
+        else:
+            self.capacity.learn(self.window, dt, now, self._shed, self.settings.promise)
+        return self.capacity.service_time
 
     def _step(self, now: float, dt: float, samples: int) -> None:
         constants = self.settings.constants
@@ -207,15 +222,15 @@ class Route:
             if constants.tick > 0.0:
                 trauma = max(min(now - self._last_sample, HOLD) / constants.tick, 1.0)
             self._last_sample = now
-        stale = self.window.hang(now)
-        if stale <= constants.tick + self.settings.latency_baseline(self.capacity.service_time):
-            stale = 0.0
         scar = self.state.scar_tissue
         pressure = self.pressure
-        self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, stale)
-        if self.pool is None:
-            excess = self.capacity.excess(self.window.in_flight)
-            self.saturation.settle(excess, constants.weight_saturation, constants.steepness, dt)
+        self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, pressure.silent)
+        capacity = self.capacity
+        if self.pool is None and not capacity.holding:
+            excess = capacity.excess(self.window.in_flight)
+            self.saturation.settle(
+                excess, constants.weight_saturation, constants.steepness, dt, capacity.pace()
+            )
         self._settle()
         if self.on_jump is not None and self.settings.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()
@@ -262,11 +277,25 @@ class Route:
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
         in_flight = self.crowd.in_flight
-        if in_flight <= self.free_below:
-            return self.steady
-        excess = self.capacity.excess(in_flight)
+        ohms = self.steady
+        if in_flight > self.free_below:
+            ohms += self._saturation(in_flight)
+        process = self.process
+        if process is not None and process.ohms > 0.0:
+            # The process and the route's bottleneck are two queues, one behind the other: the longer one decides.
+            ohms = max(ohms, self.settings.constants.base + process.ohms)
+        return ohms
+
+    def _saturation(self, in_flight: int) -> float:
+        """Ohms for so many calls in flight."""
+        capacity = self.capacity
         constants = self.settings.constants
-        return self.steady + self.saturation.ohms(excess, constants.weight_saturation, constants.steepness)
+        ohms = self.saturation.ohms(
+            capacity.excess(in_flight), constants.weight_saturation, constants.steepness
+        )
+        if capacity.dipping and in_flight >= capacity.low_below:
+            return ALL if capacity.stubborn() else max(ohms, NOT_CRITICAL - self.steady)
+        return ohms
 
     def unit(self) -> float:
         """The next place in a band, in [0, 1), for a caller without a key."""
@@ -361,19 +390,34 @@ class Route:
 
     # --- calls ---------------------------------------------------------------------------------------------
 
-    def begin(self, now: float) -> bool:
-        """A call is let in; says whether it meets a lightly loaded route."""
-        light = self.crowd.in_flight < self.light_below
-        self.window.begin(now)
+    def begin(self, volts: float, now: float) -> int:
+        """A call of ``volts`` is let in; returns a token for :meth:`end`."""
+        met = self.capacity.begin(self.crowd.in_flight, now)
+        self.window.begin()
         if self.pool is not None:
-            self.pool.window.begin(now)
+            self.pool.window.begin()
         self.admitted += 1
-        return light
+        return met * TIER_BITS + level_at(volts)
 
-    def end(self, started: float, now: float, outcome: int, light: bool) -> None:
-        """A call that was let in has ended."""
-        self.window.end(started, now, outcome, light)
+    def end(self, now: float, outcome: int, token: int, latency: float) -> None:
+        """A call that was let in has ended, after ``latency`` seconds."""
+        self.capacity.end(self.crowd.in_flight, now, latency, outcome, token // TIER_BITS, token % TIER_BITS)
+        self.window.end(outcome, latency)
         if self.pool is not None:
-            self.pool.window.end(started, now, outcome, light)
+            self.pool.window.end(outcome, latency)
+        promise = self.settings.promise
+        if 0.0 < promise < latency and (outcome == SUCCESS or outcome == DROPPED):
+            self.pressure.late()
         if self.due(now):
             self.advance(now)
+
+    def answer(self, now: float, token: int, latency: float) -> None:
+        """A call has begun to be answered after ``latency`` seconds; what it streams takes nobody's place."""
+        self.streaming += 1
+        self.end(now, SUCCESS, token, latency)
+
+    def close(self, outcome: int) -> None:
+        """A stream has ended."""
+        self.streaming = max(self.streaming - 1, 0)
+        if outcome == FAILURE:
+            self.window.fail()

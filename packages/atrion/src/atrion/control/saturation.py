@@ -17,7 +17,9 @@ from atrion._native import mypyc_attr
 __all__ = ["Saturation"]
 
 SETTLE = 2.0
-"""Seconds in which the level takes over what the quick part answers."""
+"""Least seconds in which the level takes over what the quick part answers."""
+SERVICES = 4.0
+"""Service times in which it does where calls are slow: what was changed must be seen before it is changed again."""
 GENTLE = 0.02
 """Slope of the bent excess where there is none."""
 STEEP = 1.0
@@ -47,7 +49,9 @@ class Saturation:
             return 0.0
         return max(self.level + self._swing(excess, weight, steepness), 0.0)
 
-    def settle(self, excess: float, weight: float, steepness: float, dt: float) -> None:
-        """Let the level follow for ``dt`` seconds; it stays in [0, weight]."""
-        step = (1.0 - math.exp(-dt / SETTLE)) * self._swing(excess, weight, steepness)
+    def settle(self, excess: float, weight: float, steepness: float, dt: float, service: float) -> None:
+        """Let the level follow for ``dt`` seconds, at the pace of a ``service`` in seconds; it stays in [0, weight]."""
+        step = (1.0 - math.exp(-dt / max(SETTLE, SERVICES * service))) * self._swing(
+            excess, weight, steepness
+        )
         self.level = min(max(self.level + step, 0.0), weight)

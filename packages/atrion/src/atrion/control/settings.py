@@ -12,25 +12,25 @@ from atrion.physics.state import Constants
 __all__ = ["Settings"]
 
 LATENCY_BASELINE = 8.0
-"""Service times that a latency may reach before it is pressure of its own."""
+"""Floors that a caller's own latencies may reach before they are pressure."""
 LEAST_BASELINE = 0.05
-"""Seconds that a latency may reach in any case: a busy machine's scheduler pauses a call for as long."""
-CALM = 0.1
-"""Rejections for every finished call that are no overload yet."""
+"""Seconds that they may reach in any case: a busy machine's scheduler pauses a call for as long."""
+TOLD_CEILING = 1.0
+"""Seconds at which they are pressure in any case, where no latency was promised."""
 
 
 @final
 class Settings:
     """Settings of a route, shared by all that have the same.
 
-    ``latency_ceiling`` in seconds and ``error_baseline`` as a share are the SLO's; ``gamma`` is γ in [0, 1]; ``pool``
-    names the bottleneck it shares with other routes, or is None.
+    ``promise`` in seconds (0 where no latency was promised) and ``error_baseline`` as a share are the SLO's; ``gamma``
+    is γ in [0, 1]; ``pool`` names the bottleneck it shares with other routes, or is None.
 
     Raises:
         ConfigurationError: a value is unusable.
     """
 
-    __slots__ = ("config", "constants", "error_baseline", "gamma", "latency_ceiling", "pool", "shared", "slo")
+    __slots__ = ("config", "constants", "error_baseline", "gamma", "pool", "promise", "shared", "slo")
 
     # Typed loosely, so that the compiled build too refuses a wrong value in words.
     def __init__(self, config: Any, slo: Any, gamma: Any, shared: bool, pool: str | None = None) -> None:
@@ -42,17 +42,21 @@ class Settings:
         self.config: PhysicsConfig = config
         self.slo: SLO = slo
         self.constants: Constants = Constants(config, slo.weights(config.gain))
-        self.latency_ceiling: float = float(slo.latency)
+        self.promise: float = 0.0 if slo.latency is None else float(slo.latency)
         self.error_baseline: float = float(slo.error_rate)
         self.gamma: float = float(gamma)
         self.shared: bool = shared
         self.pool: str | None = pool
 
-    def latency_baseline(self, floor: float) -> float:
-        """Seconds above which latency is pressure: a multiple of its ``floor``, and never above the SLO."""
+    def told_ceiling(self) -> float:
+        """Seconds that the floor of a caller's own latencies never crosses."""
+        return self.promise if self.promise > 0.0 else TOLD_CEILING
+
+    def told_baseline(self, floor: float) -> float:
+        """Seconds above which a caller's own latency is pressure: a multiple of its ``floor``, below the ceiling."""
         if floor <= 0.0:
-            return self.latency_ceiling
-        return min(max(LATENCY_BASELINE * floor, LEAST_BASELINE), self.latency_ceiling)
+            return self.told_ceiling()
+        return min(max(LATENCY_BASELINE * floor, LEAST_BASELINE), self.told_ceiling())
 
     def threshold(self) -> AdaptiveThreshold | None:
         """A route's own adaptive break point, or None for the static one."""

@@ -50,7 +50,7 @@ class RouteState:
         self.pressure_latency: Final[float] = state.latency
         self.pressure_error: Final[float] = state.error
         self.pressure_saturation: Final[float] = state.saturation
-        self.in_flight: Final[int] = route.window.in_flight
+        self.in_flight: Final[int] = route.window.in_flight + route.streaming
         self.capacity: Final[float] = route.capacity.calls
         self.service_time: Final[float] = route.capacity.service_time
         self.admitted: Final[int] = route.admitted

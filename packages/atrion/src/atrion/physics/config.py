@@ -31,7 +31,8 @@ class SLO:
     """What a route promises, and how much each kind of pressure matters to it.
 
     Attributes:
-        latency: Seconds no answer should exceed, > 0; learned baselines never cross it.
+        latency: Seconds after which an answer is of no use any more, > 0, or None where nothing was promised: then
+            a slow answer is no harm, and refuses nobody.
         error_rate: Share of failing calls, in (0, 1), from which on serving is not worth its cost. It
             is no availability target: a dependency that fails 20% of calls still serves 80%.
         latency_criticality: How much latency matters, 0 to 10.
@@ -42,14 +43,15 @@ class SLO:
         ConfigurationError: a value is out of its range.
     """
 
-    latency: float = 1.0
+    latency: float | None = None
     error_rate: float = 0.65
     latency_criticality: float = 5.0
     error_criticality: float = 8.0
     saturation_criticality: float = 5.3
 
     def __post_init__(self) -> None:
-        check_number("SLO.latency", self.latency, 0.0, above=True)
+        if self.latency is not None:
+            check_number("SLO.latency", self.latency, 0.0, above=True)
         check_number("SLO.error_rate", self.error_rate, 0.0, 1.0, above=True)
         for name in ("latency_criticality", "error_criticality", "saturation_criticality"):
             check_number(f"SLO.{name}", getattr(self, name), 0.0, 10.0)

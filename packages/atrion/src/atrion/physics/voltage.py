@@ -8,7 +8,7 @@ from zlib import crc32 as _crc32
 
 from atrion.errors import ConfigurationError
 
-__all__ = ["BAND_WIDTH", "Tier", "band", "level_of", "unit_hash", "voltage"]
+__all__ = ["BAND_WIDTH", "Tier", "band", "level_at", "level_of", "unit_hash", "voltage"]
 
 LOWEST_VOLTAGE: Final = 20.0
 """Volts at which the lowest band begins; an idle route's resistance lies below."""
@@ -76,6 +76,13 @@ def band(level: int) -> float:
     """Volts at which the band of a tier begins: 20, 32, 44, 56 and 92, from bulk (0) to critical (4)."""
     start = LOWEST_VOLTAGE + SPACING * level
     return start + CRITICAL_GAP if level == 4 else start
+
+
+def level_at(volts: float) -> int:
+    """The level of the highest band that begins at or below ``volts``, 0 to 4."""
+    if volts >= LOWEST_VOLTAGE + 4.0 * SPACING + CRITICAL_GAP:
+        return 4
+    return min(max(int((volts - LOWEST_VOLTAGE) / SPACING), 0), 3)
 
 
 def voltage(tier: Tier, unit: float) -> float:

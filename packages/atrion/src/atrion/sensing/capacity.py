@@ -1,4 +1,4 @@
-"""What a route can carry, learned from its calls by Little's law."""
+"""What a route can carry: learned from latency against calls in flight, and never from a remembered floor."""
 
 from __future__ import annotations
 
@@ -6,140 +6,344 @@ import math
 from typing import final
 
 from atrion._native import mypyc_attr
+from atrion.sensing.contrast import LOW, Contrast
 from atrion.sensing.window import Window
 
 __all__ = ["Capacity"]
 
-INITIAL = 12.0
+SUCCESS = 0
+INITIAL = 16.0
 """Calls in flight that a route is believed to carry before anything was measured."""
-FIRST = 2.0
-"""Calls in flight below which a call of an unknown route is believed to find a free worker."""
 SLACK = 1.75
 """Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
 SPREAD = 3.0
 """Roots more over which saturation grows, so that tiers stand some calls apart in small pools too."""
-HEADROOM = 2.0
-"""Capacity over what was in use while no queue was seen: nobody knows yet, so it may well be twice."""
-CONGESTED = 1.5
-"""Latency over its floor above which a queue has formed."""
-MEMORY = 1.0
-"""Seconds that throughput and latency are averaged over."""
-CERTAINTY = 0.3
-"""Seconds in which a queue takes the headroom away."""
-DOUBT = 10.0
-"""Seconds in which calm gives it back: how much more could be carried is forgotten slowly."""
-LIGHT = 0.5
-"""Share of the calls in use below which a new one finds a free worker, even if the service time is believed to be
-twice what it is: so a wrong belief is corrected by those calls, and not confirmed."""
-LEAST_WAIT = 0.02
-"""Seconds that calls may wait in any case, or a tenth of the ceiling: less is what a scheduler makes of any call."""
-SURE = 32.0
-"""Light calls after which the service time is known well enough."""
-DRAIN = 1.0
-"""Seconds, altogether, for which a route that began in an overload keeps itself nearly empty to see light calls."""
+QUEUE = 0.5
+"""Queue, in square roots of the capacity, above which the workers are believed to be full."""
+HEADROOM = 3.0
+"""Capacities allowed while no queue was ever seen: nobody knows yet."""
+ELASTIC = 0.5
+"""Elasticity of departures above which there are free workers, whatever latencies say."""
+FALL = 0.6
+"""Least share of the capacity that one measurement may leave: a wrong one is mended by the next."""
+FAST = 0.7
+"""Growth, per capacity of completions, where demand presses and no queue is seen."""
+BLIND = 0.3
+"""The same where nothing can be said of the queue."""
+SLOW = 0.1
+"""The same where a queue was seen before."""
+COLD_CREDIT = 400.0
+"""Calls beyond the limit that a route may begin with: a cold start into ordinary traffic refuses nobody."""
+COLD_TIME = 0.5
+"""Seconds, or two first calls, in which that credit fades."""
+WARM = 48.0
+"""Completions after which a route has begun."""
+BUDGET = 0.5
+"""Share of the promised latency in which a queue that came at once must be worked off to be let in."""
+UNPROMISED = 1.0
+"""Seconds taken for the promise where none was given, for the budget alone."""
+CREDIT_TIME = 0.1
+"""Least seconds in which the credit is used up; else one service time."""
+REFILL = 20.0
+"""Times slower that it comes back."""
+DIP_FIRST = 4.0
+"""Completions, in capacities, of pressure without low calls before the limit dips to see some."""
+DIP_AGAIN = 25.0
+"""The same from one dip to the next."""
+DIP_ENOUGH = 0.75
+"""Low calls, in capacities, that end a dip."""
+DIP_LONGEST = 4.0
+"""Completions, in capacities, after which a dip ends in any case."""
+DIP_CLOSED = 4.0
+"""Times rarer that they are while departures do not grow with the calls in flight, which says the same for nothing."""
+DIP_PATIENCE = 16.0
+"""Times rarer that dips become while each finds what the last one found."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Capacity:
-    """Learned service time (seconds) and capacity (calls in flight).
+    """Learned capacity (``calls`` in flight) and the ``limit`` that also holds the queue that random arrivals need.
 
-    ``service_time`` is the mean latency of calls that met a lightly loaded route. ``calls`` is throughput times it
-    (Little's law): what is in use, and all there is once a queue was seen. ``limit`` adds the headroom that is still
-    unknown and the queue that random arrivals need.
-
-    A process that starts into an overload meets no light call by itself, and too low a service time would let it
-    believe in a queue for ever: it drains for a moment, until it knows.
+    ``service_time`` is the mean latency in seconds, for people: nothing is decided by it. While ``dipping``, only what
+    is critical may make more than ``low_below`` calls in flight, so that some calls are seen that wait for nobody.
+    ``holding`` is when the controller of saturation must not learn from what a dip does.
     """
 
     __slots__ = (
-        "_calm",
-        "_drained",
-        "_headroom",
-        "_latency",
-        "_lights",
-        "_span",
+        "_born",
+        "_busy",
+        "_closed",
+        "_cold",
+        "_contrast",
+        "_credit",
+        "_deep",
+        "_dip_calls",
+        "_dip_done",
+        "_dip_every",
+        "_dip_rate",
+        "_dip_start",
+        "_done",
+        "_ended",
+        "_first",
+        "_last",
+        "_met",
+        "_peak",
+        "_since",
+        "_sure",
         "_throughput",
+        "base",
         "calls",
+        "dipping",
+        "failed_dips",
+        "holding",
         "limit",
+        "low_below",
         "service_time",
+        "span",
     )
 
     def __init__(self) -> None:
         self.calls: float = INITIAL
         self.service_time: float = 0.0
+        self.base: float = 0.0
         self.limit: float = 0.0
-        self._headroom: float = HEADROOM
-        self._calm: bool = True
-        self._drained: float = 0.0
-        self._lights: float = 0.0
+        self.span: float = 1.0
+        self.low_below: float = LOW * INITIAL
+        self.dipping: bool = False
+        self.holding: bool = False
+        self.failed_dips: int = 0
+        self._contrast: Contrast | None = None
+        self._sure: bool = False
+        self._cold: bool = True
+        self._closed: bool = False
+        self._deep: bool = False
+        self._credit: float = COLD_CREDIT
         self._throughput: float = 0.0
-        self._latency: float = 0.0
-        self._span: float = 0.0
-        self._bound(0.0)
+        self._last: float = -1.0
+        self._busy: float = 0.0
+        self._ended: int = 0
+        self._done: float = 0.0
+        self._peak: int = 0
+        self._born: float = -1.0
+        self._first: float = -1.0
+        self._since: float = 0.0
+        self._met: int = 0
+        self._dip_start: int = 0
+        self._dip_done: float = 0.0
+        self._dip_every: float = 1.0
+        self._dip_calls: float = 0.0
+        self._dip_rate: float = 0.0
+        self._bound()
 
-    def _bound(self, ceiling: float) -> None:
-        calls = self.calls * self._headroom
-        root = math.sqrt(calls)
-        self.limit = max(calls + SLACK * root, self._throughput * min(LEAST_WAIT, 0.1 * ceiling))
-        self._span = self.limit + SPREAD * root
+    # --- calls ---------------------------------------------------------------------------------------------
 
-    def light_below(self) -> float:
-        """In-flight calls below which a new call counts as lightly loaded."""
-        known = LIGHT * self._throughput * self.service_time
-        if self._lights >= SURE:
-            return max(1.0, known)
-        # A calm route must not wait for light calls by a service time that it has from two of them: those that meet
-        # fewer than usual will do.
-        return max(FIRST, self._throughput * self._latency if self._calm else known)
+    def _pass_time(self, in_flight: int, now: float, done: int) -> None:
+        dt = now - self._last
+        if dt > 0.0:
+            self._last = now
+        if in_flight <= 0 or not dt > 0.0:
+            dt = 0.0  # an idle gap is no low throughput
+        self._busy += dt
+        self._ended += done
+        if in_flight > self._peak:
+            self._peak = in_flight
+        if self._contrast is not None:
+            self._contrast.pass_time(in_flight, dt, done)
 
-    def learn(self, window: Window, dt: float, calm: bool, ceiling: float) -> None:
-        """Take a window of ``dt`` seconds.
+    def begin(self, in_flight: int, now: float) -> int:
+        """A call begins beside ``in_flight`` others; returns what it met, for :meth:`end`."""
+        self._pass_time(in_flight, now, 0)
+        if self._born < 0.0:
+            self._born = now
+        # What no call ever met another on needs no contrast.
+        if in_flight > 0 and self._contrast is None:
+            self._contrast = Contrast(self.calls)
+        return in_flight + 1
 
-        ``calm``: little was shed and pressure is low. ``ceiling`` in seconds is never crossed by the floor.
-        """
+    def end(self, in_flight: int, now: float, latency: float, outcome: int, met: int, tier: int) -> None:
+        """A call that had ``met`` so many ends, one of ``in_flight``, after ``latency`` seconds."""
+        if outcome != SUCCESS:
+            self._pass_time(in_flight, now, 0)
+            return
+        self._pass_time(in_flight, now, 1)
+        if self._first < 0.0:
+            self._first = now - self._born
+        if self._contrast is not None:
+            self._contrast.add(latency, met, tier)
+
+    def restart(self, now: float) -> None:
+        """The clock has gone back to ``now``."""
+        self._last = now
+
+    # --- learning ------------------------------------------------------------------------------------------
+
+    def learn(self, window: Window, dt: float, now: float, shed: int, promise: float) -> None:
+        """Take a window of ``dt`` seconds in which ``shed`` calls were refused; ``promise`` in seconds, 0 for none."""
+        in_flight = window.in_flight
+        self._pass_time(in_flight, now, 0)
+        done = float(self._ended)
+        pressed = shed > 0 or self._peak >= self.base
+        self._average(window, done)
+        full = queued = False
+        contrast = self._contrast
+        if contrast is not None and done > 0.0:
+            contrast.measure(self.calls, done)
+            if contrast.measured():
+                full, queued = self._judge(contrast, done, pressed)
+        self._since += done
+        self._done += done
+        seen = contrast is not None and contrast.known
+        if pressed and not full and not self.dipping and done > 0.0:
+            unqueued = contrast is not None and contrast.measured() and not queued
+            self._grow(contrast, done, seen, unqueued, shed > 0 or self._sure)
+        if contrast is not None:
+            self._dip(contrast, in_flight, done, shed > 0 or (pressed and self._sure), seen)
+        self._give_credit(in_flight, dt, shed, BUDGET * (promise if promise > 0.0 else UNPROMISED), seen)
+        self._busy = 0.0
+        self._ended = 0
+        self._peak = in_flight
+        if contrast is not None:
+            contrast.place(self.calls, self._deep)
+            self.low_below = contrast.low_below
+        self._bound()
+
+    def _average(self, window: Window, done: float) -> None:
+        """Mean latency and throughput, over completions and busy time."""
         successes = window.window_successes
-        if successes <= 0 or dt <= 0.0:
-            return
-        latency = window.window_latency / successes
-        self._calm = calm and window.in_flight <= self.limit
-        share = 1.0 if self._latency == 0.0 else 1.0 - math.exp(-dt / MEMORY)
-        self._throughput += share * (successes / dt - self._throughput)
-        self._latency += share * (latency - self._latency)
-        self._learn_floor(window, latency, dt, calm, ceiling)
-        if self.service_time <= 0.0:
-            return
-        used = self._throughput * self.service_time
-        sure = self._lights >= SURE or self._drained >= DRAIN
-        if sure and self._latency > CONGESTED * self.service_time:
-            used = min(used, 0.5 * ceiling * self._throughput)
-            self.calls += share * (used - self.calls)
-            self._headroom += (1.0 - math.exp(-dt / CERTAINTY)) * (1.0 - self._headroom)
-        else:
-            self.calls = max(self.calls, used)
-            self._headroom += (1.0 - math.exp(-dt / DOUBT)) * (HEADROOM - self._headroom)
-        self.calls = max(self.calls, 1.0)
-        self._bound(ceiling)
-        if not sure and (self._drained > 0.0 or window.in_flight > self.limit):
-            self._drained += dt
-            self.limit = self.light_below()
-            self._span = 1.0  # whatever its tier, a call beyond the limit would queue
+        if successes > 0:
+            latency = window.window_latency / successes
+            share = successes / (successes + 4.0 * self.calls + 8.0) if self.service_time > 0.0 else 1.0
+            self.service_time += share * (latency - self.service_time)
+        if done > 0.0 and self._busy > 0.0:
+            share = done / (done + 2.0 * self.calls + 8.0) if self._throughput > 0.0 else 1.0
+            self._throughput += share * (done / self._busy - self._throughput)
 
-    def _learn_floor(self, window: Window, latency: float, dt: float, calm: bool, ceiling: float) -> None:
-        lights = window.window_lights
-        if lights > 0:
-            light_latency = window.window_light_latency / lights
-            self._lights = min(self._lights + lights, 1e6)
-            step = lights / self._lights
-            if light_latency < self.service_time or calm:
-                # Established floors still follow: down at once, up only in calm and over half a minute.
-                pace = 1.0 if light_latency < self.service_time else 30.0
-                step = max(step, (1.0 - math.exp(-dt / pace)) * min(1.0, lights / 10.0))
-            self.service_time += step * (light_latency - self.service_time)
-        elif self.service_time <= 0.0:
-            self.service_time = latency
-        self.service_time = min(self.service_time, ceiling)
+    def _judge(self, contrast: Contrast, done: float, pressed: bool) -> tuple[bool, bool]:
+        """Move the capacity by the queue that was measured: whether the workers are full, and whether that is open."""
+        met = contrast.met_high()
+        allowed = QUEUE * math.sqrt(max(self.calls, met))
+        estimate = met - max(contrast.queue, 0.0)
+        errors = 1.0 if self._sure else 2.0
+        slope, deviation = contrast.elasticity(self.calls)
+        if contrast.queue - errors * contrast.error > allowed and slope - 2.0 * deviation > ELASTIC:
+            contrast.forget()  # departures grow with what is in flight: the low calls are of another time
+            self._sure = False
+            self.calls = max(self.calls, met)
+            return False, True
+        self._closed = slope + 2.0 * deviation < ELASTIC
+        if contrast.queue - errors * contrast.error > allowed:
+            least = 0.5 * contrast.throughput() * contrast.usual_latency()
+            estimate = max(estimate, least, 1.0)
+            if not self._sure:
+                self.calls = max(self.calls, min(estimate, met))
+            self._sure = True
+            self._cold = False
+            self._deep = estimate < LOW * self.calls
+            if estimate < self.calls:
+                estimate = max(estimate, FALL * self.calls)
+            else:
+                estimate = min(estimate, 1.25 * self.calls)
+            self.calls += (1.0 - math.exp(-done / self.calls)) * (estimate - self.calls)
+            return True, True
+        if contrast.queue + contrast.error < allowed and met >= 0.5 * min(self._peak, self.base):
+            self._deep = False
+            self.calls = max(self.calls, estimate)
+            if pressed:
+                self._sure = False
+            return False, False
+        return False, True
+
+    def _grow(self, contrast: Contrast | None, done: float, seen: bool, unqueued: bool, full: bool) -> None:
+        """Demand presses, and the workers are not known to be full."""
+        if full and not seen and self.calls >= 1.5 * INITIAL:
+            return
+        pace = FAST if unqueued else SLOW if self._sure else BLIND
+        met = contrast.met_high() if contrast is not None else 0.0
+        top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else float(self._peak))
+        self.calls = min(self.calls * (1.0 + pace * min(done / self.calls, 1.0)), top)
+
+    def _dip(self, contrast: Contrast, in_flight: int, done: float, pressed: bool, seen: bool) -> None:
+        """See to it that there are low calls to compare with."""
+        if contrast.met_low() > 1.5 * LOW * self.calls and contrast.low_seen() > 4.0:
+            contrast.forget_lows()
+            self._since = 1e9
+            self._dip_every = 1.0
+        need = max(DIP_ENOUGH * self.calls, 4.0)
+        rate = contrast.throughput()
+        if self.dipping:
+            self._dip_done += done
+            enough = contrast.got >= need
+            if enough or self._dip_done > DIP_LONGEST * self.calls + 8.0 + 2.0 * self._dip_start:
+                self.dipping = False
+                self._since = 0.0
+                contrast.got = 0
+                self.failed_dips = 0 if enough else self.failed_dips + 1
+                same = abs(self.calls - self._dip_calls) < 0.25 * self.calls
+                same = same and abs(rate - self._dip_rate) < 0.25 * rate
+                self._dip_every = min(2.0 * self._dip_every, DIP_PATIENCE) if same or not enough else 1.0
+                self._dip_calls = self.calls
+                self._dip_rate = rate
+        elif contrast.got >= need:
+            self._since = 0.0
+            contrast.got = 0
+            self._dip_every = 1.0
+        elif pressed and in_flight > self.low_below:
+            poor = contrast.error > 0.6 * math.sqrt(self.calls)
+            wait = DIP_FIRST * self.calls
+            if seen:
+                every = self._dip_every * DIP_CLOSED if self._closed else 1.0 if poor else self._dip_every
+                wait = DIP_AGAIN * every * self.calls + 16.0
+            if self._since > wait:
+                self.dipping = self.holding = True
+                self._dip_done = 0.0
+                self._dip_start = in_flight
+                contrast.got = 0
+        if self.holding and not self.dipping and (in_flight >= self.base or self._since > 3.0 * self.calls):
+            self.holding = False
+
+    def stubborn(self) -> bool:
+        """Whether dips cannot be had from what is not critical, and this one takes long."""
+        return self.failed_dips >= 2 and self._dip_done > 2.0 * self.calls + 8.0
+
+    def pace(self) -> float:
+        """Seconds of one service: what is learnt from the calls in flight cannot be learnt faster."""
+        if self._throughput > 0.0:
+            return min(self.service_time, self.calls / self._throughput)
+        return self.service_time
+
+    def _give_credit(self, in_flight: int, dt: float, shed: int, budget: float, seen: bool) -> None:
+        """A queue that came at once and will soon be gone is let in; one that stays is not."""
+        if (seen and self._throughput > 0.0) or self._done >= WARM:
+            self._cold = False
+        full = budget * self._throughput
+        fade = max(CREDIT_TIME, self.pace())
+        if self._cold:
+            full = COLD_CREDIT
+            fade = max(COLD_TIME, 2.0 * self._first)
+        if in_flight > self.base or (self._cold and self._first >= 0.0):
+            self._credit *= math.exp(-dt / fade)
+        elif shed == 0 and not self.dipping:
+            self._credit += (1.0 - math.exp(-dt / (REFILL * fade))) * (full - self._credit)
+        if not self._cold:
+            self._credit = min(self._credit, full)
+
+    def _bound(self) -> None:
+        calls = self.calls
+        root = math.sqrt(calls)
+        base = calls + SLACK * root
+        if not self._sure:
+            wide = HEADROOM * calls
+            contrast = self._contrast
+            if contrast is not None and contrast.lows > 0.0 and self._throughput > 0.0:
+                wide = HEADROOM * min(calls, 1.5 * self._throughput * contrast.usual_latency())
+            base = max(base, wide)
+        self.base = max(base, 1.0)
+        self.limit = self.base + self._credit
+        self.span = self.base + SPREAD * root
+        if self.dipping:
+            self.limit = min(self.limit, self.low_below)
 
     def excess(self, in_flight: int) -> float:
         """How far ``in_flight`` exceeds the limit, 1 being a whole pool and its queue; ≤ 0 while it does not."""
-        return (in_flight - self.limit) / self._span
+        return (in_flight - self.base - self._credit) / self.span
