@@ -38,7 +38,7 @@ def seed(text: str) -> int:
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--controller", default="atrion", help="who decides (default atrion)")
     parser.add_argument("--seed", type=seed, default=1, help="of all dice (default 1)")
-    parser.add_argument("--json", action="store_true", help="print the whole run as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print JSON, a line for each object")
     parser.add_argument(
         "--plot", metavar="FILE", help="write traffic, resistance and modes to a .png or .svg"
     )

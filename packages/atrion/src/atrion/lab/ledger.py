@@ -5,10 +5,12 @@ from __future__ import annotations
 from array import array
 from typing import Any, final
 
+from atrion.control.observer import Transition
 from atrion.lab.policies.port import Call
+from atrion.physics.modes import Mode
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Ledger"]
+__all__ = ["Accounts", "Ledger"]
 
 TIERS = 5
 
@@ -96,3 +98,32 @@ class Ledger:
         """Requests answered in time, of one tier or all, of some routes or all."""
         chosen = [tiers for route, tiers in self.good.items() if routes is None or route in routes]
         return sum(sum(tiers) if tier is None else tiers[tier] for tiers in chosen)
+
+
+@final
+class Accounts:
+    """What a run is to be measured by, beyond its series: the requests born in [start, end).
+
+    ``sampled`` keeps the policies' samples as well, which costs time in a long run.
+    """
+
+    def __init__(self, start: float, end: float, *, sampled: bool = False) -> None:
+        self.clients = Ledger(start, end)
+        self.inner = Ledger(start, end, inner=True)
+        self.sampled = sampled
+        self.breaks = 0
+
+    def on_tick(self, state: object) -> None:
+        """The law advanced."""
+
+    def on_decision(self, decision: object) -> None:
+        """A request asked."""
+
+    def on_transition(self, transition: Transition) -> None:
+        """A route changed its mode."""
+        self.breaks += transition.after is Mode.CIRCUIT_BREAKER
+
+    def close(self, now: float) -> None:
+        """The run is over."""
+        self.clients.close(now)
+        self.inner.close(now)

@@ -7,25 +7,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import cycle
 from random import Random
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from atrion.control.observer import Transition
 from atrion.lab.clients import Clients, Request, Traffic
-from atrion.lab.cluster import Cluster, Network, Wire
+from atrion.lab.cluster import Cluster, Network
 from atrion.lab.kernel import Gate, Pool, Simulation
-from atrion.lab.ledger import Ledger
+from atrion.lab.ledger import Accounts
 from atrion.lab.metrics import Recorder, Run
-from atrion.lab.needs import Wanted
-from atrion.lab.policies.atrion import AtrionPolicy
+from atrion.lab.pod import Pod
 from atrion.lab.policies.catalog import Controller
 from atrion.lab.policies.facts import Facts
-from atrion.lab.policies.port import Policy
 from atrion.lab.services import Server
 from atrion.lab.sharing import SharedPool
 from atrion.physics.config import SLO
-from atrion.physics.modes import Mode
 
-__all__ = ["Accounts", "Calls", "Route", "Scenario", "simulate"]
+__all__ = ["Calls", "Route", "Scenario", "World", "simulate"]
 
 SAMPLING = 0.05
 """Seconds between two samples of what the policies think: half a tick, so that no mode is missed."""
@@ -91,104 +87,7 @@ class Scenario:
         return Facts(deadline=deadline, workers=self.servers[server].workers)
 
 
-class _Pod:
-    """One process: its policies, and a gate for each route."""
-
-    def __init__(self, world: _World, index: int, pools: Mapping[str, Pool]) -> None:
-        self._world = world
-        self.name = str(index)
-        self.policies: list[tuple[str, Policy]] = []
-        self._whole = self._span(index) if world.controller.spans else None
-        if self._whole is not None:
-            self.policies.append(("", self._whole))
-            engine = getattr(self._whole, "engine", None)
-            if engine is not None and world.accounts is not None:
-                engine.observe(world.accounts)
-        self.gates: dict[str, Gate] = {}
-        for name in (*world.scenario.routes, *world.scenario.servers):
-            self._gate(name, pools)
-
-    def _span(self, index: int) -> Policy:
-        world = self._world
-        options: dict[str, Any] = {} if world.scenario.slo is None else {"slo": world.scenario.slo}
-        options["pools"] = world.scenario.pools
-        if world.network is None:
-            return world.controller.make(**options)
-        cluster = world.network.cluster
-        skew = cluster.skew * world.dice("skew", index).uniform(-1.0, 1.0)
-        wire = Wire(world.network, index)
-        return world.controller.make(
-            provider=wire,
-            node=f"pod-{index}",
-            skew=skew,
-            source=lambda: world.simulation.now,
-            interval=cluster.interval,
-            **options,
-        )
-
-    def _gate(self, name: str, pools: Mapping[str, Pool], nested: bool = False, place: str = "") -> Gate:
-        world = self._world
-        place = place or name
-        route = world.scenario.route(name)
-        policy = self._whole
-        if policy is None:
-            policy = world.controller.make(
-                world.dice("policy", self.name, name), world.scenario.facts(route.server)
-            )
-            self.policies.append((name, policy))
-        # What servers ask of each other is no client's request.
-        recorder = world.inner if nested else world.recorder
-        gate = Gate(world.simulation, name, policy, pools[route.server], recorder)
-        calls = (route.calls,) if isinstance(route.calls, str) else route.calls or ()
-        gate.wanted = tuple(
-            self._wanted(each, pools, f"{place}/{at}", own=route.own) for at, each in enumerate(calls)
-        )
-        if not nested:
-            self.gates[name] = gate
-        return gate
-
-    def _wanted(self, calls: Calls, pools: Mapping[str, Pool], place: str, *, own: bool) -> Wanted:
-        if not isinstance(calls, str):
-            return tuple(self._wanted(each, pools, f"{place}/{at}", own=own) for at, each in enumerate(calls))
-        gate = self._gate(calls, pools, nested=True, place=place)
-        if own:
-            gate.draw = self._world.drawn(calls, place)
-        return gate
-
-    def engines(self) -> list[AtrionPolicy]:
-        """The engines that pulse."""
-        return [policy for _, policy in self.policies if isinstance(policy, AtrionPolicy)]
-
-
-class Accounts:
-    """What a run is to be measured by, beyond its series: the requests born in [start, end).
-
-    ``sampled`` keeps the policies' samples as well, which costs time in a long run.
-    """
-
-    def __init__(self, start: float, end: float, *, sampled: bool = False) -> None:
-        self.clients = Ledger(start, end)
-        self.inner = Ledger(start, end, inner=True)
-        self.sampled = sampled
-        self.breaks = 0
-
-    def on_tick(self, state: object) -> None:
-        """The law advanced."""
-
-    def on_decision(self, decision: object) -> None:
-        """A request asked."""
-
-    def on_transition(self, transition: Transition) -> None:
-        """A route changed its mode."""
-        self.breaks += transition.after is Mode.CIRCUIT_BREAKER
-
-    def close(self, now: float) -> None:
-        """The run is over."""
-        self.clients.close(now)
-        self.inner.close(now)
-
-
-class _World:
+class World:
     """The parts of one run, put together."""
 
     def __init__(
@@ -211,7 +110,7 @@ class _World:
             self._pools += [
                 self._pools[0] if cluster.shared else self._servers() for _ in range(cluster.pods - 1)
             ]
-        self.pods = [_Pod(self, index, pools) for index, pools in enumerate(self._pools)]
+        self.pods = [Pod(self, index, pools) for index, pools in enumerate(self._pools)]
         self._turn = cycle(range(len(self.pods)))
         for index, traffic in enumerate(scenario.traffic):
             self._connect(traffic, index)
@@ -260,12 +159,12 @@ class _World:
     def _settle(self, active: int) -> None:
         self._turn = cycle(range(active))
 
-    def _join(self, pod: _Pod) -> None:
+    def _join(self, pod: Pod) -> None:
         for policy in pod.engines():
             assert self.network is not None
             self.network.join(policy.engine)
 
-    def _leave(self, pod: _Pod) -> None:
+    def _leave(self, pod: Pod) -> None:
         for policy in pod.engines():
             assert self.network is not None
             self.network.leave(policy.engine)
@@ -273,7 +172,7 @@ class _World:
     def _restart(self, index: int) -> None:
         """A new process takes the pod's place; what the old one had admitted still ends there."""
         self._leave(self.pods[index])
-        self.pods[index] = _Pod(self, index, self._pools[index])
+        self.pods[index] = Pod(self, index, self._pools[index])
         self._join(self.pods[index])
 
     def _connect(self, traffic: Traffic, index: int) -> None:
@@ -322,7 +221,7 @@ def simulate(
 
     ``tell`` hears the share that is done; ``accounts`` are filled.
     """
-    world = _World(scenario, controller, seed, accounts)
+    world = World(scenario, controller, seed, accounts)
     with ExitStack() as stack:
         if world.network is not None:
             stack.enter_context(world.network.quiet())
