@@ -358,3 +358,33 @@ def test_a_built_in_scenario_is_measured_over_seeds(capsys: pytest.CaptureFixtur
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["seed"] == "mean"
     assert "met" not in last
+
+
+def test_a_recording_has_no_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "run", "calls.csv", "--seeds", "2"]) == 1
+    assert "--seeds = 2 is not usable" in capsys.readouterr().err
+
+
+def test_pods_are_measured_together() -> None:
+    pods = PLAIN.replace("rate = 20", "rate = 40") + "[cluster]\npods = 2\nshared = false\n"
+    row = measured(pods, "atrion")
+    assert row["critical_success"] > 0.95
+    assert row["goodput_ratio"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_request_is_answered_when_one_of_its_attempts_is() -> None:
+    failing = "[[servers.api.phases]]\nstart = 0\nfail = 1.0\n[[servers.api.phases]]\nstart = 5\nfail = 0.0\n"
+    calm = TRAFFIC.replace("20", "4")
+    once = measured(HEAD + SERVER + failing + calm)
+    again = measured(HEAD + "window = [0, 9]\n" + SERVER + failing + calm + "retries = 20\nbackoff = 0.5\n")
+    assert once["good_over_possible"] == 1.0  # nobody can answer what fails
+    assert once["success"]["bulk"] < 0.7
+    assert again["success"]["bulk"] > 0.95
+
+
+def test_a_shared_server_is_possible_as_a_queue() -> None:
+    crowd = PLAIN.replace("rate = 20", "rate = 200").replace(
+        "workers = 2", 'workers = 2\ndiscipline = "shared"'
+    )
+    assert measured(crowd)["good_over_possible"] < 0.2
+    assert measured(crowd, "possible")["goodput_ratio"] > 0.95

@@ -120,6 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
         return run_described(Described(scenario(arguments.scenario)), arguments)
     policy = controller(arguments.controller)
     if arguments.scenario.lower().endswith(".csv"):
+        if arguments.seeds is not None:
+            raise ConfigurationError("--seeds", arguments.seeds, "leave it out: a recording has no dice")
         path = Path(arguments.scenario)
         decides = policy.make() if policy.spans else policy.make(Random(arguments.seed), Facts())
         played = replay(read(path), path.name, decides)
