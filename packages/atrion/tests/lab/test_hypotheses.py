@@ -39,7 +39,6 @@ def test_a_breaker_is_open_about_as_long_as_the_dependency_is_dead(rows: dict[st
 
 def test_without_decay_a_route_stays_shut(rows: dict[str, dict[str, Any]]) -> None:
     assert rows["share of the time after the longest broken, without decay"]["value"] == 1.0
-    assert rows["longest seconds to full service, without decay"]["value"] == 40.0
 
 
 @pytest.mark.parametrize("name", HYPOTHESES)

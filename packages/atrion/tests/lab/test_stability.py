@@ -73,7 +73,7 @@ def test_saturation_follows_the_engine() -> None:
     wander = np.cumsum(np.random.default_rng(3).normal(0.0, 0.2, 500))
     for excess in wander.tolist():
         arrays.settle(np.array([excess]), 0.1)
-        engine.settle(excess, 90.0, 2.0, 0.1)
+        engine.settle(excess, 90.0, 2.0, 0.1, 0.05)
         assert arrays.level[0] == pytest.approx(engine.level, rel=1e-12)
         assert arrays.ohms(np.array([excess]))[0] == pytest.approx(engine.ohms(excess, 90.0, 2.0), rel=1e-12)
 

@@ -82,6 +82,10 @@ class Pressure:
         given.clear()
         return count
 
+    def late_calls(self) -> int:
+        """How many calls of the window that was read last came later than was promised."""
+        return 0 if self._lateness is None else self._lateness.recent
+
     def late(self) -> None:
         """A call was answered, or given up, later than was promised."""
         if self._lateness is None:

@@ -8,27 +8,31 @@ from atrion._native import mypyc_attr
 
 __all__ = ["Probes"]
 
-ASKS = 64
-"""One refused request in this many may pass."""
-PATIENCE = 2.0
-"""Seconds after which one in PATIENT_ASKS may, so that quiet routes recover too."""
-PATIENT_ASKS = 5
+INTERVAL = 0.35
+"""Seconds between two probes: three a second, so that what is dead costs next to nothing."""
+ASKS = 5
+"""Requests of which one may be a probe, so that a quiet route too is spared most of what would fail."""
 IDLE = 300.0
 """Seconds without any evidence after which the next one passes."""
-INTERVAL = 0.1
-"""Least seconds between probes: at most ten a second."""
+MOST = 64
+"""Most probes of one tick."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Probes:
-    """Probes of one route. Times in seconds."""
+    """Probes of one route: by time while it is sick, and twice as many a tick for every tick in which they succeed.
 
-    __slots__ = ("_asks", "_last", "invited")
+    ``now`` is when the route was heard of last. Times in seconds.
+    """
+
+    __slots__ = ("_asks", "_last", "_left", "_step", "invited")
 
     def __init__(self, now: float) -> None:
         self._asks: int = 0
-        self._last: float = now - INTERVAL  # none was sent yet, so none need wait
+        self._left: int = 0
+        self._step: int = 1
+        self._last: float = now
         self.invited: bool = False
         """Whether a router has been told to send one: the next refused request then passes."""
 
@@ -36,23 +40,32 @@ class Probes:
         """The clock has gone back to ``now``."""
         self._last = now
 
+    def learn(self, successes: int, failures: int) -> None:
+        """A tick has ended in which so many calls ended so."""
+        if failures > 0:
+            self._step = 1
+            self._left = 0
+        elif successes > 0:
+            self._step = min(2 * self._step, MOST)
+            self._left = self._step
+
     def answer_invitation(self) -> bool:
         """Whether this request is the invited one."""
         invited = self.invited
         self.invited = False
         return invited
 
-    def passes(self, now: float, silent: float, crowded: bool) -> bool:
-        """Whether this refused request is a probe: ``silent`` seconds have gone without evidence.
-
-        ``crowded``: enough is in flight to be measured by.
-        """
+    def passes(self, now: float, crowded: bool) -> bool:
+        """Whether this refused request is a probe; ``crowded``: enough is in flight to be measured by."""
         self._asks += 1
-        since = now - self._last
-        if since < INTERVAL or crowded:
+        if crowded:
             return False
-        patient = since >= PATIENCE and self._asks >= PATIENT_ASKS
-        if not (self._asks >= ASKS or patient or silent >= IDLE):
+        if self._left > 0:
+            self._left -= 1
+            self._last = now
+            return True
+        since = now - self._last
+        if since < INTERVAL or (self._asks < ASKS and since < IDLE):
             return False
         self._asks = 0
         self._last = now

@@ -10,8 +10,8 @@ from atrion.control.decision import Decision, Reason
 from atrion.control.pool import Pool
 from atrion.control.pressure import Pressure
 from atrion.control.probes import Probes
-from atrion.control.saturation import Saturation
 from atrion.control.process import Process
+from atrion.control.saturation import Saturation
 from atrion.control.settings import Settings
 from atrion.physics.laws import MAX_RESISTANCE, seconds_until_scar
 from atrion.physics.state import PhysicsState
@@ -225,6 +225,12 @@ class Route:
         scar = self.state.scar_tissue
         pressure = self.pressure
         self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, pressure.silent)
+        window = self.window
+        if self._probes is not None:
+            late = pressure.late_calls()
+            self._probes.learn(window.window_successes - late, window.window_failures + late)
+        if constants.directed and pressure.error <= 0.0 and pressure.latency <= 0.0:
+            self.state.heal(window.window_successes)
         capacity = self.capacity
         if self.pool is None and not capacity.holding:
             excess = capacity.excess(self.window.in_flight)
@@ -334,7 +340,7 @@ class Route:
     def _made_probes(self, now: float) -> Probes:
         """The route's probes, made when the first is needed."""
         if self._probes is None:
-            self._probes = Probes(now)
+            self._probes = Probes(self._last_sample)
         return self._probes
 
     def _probe(self, volts: float, now: float) -> bool:
@@ -344,7 +350,7 @@ class Route:
         # Where there are only too many at once, those in flight are telemetry enough.
         sick = volts <= self.steady or self.broken
         crowded = self.crowd.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT
-        if sick and probes.passes(now, now - self._last_sample, crowded):
+        if sick and probes.passes(now, crowded):
             return True
         self._shed += 1
         self.total_shed += 1
@@ -406,7 +412,7 @@ class Route:
         if self.pool is not None:
             self.pool.window.end(outcome, latency)
         promise = self.settings.promise
-        if 0.0 < promise < latency and (outcome == SUCCESS or outcome == DROPPED):
+        if 0.0 < promise < latency and outcome in {SUCCESS, DROPPED}:
             self.pressure.late()
         if self.due(now):
             self.advance(now)

@@ -25,6 +25,8 @@ __all__ = ["Constants", "PhysicsState"]
 BOOTSTRAP = 0
 OPERATIONAL = 1
 CIRCUIT_BREAKER = 2
+HEALING = 0.3
+"""Seconds of decay that one success is worth while there is no pressure: what answers again need not wait."""
 
 
 @final
@@ -166,6 +168,15 @@ class PhysicsState:
             self.mode_index = OPERATIONAL
         self.scar_tissue = min(scar_tissue, self.constants.scar_cap, MAX_RESISTANCE)
         self.resistance = self._resistance(0.0)
+
+    def heal(self, successes: int) -> None:
+        """Let scar tissue go by ``successes``, calls that show the dependency to be well, and not by time alone."""
+        if successes > 0 and self.scar_tissue > 0.0:
+            before = self.scar_tissue
+            self.scar_tissue *= math.exp(-self.constants.decay_rate * HEALING * successes)
+            self.resistance = max(self.resistance - before + self.scar_tissue, self.constants.base)
+            if self.mode_index == CIRCUIT_BREAKER:
+                self._transition()
 
     def _take(self, latency: float, error: float, saturation: float) -> None:
         self.latency = latency

@@ -12,6 +12,7 @@ from atrion.sensing.window import Window
 __all__ = ["Capacity"]
 
 SUCCESS = 0
+FAILURE = 1
 INITIAL = 16.0
 """Calls in flight that a route is believed to carry before anything was measured."""
 SLACK = 1.75
@@ -163,10 +164,12 @@ class Capacity:
 
     def end(self, in_flight: int, now: float, latency: float, outcome: int, met: int, tier: int) -> None:
         """A call that had ``met`` so many ends, one of ``in_flight``, after ``latency`` seconds."""
+        # What failed may not have waited; all else has left the queue, whoever was at fault.
+        self._pass_time(in_flight, now, 0 if outcome == FAILURE else 1)
         if outcome != SUCCESS:
-            self._pass_time(in_flight, now, 0)
+            if outcome == FAILURE and self._contrast is not None:
+                self._contrast.fail(met)
             return
-        self._pass_time(in_flight, now, 1)
         if self._first < 0.0:
             self._first = now - self._born
         if self._contrast is not None:

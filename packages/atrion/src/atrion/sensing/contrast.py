@@ -173,6 +173,17 @@ class Contrast:
         elif met >= self.high_from:
             self._high.add(math.exp(-self._theta * latency * self._factors[tier]), met, self._high_memory)
 
+    def fail(self, met: int) -> None:
+        """A call that made ``met`` in flight has failed: it waited for ever, as it were.
+
+        Where all fail alike, the low ones do as well and nothing is said; where only the high ones fail, as in front
+        of a server that turns away what it cannot hold, that is their queue.
+        """
+        if met <= self.low_below:
+            self._low.add(0.0, met, self._low_memory)
+        elif met >= self.high_from:
+            self._high.add(0.0, met, self._high_memory)
+
     def usual_latency(self) -> float:
         """Geometric mean latency of low calls, in seconds; 0 before the first."""
         return math.exp(self.log_latency) if self.lows > 0.0 else 0.0

@@ -59,13 +59,17 @@ LATE_MEMORY = 32.0
 @mypyc_attr(acyclic=True)
 @final
 class Lateness:
-    """The share of answers that come later than was promised, calls in flight that are already late included."""
+    """The share of answers that come later than was promised, calls in flight that are already late included.
 
-    __slots__ = ("_begun", "_late", "_share", "_times")
+    ``recent`` of those that ended before the last reading were late.
+    """
+
+    __slots__ = ("_begun", "_late", "_share", "_times", "recent")
 
     def __init__(self) -> None:
         self._share: Share = Share(LATE_MEMORY)
         self._late: int = 0
+        self.recent: int = 0
         self._times: list[float] = []
         self._begun: list[int] = []
 
@@ -78,7 +82,8 @@ class Lateness:
 
         ``ended`` calls since the last reading; ``begun`` and ``over`` count all there ever were; ``promise`` in seconds.
         """
-        self._share.add(min(self._late, ended), ended)
+        self.recent = min(self._late, ended)
+        self._share.add(self.recent, ended)
         self._late = 0
         times, counts = self._times, self._begun
         if times and now < times[-1]:
