@@ -2,8 +2,8 @@
 
 Three routes to like backends share 100 calls a second by ``select``; one of them falls sick for 30 s: it fails all
 calls, answers twenty times as slowly, hangs, or flaps: dead for 4 s, well for 1.5 s, and so on. From a second after
-that it must get less than a tenth of the traffic (a seventh if it flaps), and once it is well its share must come back, lest never trying it
-again would win. The same engine without scars stands beside.
+that it must get less than a tenth of the traffic (a seventh if it flaps), and once it is well its share must come
+back, lest never trying it again would win. The same engine without scars stands beside.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from atrion.lab.services import Phase, Server
 
 __all__ = ["Clairvoyant"]
 
-WAIT = 0.5
+WAIT = 1.0 / 3.0
 """Share of its time to the deadline for which a call may wait; the rest is for its service."""
 
 
