@@ -88,7 +88,7 @@ class Service:
             heapq.heappush(self.running, (done, self.now, met))
 
 
-@pytest.mark.parametrize(("workers", "mean"), [(4, 0.05), (16, 0.05), (16, 2.0), (64, 0.2)])
+@pytest.mark.parametrize("workers, mean", [(4, 0.05), (16, 0.05), (16, 2.0), (64, 0.2)])
 def test_an_overload_teaches_what_the_workers_carry(workers: int, mean: float) -> None:
     service = Service(workers, mean)
     service.run(400.0 * mean, 2.0 * workers / mean)
@@ -99,7 +99,7 @@ def test_an_overload_teaches_what_the_workers_carry(workers: int, mean: float) -
     assert sum(seen) / len(seen) == pytest.approx(workers, rel=0.35)
 
 
-@pytest.mark.parametrize(("workers", "mean", "load"), [(16, 0.05, 0.6), (128, 0.2, 0.8), (16, 5.0, 0.3)])
+@pytest.mark.parametrize("workers, mean, load", [(16, 0.05, 0.6), (128, 0.2, 0.8), (16, 5.0, 0.3)])
 def test_what_can_be_served_is_never_too_much(workers: int, mean: float, load: float) -> None:
     service = Service(workers, mean)
     service.run(400.0 * mean, load * workers / mean)

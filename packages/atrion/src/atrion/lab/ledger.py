@@ -108,10 +108,10 @@ class Accounts:
     """
 
     def __init__(self, start: float, end: float, *, sampled: bool = False) -> None:
-        self.clients = Ledger(start, end)
-        self.inner = Ledger(start, end, inner=True)
-        self.sampled = sampled
-        self.breaks = 0
+        self.clients: Ledger = Ledger(start, end)
+        self.inner: Ledger = Ledger(start, end, inner=True)
+        self.sampled: bool = sampled
+        self.breaks: int = 0
 
     def on_tick(self, state: object) -> None:
         """The law advanced."""

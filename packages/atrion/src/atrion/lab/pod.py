@@ -22,7 +22,7 @@ class Pod:
 
     def __init__(self, world: World, index: int, pools: Mapping[str, Pool]) -> None:
         self._world = world
-        self.name = str(index)
+        self.name: str = str(index)
         self.policies: list[tuple[str, Policy]] = []
         self._whole = self._span(index) if world.controller.spans else None
         if self._whole is not None:

@@ -93,16 +93,16 @@ class World:
     def __init__(
         self, scenario: Scenario, controller: Controller, seed: int, accounts: Accounts | None = None
     ) -> None:
-        self.scenario = scenario
-        self.controller = controller
-        self.seed = seed
-        self.simulation = Simulation()
-        self.accounts = accounts
-        self.recorder = Recorder(scenario.seconds, None if accounts is None else accounts.clients)
-        self.inner = Recorder(scenario.seconds, None if accounts is None else accounts.inner)
+        self.scenario: Scenario = scenario
+        self.controller: Controller = controller
+        self.seed: int = seed
+        self.simulation: Simulation = Simulation()
+        self.accounts: Accounts | None = accounts
+        self.recorder: Recorder = Recorder(scenario.seconds, None if accounts is None else accounts.clients)
+        self.inner: Recorder = Recorder(scenario.seconds, None if accounts is None else accounts.inner)
         self.inner.routes = self.recorder.routes
         cluster = scenario.cluster
-        self.network = None
+        self.network: Network | None = None
         if cluster is not None and cluster.connected:
             self.network = Network(self.simulation, cluster, self.dice("network"))
         self._pools = [self._servers()]
@@ -110,7 +110,7 @@ class World:
             self._pools += [
                 self._pools[0] if cluster.shared else self._servers() for _ in range(cluster.pods - 1)
             ]
-        self.pods = [Pod(self, index, pools) for index, pools in enumerate(self._pools)]
+        self.pods: list[Pod] = [Pod(self, index, pools) for index, pools in enumerate(self._pools)]
         self._turn = cycle(range(len(self.pods)))
         for index, traffic in enumerate(scenario.traffic):
             self._connect(traffic, index)

@@ -35,7 +35,7 @@ class SharedPool(Pool):
     def _enter(self, phase: Phase) -> None:
         self._pass()
         self.phase = phase
-        self.workers = self._server.workers if phase.workers is None else phase.workers
+        self.workers: int = self._server.workers if phase.workers is None else phase.workers
         self._plan()
 
     def submit(self, call: Call) -> None:
@@ -80,7 +80,7 @@ class SharedPool(Pool):
         self._pass()
         due, _, call, doomed = heappop(self._works)
         self._done = max(self._done, due)  # rounding must not delay it again
-        self.busy -= 1
+        self.busy: int = self.busy - 1
         self._plan()
         if doomed:
             self._fail(call)

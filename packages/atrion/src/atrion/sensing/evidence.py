@@ -16,7 +16,10 @@ SLICES = 16.0
 
 
 def lower_bound(share: float, seen: float) -> float:
-    """What a true share is at least, with 84% confidence, if ``share`` of ``seen`` calls had it (E. B. Wilson, 1927)."""
+    """What a true share is at least, with 84% confidence, if ``share`` of ``seen`` calls had it.
+
+    The lower end of E. B. Wilson's score interval (1927) for one standard deviation.
+    """
     if seen <= 0.0:
         return 0.0
     share = min(max(share, 0.0), 1.0)
@@ -80,7 +83,8 @@ class Lateness:
     def read(self, ended: int, begun: int, over: int, now: float, promise: float) -> float:
         """The least share of late answers, in [0, 1].
 
-        ``ended`` calls since the last reading; ``begun`` and ``over`` count all there ever were; ``promise`` in seconds.
+        ``ended`` calls since the last reading; ``begun`` and ``over`` count all there ever were; ``now`` and
+        ``promise`` in seconds.
         """
         self.recent = min(self._late, ended)
         self._share.add(self.recent, ended)
