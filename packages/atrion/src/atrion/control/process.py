@@ -24,10 +24,8 @@ RATE: Final = 30.0
 """Ohms per second by which a share of one raises resistance: through a band in a third of one."""
 QUICK: Final = 10.0
 """Ohms that a share of one adds at once: the width of a band."""
-EVIDENCE: Final = 10.0
-"""Ohms of the integral that are proof and no resistance yet: a third of a second without rest."""
-FALL: Final = 3.0
-"""How many times faster resistance falls, at most, than it rises: what is calm serves everybody at once."""
+EVIDENCE: Final = 20.0
+"""Ohms of the integral that are proof and no resistance yet: two thirds of a second without rest."""
 LONGEST: Final = 2.0 * TICK
 """Seconds that one observation can prove: one long computation is no crowd."""
 CEILING: Final = 130.0
@@ -60,15 +58,16 @@ class Process:
         self._last = now
         if not passed > 0.0:
             return
-        error = max(min((share - self._goal) / (1.0 - self._goal), 1.0), -FALL)
+        # Not bounded below: else chance alone would raise it in front of a process that is well used.
+        error = min((share - self._goal) / (1.0 - self._goal), 1.0)
         if not waiting and not error < -1.0:
             error = -1.0
         step = error * min(passed, LONGEST) if error > 0.0 else error * passed
-        self._level = min(max(self._level + RATE * step, 0.0), CEILING)
+        self._level = min(max(self._level + RATE * step, 0.0), EVIDENCE + CEILING)
         if self._level < EVIDENCE:
             self.ohms = 0.0
         else:
-            self.ohms = min(max(self._level + QUICK * error, 0.0), CEILING)
+            self.ohms = min(max(self._level - EVIDENCE + QUICK * error, 0.0), CEILING)
 
 
 @final

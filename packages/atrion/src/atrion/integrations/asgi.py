@@ -8,6 +8,7 @@ import logging
 import math
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from atrion.control.flow import Flow
 from atrion.engine import MAX_ROUTE_ID, Atrion
 from atrion.errors import ConfigurationError
 from atrion.integrations._exchange import Exchange, Message, Receive, Send, rejection_in
+from atrion.integrations._process import Loops, waited
 from atrion.physics.voltage import Tier
 
 __all__ = ["AtrionMiddleware"]
@@ -152,6 +154,8 @@ class AtrionMiddleware:
         route: Gives the route id, 1 to 256 characters and of bounded variety; None means the usual naming.
         exclude: Path prefixes, by whole segments, that are never shed nor measured, such as ``/health``.
         trust_tier_header: Take the tier from ``X-Atrion-Tier``; only behind a gateway that sets or strips it.
+        trust_request_start: Let ``X-Request-Start`` say how long a request has waited before it came here; only
+            behind a proxy that sets it.
 
     Raises:
         ConfigurationError: a value is unusable.
@@ -167,6 +171,7 @@ class AtrionMiddleware:
         route: Callable[[Scope], str | None] | None = None,
         exclude: Iterable[str] = (),
         trust_tier_header: bool = False,
+        trust_request_start: bool = False,
     ) -> None:
         if not callable(app):
             raise ConfigurationError("app", app, "give an ASGI application")
@@ -177,6 +182,8 @@ class AtrionMiddleware:
         _is_callable("route", route, "a route id")
         if not isinstance(trust_tier_header, bool):
             raise ConfigurationError("trust_tier_header", trust_tier_header, "give True or False")
+        if not isinstance(trust_request_start, bool):
+            raise ConfigurationError("trust_request_start", trust_request_start, "give True or False")
         self.app = app
         self.atrion = atrion
         self._tier = tier
@@ -184,6 +191,8 @@ class AtrionMiddleware:
         self._route = route
         self._exclude = _prefixes(exclude)
         self._trusting = trust_tier_header
+        self._stamped = trust_request_start
+        self._loops = Loops()
         self._complained: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,6 +204,7 @@ class AtrionMiddleware:
         flow: Flow | None = None
         try:
             flow = self.atrion.flow(self._route_id(scope), self._tier_of(scope), key=self._key_of(scope))
+            flow.behind(self._loops.mine().arrive(self._waited(scope) if self._stamped else None))
             decision = flow.decide()
             if not decision.allowed:
                 refusal = _refusal(decision)
@@ -267,6 +277,14 @@ class AtrionMiddleware:
                     except ConfigurationError:
                         return Tier.NORMAL
         return Tier.NORMAL
+
+    @staticmethod
+    def _waited(scope: Scope) -> float | None:
+        """Seconds for which the request has waited before it came here, if the proxy says so."""
+        for name, value in scope.get("headers") or ():
+            if name.lower() == b"x-request-start":
+                return waited(value.decode("latin-1"), time.time())
+        return None
 
     def _key_of(self, scope: Scope) -> str | None:
         if self._key is not None:
