@@ -59,7 +59,7 @@ class _Plan:
 
 @final
 class Clairvoyant(BasePolicy):
-    """Admits, in the order of arrival, exactly what will be answered in time; it looks at no tier.
+    """Admits, in the order of arrival, what will be answered in time and need not wait long; it looks at no tier.
 
     It knows every service time, every phase of health and every failure before they come. What a growing crowd
     (``worsening``), rejections or other servers' answers add to a service time it does not foresee, so with those it
