@@ -79,16 +79,10 @@ class Capacity:
         "_contrast",
         "_credit",
         "_deep",
-        "_dip_calls",
-        "_dip_done",
-        "_dip_every",
-        "_dip_rate",
-        "_dip_start",
         "_done",
         "_ended",
         "_first",
         "_last",
-        "_met",
         "_peak",
         "_since",
         "_sure",
@@ -96,7 +90,6 @@ class Capacity:
         "base",
         "calls",
         "dipping",
-        "failed_dips",
         "holding",
         "limit",
         "low_below",
@@ -113,7 +106,6 @@ class Capacity:
         self.low_below: float = LOW * INITIAL
         self.dipping: bool = False
         self.holding: bool = False
-        self.failed_dips: int = 0
         self._contrast: Contrast | None = None
         self._sure: bool = False
         self._cold: bool = True
@@ -129,12 +121,6 @@ class Capacity:
         self._born: float = -1.0
         self._first: float = -1.0
         self._since: float = 0.0
-        self._met: int = 0
-        self._dip_start: int = 0
-        self._dip_done: float = 0.0
-        self._dip_every: float = 1.0
-        self._dip_calls: float = 0.0
-        self._dip_rate: float = 0.0
         self._bound()
 
     # --- calls ---------------------------------------------------------------------------------------------
@@ -271,43 +257,50 @@ class Capacity:
         if contrast.met_low() > 1.5 * LOW * self.calls and contrast.low_seen() > 4.0:
             contrast.forget_lows()
             self._since = 1e9
-            self._dip_every = 1.0
+            contrast.dip_every = 1.0
         need = max(DIP_ENOUGH * self.calls, 4.0)
         rate = contrast.throughput()
         if self.dipping:
-            self._dip_done += done
+            contrast.dip_done += done
             enough = contrast.got >= need
-            if enough or self._dip_done > DIP_LONGEST * self.calls + 8.0 + 2.0 * self._dip_start:
+            if enough or contrast.dip_done > DIP_LONGEST * self.calls + 8.0 + 2.0 * contrast.dip_start:
                 self.dipping = False
                 self._since = 0.0
                 contrast.got = 0
-                self.failed_dips = 0 if enough else self.failed_dips + 1
-                same = abs(self.calls - self._dip_calls) < 0.25 * self.calls
-                same = same and abs(rate - self._dip_rate) < 0.25 * rate
-                self._dip_every = min(2.0 * self._dip_every, DIP_PATIENCE) if same or not enough else 1.0
-                self._dip_calls = self.calls
-                self._dip_rate = rate
+                contrast.failed_dips = 0 if enough else contrast.failed_dips + 1
+                same = abs(self.calls - contrast.dip_calls) < 0.25 * self.calls
+                same = same and abs(rate - contrast.dip_rate) < 0.25 * rate
+                contrast.dip_every = (
+                    min(2.0 * contrast.dip_every, DIP_PATIENCE) if same or not enough else 1.0
+                )
+                contrast.dip_calls = self.calls
+                contrast.dip_rate = rate
         elif contrast.got >= need:
             self._since = 0.0
             contrast.got = 0
-            self._dip_every = 1.0
+            contrast.dip_every = 1.0
         elif pressed and in_flight > self.low_below:
             poor = contrast.error > 0.6 * math.sqrt(self.calls)
             wait = DIP_FIRST * self.calls
             if seen:
-                every = self._dip_every * DIP_CLOSED if self._closed else 1.0 if poor else self._dip_every
+                every = (
+                    contrast.dip_every * DIP_CLOSED if self._closed else 1.0 if poor else contrast.dip_every
+                )
                 wait = DIP_AGAIN * every * self.calls + 16.0
             if self._since > wait:
                 self.dipping = self.holding = True
-                self._dip_done = 0.0
-                self._dip_start = in_flight
+                contrast.dip_done = 0.0
+                contrast.dip_start = in_flight
                 contrast.got = 0
         if self.holding and not self.dipping and (in_flight >= self.base or self._since > 3.0 * self.calls):
             self.holding = False
 
     def stubborn(self) -> bool:
         """Whether dips cannot be had from what is not critical, and this one takes long."""
-        return self.failed_dips >= 2 and self._dip_done > 2.0 * self.calls + 8.0
+        contrast = self._contrast
+        return (
+            contrast is not None and contrast.failed_dips >= 2 and contrast.dip_done > 2.0 * self.calls + 8.0
+        )
 
     def pace(self) -> float:
         """Seconds of one service: what is learnt from the calls in flight cannot be learnt faster."""

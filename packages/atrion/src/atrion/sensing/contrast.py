@@ -102,7 +102,13 @@ class Contrast:
         "_tiers_seen",
         "_time",
         "_wait",
+        "dip_calls",
+        "dip_done",
+        "dip_every",
+        "dip_rate",
+        "dip_start",
         "error",
+        "failed_dips",
         "got",
         "high_from",
         "known",
@@ -137,6 +143,13 @@ class Contrast:
         self.high_from: float = 1.0
         self._low_memory: float = MEMORY
         self._high_memory: float = MEMORY
+        # What the capacity remembers of its dips, which only a route with a contrast has.
+        self.dip_calls: float = 0.0
+        self.dip_done: float = 0.0
+        self.dip_every: float = 1.0
+        self.dip_rate: float = 0.0
+        self.dip_start: int = 0
+        self.failed_dips: int = 0
         self.place(calls, False)
 
     def place(self, calls: float, deep: bool) -> None:
