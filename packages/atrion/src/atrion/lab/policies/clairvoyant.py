@@ -12,15 +12,15 @@ from atrion.lab.services import Phase, Server
 
 __all__ = ["Clairvoyant"]
 
-WAIT = 1.0 / 3.0
-"""Share of its time to the deadline for which a call may wait; the rest is for its service."""
+ROOM = 0.5
+"""Most of its time to the deadline that is left for a call's service, as a share."""
 
 
 @final
 class _Plan:
     """The future of one server: when the calls that it took will end, and which phases come."""
 
-    __slots__ = ("_ends", "_last", "_phases", "_server", "_starts")
+    __slots__ = ("_ends", "_last", "_longest", "_phases", "_server", "_starts")
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -28,6 +28,7 @@ class _Plan:
         self._starts = [phase.start for phase in self._phases]
         self._ends: list[float] = []
         self._last = 0.0
+        self._longest = 0.0
 
     def takes(self, call: Call, now: float) -> bool:
         """Whether the call would be answered in time if it were admitted, and if so, that it is."""
@@ -47,8 +48,11 @@ class _Plan:
             if begins > call.deadline:
                 return False
         self._last = begins
-        # By the wait and not by the end: what would choose the short ones for their shortness is no first-in first-out.
-        if begins - now > WAIT * (call.deadline - now):
+        # By the wait and not by the end, with room for the longest call so far: what would choose the short ones for
+        # their shortness is no first-in first-out.
+        self._longest = max(self._longest, call.service * phase.slow)
+        patience = call.deadline - now
+        if begins - now > patience - min(self._longest, ROOM * patience):
             return False
         end = begins + call.service * phase.slow
         if end > call.deadline or phase.hang or call.luck < phase.fail:
