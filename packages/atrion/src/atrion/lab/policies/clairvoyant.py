@@ -12,7 +12,7 @@ from atrion.lab.services import Phase, Server
 
 __all__ = ["Clairvoyant"]
 
-ROOM = 0.5
+ROOM = 2.0 / 3.0
 """Most of its time to the deadline that is left for a call's service, as a share."""
 
 
@@ -52,7 +52,7 @@ class _Plan:
         # their shortness is no first-in first-out.
         self._longest = max(self._longest, call.service * phase.slow)
         patience = call.deadline - now
-        if begins - now > patience - min(self._longest, ROOM * patience):
+        if begins - now > patience - min(self._longest, ROOM * patience) + 1e-9:  # rounding is no wait
             return False
         end = begins + call.service * phase.slow
         if end > call.deadline or phase.hang or call.luck < phase.fail:
