@@ -38,11 +38,7 @@ class Pool:
         self._last_tick = now
         window = self.window
         window.roll()
-        capacity = self.capacity
-        capacity.learn(window, max(dt, 0.0), now, self.shed, settings.promise)
+        self.capacity.learn(window, max(dt, 0.0), now, self.shed, settings.promise)
         self.shed = 0
-        if dt > 0.0 and not capacity.holding:
-            excess = capacity.excess(window.in_flight)
-            self.saturation.settle(
-                excess, constants.weight_saturation, constants.steepness, dt, capacity.pace()
-            )
+        if dt > 0.0:
+            self.saturation.follow(self.capacity, window.in_flight, constants, dt)

@@ -88,9 +88,13 @@ class Pressure:
 
     def late(self) -> None:
         """A call was answered, or given up, later than was promised."""
+        self._made_lateness().add()
+
+    def _made_lateness(self) -> Lateness:
+        """The share of late answers, made when the first call of a route with a promise is seen."""
         if self._lateness is None:
             self._lateness = Lateness()
-        self._lateness.add()
+        return self._lateness
 
     def read_calls(
         self, window: Window, begun: int, settings: Settings, now: float, dt: float, usual: float
@@ -108,10 +112,9 @@ class Pressure:
         if stalled > 0:
             self.error = normalize(lower_bound(1.0, float(stalled)), settings.error_baseline, k)
         if settings.promise > 0.0:
-            if self._lateness is None:
-                self._lateness = Lateness()
             ended = window.window_successes + window.window_drops
-            share = self._lateness.read(ended, begun, begun - window.in_flight, now, settings.promise)
+            over = begun - window.in_flight
+            share = self._made_lateness().read(ended, begun, over, now, settings.promise)
             self.latency = normalize(share, LATE, k) if ended > 0 or share > LATE else self.latency
             if share > LATE:
                 return max(finished + window.window_drops, 1)

@@ -231,12 +231,8 @@ class Route:
             self._probes.learn(window.window_successes - late, window.window_failures + late)
         if constants.directed and pressure.error <= 0.0 and pressure.latency <= 0.0:
             self.state.heal(window.window_successes)
-        capacity = self.capacity
-        if self.pool is None and not capacity.holding:
-            excess = capacity.excess(self.window.in_flight)
-            self.saturation.settle(
-                excess, constants.weight_saturation, constants.steepness, dt, capacity.pace()
-            )
+        if self.pool is None:
+            self.saturation.follow(self.capacity, window.in_flight, constants, dt)
         self._settle()
         if self.on_jump is not None and self.settings.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()

@@ -13,6 +13,8 @@ import math
 from typing import final
 
 from atrion._native import mypyc_attr
+from atrion.physics.state import Constants
+from atrion.sensing.capacity import Capacity
 
 __all__ = ["Saturation"]
 
@@ -48,6 +50,12 @@ class Saturation:
         if self.level == 0.0 and excess <= 0.0:
             return 0.0
         return max(self.level + self._swing(excess, weight, steepness), 0.0)
+
+    def follow(self, capacity: Capacity, in_flight: int, constants: Constants, dt: float) -> None:
+        """Settle for ``dt`` seconds with so many calls ``in_flight``, unless a dip of the capacity makes them few."""
+        if not capacity.holding:
+            excess = capacity.excess(in_flight)
+            self.settle(excess, constants.weight_saturation, constants.steepness, dt, capacity.pace())
 
     def settle(self, excess: float, weight: float, steepness: float, dt: float, service: float) -> None:
         """Let the level follow for ``dt`` seconds, at the pace of a ``service`` in seconds; it stays in [0, weight]."""

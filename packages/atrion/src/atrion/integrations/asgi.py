@@ -106,6 +106,15 @@ def _match(routes: Iterable[Any], scope: Scope, depth: int = 0) -> str | None:
     return partial
 
 
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    """The first header of that name, in lower case, or None."""
+    for name, value in scope.get("headers") or ():
+        if name.lower() == wanted:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
 def _is_callable(field: str, value: object, gives: str) -> None:
     if value is None:
         return
@@ -269,22 +278,19 @@ class AtrionMiddleware:
         except Exception:
             self._complain("tier()")
             return Tier.NORMAL
-        if self._trusting:
-            for name, value in scope.get("headers") or ():
-                if name.lower() == b"x-atrion-tier":
-                    try:
-                        return Tier.parse(value.decode("latin-1").strip())
-                    except ConfigurationError:
-                        return Tier.NORMAL
+        said = _header(scope, b"x-atrion-tier") if self._trusting else None
+        if said is not None:
+            try:
+                return Tier.parse(said.strip())
+            except ConfigurationError:
+                pass
         return Tier.NORMAL
 
     @staticmethod
     def _waited(scope: Scope) -> float | None:
         """Seconds for which the request has waited before it came here, if the proxy says so."""
-        for name, value in scope.get("headers") or ():
-            if name.lower() == b"x-request-start":
-                return waited(value.decode("latin-1"), time.time())
-        return None
+        stamp = _header(scope, b"x-request-start")
+        return None if stamp is None else waited(stamp, time.time())
 
     def _key_of(self, scope: Scope) -> str | None:
         if self._key is not None:

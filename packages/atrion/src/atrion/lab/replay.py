@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,18 +46,27 @@ class Entry:
     tier: int = field(compare=False)
 
 
-def _number(path: Path, line: int, column: str, text: str, cure: str) -> float:
+def number(path: Path, line: int, column: str, text: str, cure: str, low: float = 0.0) -> float:
+    """A finite number of at least ``low``.
+
+    Raises:
+        BadTelemetry: it is none.
+    """
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or value < 0.0:
+    if not math.isfinite(value) or value < low:
         raise BadTelemetry(path, line, column, text, cure)
     return value
 
 
-def _instant(path: Path, line: int, text: str) -> float:
-    """Seconds since any start, or a date; one without a zone is taken as UTC."""
+def instant(path: Path, line: int, column: str, text: str, low: float = 0.0) -> float:
+    """Seconds since any start, at least ``low``, or a date; one without a zone is taken as UTC.
+
+    Raises:
+        BadTelemetry: it is neither.
+    """
     try:
         float(text)
     except ValueError:
@@ -67,12 +77,27 @@ def _instant(path: Path, line: int, text: str) -> float:
         else:
             return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     cure = "give seconds, such as 1700000000.25, or a date, such as 2026-01-09T12:00:00.250Z"
-    return _number(path, line, "timestamp", text, cure)
+    return number(path, line, column, text, cure, low)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in words what keeps a file from being read.
+
+    Raises:
+        AtrionError: the file cannot be opened or is not text.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise AtrionError(f"{path} cannot be read: {error.strerror}; give a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AtrionError(f"{path} is no CSV text ({error}); save it as UTF-8 CSV") from error
 
 
 def _entry(path: Path, line: int, row: dict[str, str]) -> Entry:
-    at = _instant(path, line, row["timestamp"])
-    latency = _number(path, line, "latency", row["latency"], "give seconds of at least 0, such as 0.045")
+    at = instant(path, line, "timestamp", row["timestamp"])
+    latency = number(path, line, "latency", row["latency"], "give seconds of at least 0, such as 0.045")
     error = (row.get("error") or "").strip().lower()
     if error not in TRUE | FALSE:
         raise BadTelemetry(path, line, "error", row["error"], "give 0 or 1, true or false")
@@ -110,12 +135,8 @@ def read(path: Path) -> list[Entry]:
         AtrionError: the file cannot be opened or is not text.
         BadTelemetry: a line is unusable, or there is none.
     """
-    try:
+    with reading(path):
         entries = sorted(_rows(path))
-    except OSError as error:
-        raise AtrionError(f"{path} cannot be read: {error.strerror}; give a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise AtrionError(f"{path} is no CSV text ({error}); save it as UTF-8 CSV") from error
     if not entries:
         raise BadTelemetry(path, 2, "timestamp", "", "give at least one line below the columns' names")
     first = entries[0].at

@@ -66,8 +66,8 @@ DIP_PATIENCE = 16.0
 class Capacity:
     """Learned capacity (``calls`` in flight) and the ``limit`` that also holds the queue that random arrivals need.
 
-    ``service_time`` is the mean latency in seconds, for people: nothing is decided by it. While ``dipping``, only what
-    is critical may make more than ``low_below`` calls in flight, so that some calls are seen that wait for nobody.
+    ``service_time`` is the mean latency in seconds: the pace of what is learnt, never a floor. While ``dipping``, only
+    what is critical may make more than ``low_below`` calls in flight, so that some calls are seen that wait for nobody.
     ``holding`` is when the controller of saturation must not learn from what a dip does.
     """
 
@@ -143,7 +143,7 @@ class Capacity:
         self._pass_time(in_flight, now, 0)
         if self._born < 0.0:
             self._born = now
-        # What no call ever met another on needs no contrast.
+        # A route on which no two calls ever meet needs none.
         if in_flight > 0 and self._contrast is None:
             self._contrast = Contrast(self.calls)
         return in_flight + 1
@@ -209,19 +209,23 @@ class Capacity:
             self._throughput += share * (done / self._busy - self._throughput)
 
     def _judge(self, contrast: Contrast, done: float, pressed: bool) -> tuple[bool, bool]:
-        """Move the capacity by the queue that was measured: whether the workers are full, and whether that is open."""
+        """Move the capacity by the queue that was measured.
+
+        Returns whether the workers are full, and whether there may be a queue: without one it may grow fast.
+        """
         met = contrast.met_high()
         allowed = QUEUE * math.sqrt(max(self.calls, met))
         estimate = met - max(contrast.queue, 0.0)
         errors = 1.0 if self._sure else 2.0
+        full = contrast.queue - errors * contrast.error > allowed
         slope, deviation = contrast.elasticity(self.calls)
-        if contrast.queue - errors * contrast.error > allowed and slope - 2.0 * deviation > ELASTIC:
+        if full and slope - 2.0 * deviation > ELASTIC:
             contrast.forget()  # departures grow with what is in flight: the low calls are of another time
             self._sure = False
             self.calls = max(self.calls, met)
             return False, True
         self._closed = slope + 2.0 * deviation < ELASTIC
-        if contrast.queue - errors * contrast.error > allowed:
+        if full:
             least = 0.5 * contrast.throughput() * contrast.usual_latency()
             estimate = max(estimate, least, 1.0)
             if not self._sure:

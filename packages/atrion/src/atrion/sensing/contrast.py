@@ -29,6 +29,7 @@ LOW_MEMORY = 3.5
 HIGH_MEMORY = 3.0
 """High calls remembered, likewise."""
 MEMORY = 12.0
+"""Calls of each kind remembered at least."""
 AGING = 200.0
 """Completions, in capacities, after which a call that was seen counts for a third: what is old is no evidence."""
 TIER_MEMORY = 64.0
