@@ -9,6 +9,7 @@ from typing import Any
 from atrion.cli import (
     lab_bench,
     lab_compare,
+    lab_harm,
     lab_hypotheses,
     lab_map,
     lab_real,
@@ -38,6 +39,7 @@ def add_parser(commands: Any) -> None:
     lab_search.add_parser(actions)
     lab_real.add_parser(actions)
     lab_map.add_parser(actions)
+    lab_harm.add_parser(actions)
     lab_hypotheses.add_parser(actions)
 
 

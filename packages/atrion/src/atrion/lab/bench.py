@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from atrion.errors import MissingExtraError
 from atrion.lab.measures import MEASURES
 from atrion.lab.metrics import interval
+from atrion.lab.parallel import parallel
 from atrion.lab.policies.catalog import BASELINES, controller
 from atrion.lab.policies.facts import Facts
 from atrion.lab.scenario import simulate
@@ -149,19 +149,11 @@ def results(
 ) -> Result:
     """Play all jobs, in ``workers`` processes; ``tell`` hears how many are done."""
     found: Result = {}
-    for done, ((name, policy, seed, _), measured) in enumerate(_played(planned, workers), 1):
+    for done, ((name, policy, seed, _), measured) in enumerate(parallel(play, planned, workers), 1):
         for measure, value in measured.items():
             found.setdefault((measure, name, policy), {})[seed] = value
         tell(done, len(planned))
     return found
-
-
-def _played(planned: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str, float]]]:
-    if workers <= 1:
-        yield from map(play, planned)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(play, planned)
 
 
 def available(name: str) -> bool:
