@@ -84,7 +84,8 @@ class Scenario:
     def facts(self, server: str) -> Facts:
         """What an operator knows of a server."""
         deadline = min((traffic.deadline for traffic in self.traffic), default=0.5)
-        return Facts(deadline=deadline, workers=self.servers[server].workers)
+        played = self.servers[server]
+        return Facts(deadline=deadline, workers=played.workers, service=played.law.mean)
 
 
 class World:

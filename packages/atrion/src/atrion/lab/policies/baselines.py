@@ -11,10 +11,13 @@ from atrion.lab.policies.breaker import BinaryBreaker
 from atrion.lab.policies.codel import Codel, FacebookCodel
 from atrion.lab.policies.dagor import Dagor
 from atrion.lab.policies.facts import Facts
+from atrion.lab.policies.failsafe import FailsafeLimiter, FailsafeThrottler
 from atrion.lab.policies.libraries import AioAdaptive, Interlock, PyBreaker
 from atrion.lab.policies.limits import Aimd, Gradient2, Vegas
 from atrion.lab.policies.pid import PidRejector
 from atrion.lab.policies.port import BasePolicy, Policy
+from atrion.lab.policies.rajomon import Rajomon
+from atrion.lab.policies.static import BoundedQueue, TokenBucket
 from atrion.lab.policies.throttle import ClientThrottle
 
 __all__ = ["ABOUT", "BASELINES", "LIBRARIES"]
@@ -42,6 +45,13 @@ BASELINES: Final[dict[str, Factory]] = {
     "codel-facebook": lambda dice, facts: FacebookCodel(),
     "pid": PidRejector,
     "dagor": lambda dice, facts: Dagor(dice),
+    "rajomon": lambda dice, facts: Rajomon(dice),
+    "failsafe-limiter": lambda dice, facts: FailsafeLimiter(dice),
+    "failsafe-throttler": lambda dice, facts: FailsafeThrottler(dice),
+    "token-bucket": lambda dice, facts: TokenBucket(facts.capacity, facts.workers),
+    "bounded-queue": lambda dice, facts: BoundedQueue(
+        facts.workers, int(facts.capacity * facts.deadline / 2.0)
+    ),
     **LIBRARIES,
 }
 """Factories by name: ``BASELINES["vegas"](Random(seed), Facts(deadline=0.5, workers=16))``."""
@@ -60,6 +70,11 @@ ABOUT: Final[dict[str, str]] = {
     "codel-facebook": "Facebook's variant of CoDel",
     "pid": "the PID rejector of Uber's Cinnamon",
     "dagor": "WeChat's DAGOR, by priority and queueing time",
+    "rajomon": "Rajomon's tokens and prices, by queueing time, told to callers",
+    "failsafe-limiter": "failsafe-go's prioritised adaptive limiter, with usage",
+    "failsafe-throttler": "failsafe-go's prioritised adaptive throttler",
+    "token-bucket": "a rate set by hand: the capacity, in bursts of as many as there are workers",
+    "bounded-queue": "a queue set by hand: as long as is worked off in half the deadline",
     "pybreaker": "the library, its own defaults",
     "interlock-cb": "the library, its own defaults",
     "aioadaptive": "the library's VegasLimiter, refusing instead of waiting",

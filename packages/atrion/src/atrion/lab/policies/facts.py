@@ -33,6 +33,7 @@ class Facts:
     Attributes:
         deadline: Seconds its clients wait, > 0.
         workers: Calls it serves at once, ≥ 1.
+        service: Mean seconds of a call on a healthy, idle server, > 0.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -40,11 +41,18 @@ class Facts:
 
     deadline: float = 0.5
     workers: int = 16
+    service: float = 0.05
 
     def __post_init__(self) -> None:
         check_number("Facts.deadline", self.deadline, 0.0, above=True)
+        check_number("Facts.service", self.service, 0.0, above=True)
         if not self.workers >= 1:
             raise ConfigurationError("Facts.workers", self.workers, "give at least 1")
+
+    @property
+    def capacity(self) -> float:
+        """Calls a second that it can serve."""
+        return self.workers / self.service
 
 
 def failed(call: Call, outcome: Outcome, now: float) -> bool:
