@@ -13,6 +13,7 @@ from atrion.cli import (
     lab_hypotheses,
     lab_map,
     lab_real,
+    lab_recovery,
     lab_run,
     lab_search,
 )
@@ -40,6 +41,7 @@ def add_parser(commands: Any) -> None:
     lab_real.add_parser(actions)
     lab_map.add_parser(actions)
     lab_harm.add_parser(actions)
+    lab_recovery.add_parser(actions)
     lab_hypotheses.add_parser(actions)
 
 

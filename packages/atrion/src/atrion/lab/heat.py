@@ -30,7 +30,7 @@ def heat(axes: Axes, grid: Grid, values: Sequence[Sequence[float]], norm: Any, c
     axes.set_title(grid.title, fontsize=8, loc="left")
     axes.set_xticks([at + 0.5 for at in range(len(grid.columns))], grid.columns, fontsize=7)
     axes.set_yticks([at + 0.5 for at in range(len(grid.rows))], grid.rows, fontsize=6)
-    axes.invert_yaxis()
+    axes.set_ylim(len(grid.rows), 0)  # not inverted: panels that share the axis would turn it back
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for at in grid.groups:
