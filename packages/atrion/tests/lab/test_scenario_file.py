@@ -8,9 +8,10 @@ import pytest
 
 from atrion.cli import main
 from atrion.errors import AtrionError, ConfigurationError
-from atrion.lab.arrivals import Instants
+from atrion.lab.arrivals import Closed, Instants, Poisson
 from atrion.lab.judge import keeps, mean, rows, worst
 from atrion.lab.policies.catalog import controller
+from atrion.lab.replay import BadTelemetry
 from atrion.lab.scenario_file import Described, load_file, read_text
 from atrion.lab.scenarios import DESCRIBED, SCENARIOS, described
 from atrion.lab.services import Mixture, Recorded
@@ -250,6 +251,61 @@ def test_recorded_calls_come_when_they_did_and_take_what_they_took(tmp_path: Pat
     assert isinstance(arrivals, Instants)
     assert arrivals.at == pytest.approx((0.0, 1.0))
     assert law == Recorded((0.5, 0.25))
+
+
+TOKENS = PLAIN.replace(
+    'law = "fixed", mean = 0.05',
+    'law = "trace", file = "calls.csv", columns = { read = 0.0001, written = 0.03 }',
+)
+
+
+def test_work_may_be_counted_in_units_of_several_columns(tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").write_text("read,written\n1000,10\n200,0\n", encoding="utf-8")
+    law = describe(TOKENS, tmp_path).scenario.servers["api"].law
+    assert isinstance(law, Recorded)
+    assert law.times == pytest.approx((0.4, 0.02))
+    (tmp_path / "calls.csv").write_text("read,written\n1000,10\n0,0\n", encoding="utf-8")
+    with pytest.raises(BadTelemetry, match="line 3, column read, written"):
+        describe(TOKENS, tmp_path)
+    with pytest.raises(ConfigurationError, match="not both"):
+        describe(TOKENS.replace("columns", 'column = "read", columns'), tmp_path)
+    with pytest.raises(ConfigurationError, match="seconds a unit"):
+        describe(TOKENS.replace("{ read = 0.0001, written = 0.03 }", "{ read = 0 }"), tmp_path)
+
+
+def test_traffic_can_be_scaled_from_outside(tmp_path: Path) -> None:
+    text = PLAIN.replace("rate = 20", "rate = 20, scale = 2")
+    assert read_text(text, tmp_path, scale=3.0).scenario.traffic[0].arrivals == Poisson(120.0)
+    (tmp_path / "mine.toml").write_text(PLAIN, encoding="utf-8")
+    assert load_file(tmp_path / "mine.toml", 0.5).scenario.traffic[0].arrivals == Poisson(10.0)
+    closed = PLAIN.replace('law = "poisson", rate = 20', 'law = "closed", users = 10')
+    assert read_text(closed, tmp_path, scale=2.5).scenario.traffic[0].arrivals == Closed(25)
+
+
+def test_only_files_are_scaled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "run", "steady-2x", "--scale", "2"]) == 1
+    assert "--scale" in capsys.readouterr().err
+    path = tmp_path / "mine.toml"
+    path.write_text(PLAIN, encoding="utf-8")
+    assert main(["lab", "run", str(path), "--scale", "2", "--json"]) == 0
+    twice = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert main(["lab", "run", str(path), "--json"]) == 0
+    once = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert twice["goodput_ratio"] == pytest.approx(2.0 * once["goodput_ratio"], rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["azure-conv", "azure-code"])
+def test_the_example_of_recorded_traffic_reads_what_it_names(tmp_path: Path, name: str) -> None:
+    text = (Path(__file__).parents[4] / f"examples/traces/{name}.toml").read_text(encoding="utf-8")
+    recording = tmp_path / f"AzureLLMInferenceTrace_{name[-4:]}.csv"
+    recording.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n"
+        "2023-11-16 18:15:50.9951690,396,109\n",
+        encoding="utf-8",
+    )
+    scenario = read_text(text, tmp_path).scenario
+    assert scenario.servers["api"].law.mean == pytest.approx((0.0374 + 1.32 + 0.0396 + 3.27) / 2)
+    assert scenario.slo is None
 
 
 @pytest.mark.parametrize(

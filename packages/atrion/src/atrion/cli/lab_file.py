@@ -12,9 +12,10 @@ from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
 
 if TYPE_CHECKING:
+    from atrion.lab.metrics import Run
     from atrion.lab.scenario_file import Described
 
-__all__ = ["run_described"]
+__all__ = ["run_described", "show"]
 
 DIGITS = 6
 SHOWN = {
@@ -111,3 +112,25 @@ def run_described(described: Described, arguments: argparse.Namespace) -> int:
         print(_table(described, found))
     sys.stdout.flush()
     return 0 if met else 1
+
+
+def show(run: Run, numbers: dict[str, Any], arguments: argparse.Namespace, about: str) -> int:
+    """Print, and draw where it is asked for, one run with its ``numbers``.
+
+    Raises:
+        ConfigurationError: an unusable plot file.
+        MissingExtraError: matplotlib, for a plot, is not installed.
+    """
+    from atrion.lab.summary import text
+
+    target = check_plot(arguments.plot)
+    if target is not None:
+        from atrion.lab.plots import plot_run
+
+        plot_run(run, target)
+    if arguments.json:
+        print(json.dumps({"summary": numbers, **run.as_dict()}))
+    else:
+        print(f"{run.scenario} with {run.controller}, seed {run.seed}: {about}")
+        print(text(numbers))
+    return 0

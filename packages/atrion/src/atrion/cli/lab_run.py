@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any
 
-from atrion.cli.lab_file import run_described
+from atrion.cli import lab_csv
+from atrion.cli.lab_csv import positive
+from atrion.cli.lab_file import run_described, show
 from atrion.cli.lab_map import progress
 from atrion.errors import ConfigurationError
 from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
 
 if TYPE_CHECKING:
-    from atrion.lab.metrics import Run
     from atrion.lab.scenario import Scenario
 
 __all__ = ["add_parsers", "seed"]
@@ -50,9 +49,10 @@ def add_parsers(actions: Any) -> None:
         "run",
         help="play a scenario, a TOML file that describes one, or a CSV file of real telemetry",
         epilog="examples: atrion lab run steady-4x    atrion lab run calls.csv --plot calls.svg    "
+        "atrion lab run calls.csv --workers 16 --deadline 2 --controller atrion,none    "
         "atrion lab run service.toml --controller atrion,none --seeds 5 --json    "
-        "(a CSV file has the columns timestamp in seconds or ISO 8601, latency in seconds, error 0 or 1, tier; a "
-        "scenario file that expects bounds exits with 1 when one is missed)",
+        "(a CSV file has the columns timestamp in seconds or ISO 8601, latency or service in seconds, error 0 or 1, "
+        "tier; a scenario file that expects bounds exits with 1 when one is missed)",
     )
     play.add_argument(
         "scenario", help="a name from `atrion lab list`, steady-<factor>x, or a .toml or .csv file"
@@ -63,6 +63,13 @@ def add_parsers(actions: Any) -> None:
         type=int,
         help="how many, from --seed on, 1 to 1000 (default 1); prints measures, not a run",
     )
+    play.add_argument(
+        "--scale",
+        type=positive,
+        default=1.0,
+        help="factor on the traffic of a .toml or .csv file (default 1)",
+    )
+    lab_csv.add_arguments(play)
     play.set_defaults(run=run)
     cluster = actions.add_parser(
         "cluster",
@@ -77,22 +84,6 @@ def add_parsers(actions: Any) -> None:
     cluster.set_defaults(run=run_cluster)
 
 
-def _show(run: Run, numbers: dict[str, Any], arguments: argparse.Namespace, about: str) -> int:
-    from atrion.lab.summary import text
-
-    target = check_plot(arguments.plot)
-    if target is not None:
-        from atrion.lab.plots import plot_run
-
-        plot_run(run, target)
-    if arguments.json:
-        print(json.dumps({"summary": numbers, **run.as_dict()}))
-    else:
-        print(f"{run.scenario} with {run.controller}, seed {run.seed}: {about}")
-        print(text(numbers))
-    return 0
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Play a scenario or a recording.
 
@@ -102,38 +93,33 @@ def run(arguments: argparse.Namespace) -> int:
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
     from atrion.lab.policies.catalog import controller
-    from atrion.lab.policies.facts import Facts
-    from atrion.lab.replay import read, replay
     from atrion.lab.scenario import simulate
     from atrion.lab.scenario_file import Described, load_file
     from atrion.lab.scenarios import DESCRIBED, described, scenario
     from atrion.lab.summary import summary
 
     check_plot(arguments.plot)
-    if arguments.scenario.lower().endswith(".toml"):
-        return run_described(load_file(Path(arguments.scenario)), arguments)
-    if arguments.scenario in DESCRIBED:
-        return run_described(described(arguments.scenario), arguments)
-    if not arguments.scenario.lower().endswith(".csv") and (
-        arguments.seeds is not None or "," in arguments.controller
-    ):
-        return run_described(Described(scenario(arguments.scenario)), arguments)
+    name = arguments.scenario
+    if name.lower().endswith(".csv"):
+        return lab_csv.run(arguments)
+    lab_csv.refuse(arguments)
+    if name.lower().endswith(".toml"):
+        return run_described(load_file(Path(name), arguments.scale), arguments)
+    if name in DESCRIBED:
+        return run_described(described(name, arguments.scale), arguments)
+    if arguments.scale != 1.0:
+        raise ConfigurationError("--scale", arguments.scale, "use it with a scenario file or a recording")
+    if arguments.seeds is not None or "," in arguments.controller:
+        return run_described(Described(scenario(name)), arguments)
     policy = controller(arguments.controller)
-    if arguments.scenario.lower().endswith(".csv"):
-        if arguments.seeds is not None:
-            raise ConfigurationError("--seeds", arguments.seeds, "leave it out: a recording has no dice")
-        path = Path(arguments.scenario)
-        decides = policy.make() if policy.spans else policy.make(Random(arguments.seed), Facts())
-        played = replay(read(path), path.name, decides)
-        return _show(played, summary(played, 0.0, played.seconds), arguments, "recorded calls, decided again")
-    chosen = scenario(arguments.scenario)
+    chosen = scenario(name)
     began = time.perf_counter()
     played = simulate(chosen, policy, arguments.seed, progress("playing"))
     took = time.perf_counter() - began
     asked = played.count("attempts", 0.0, played.seconds)
     # Beside the result and not in it, which is the same on every machine.
     print(f"{asked:,} requests in {took:.1f} s, {asked / took * 60e-6:.1f} million a minute", file=sys.stderr)
-    return _show(played, summary(played, *chosen.window), arguments, chosen.about)
+    return show(played, summary(played, *chosen.window), arguments, chosen.about)
 
 
 def _changed(arguments: argparse.Namespace) -> Scenario:
@@ -171,7 +157,7 @@ def run_cluster(arguments: argparse.Namespace) -> int:
     numbers["pods"] = chosen.cluster.pods
     if chosen.cluster.active is not None:
         numbers["pulses_until_others_follow"] = MEASURES["pulses until others follow"](chosen, played)
-    _show(played, numbers, arguments, chosen.about)
+    show(played, numbers, arguments, chosen.about)
     if not arguments.json and chosen.cluster.active is not None:
         print(f"  pulses until others follow{numbers['pulses_until_others_follow']:7.1f}")
     return 0

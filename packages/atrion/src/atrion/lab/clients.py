@@ -43,6 +43,7 @@ class Traffic:
         tarpit: A rejection is answered only after its retry_after: who asks again at once is slowed down.
         steps: Levels of quality an answer may have, 0 for only one.
         fair: Note each key's experience.
+        told: Tier and luck of each request in the order of arrival, where they are recorded and not drawn.
     """
 
     arrivals: Arrivals
@@ -58,6 +59,7 @@ class Traffic:
     tarpit: bool = False
     steps: int = 0
     fair: bool = False
+    told: tuple[tuple[int, float], ...] = ()
 
 
 @final
@@ -105,6 +107,7 @@ class Clients:
         "_recorder",
         "_simulation",
         "_times",
+        "_told",
         "_who",
         "traffic",
     )
@@ -129,6 +132,7 @@ class Clients:
         self._jitter = dice("backoff")
         total = sum(traffic.mix)
         self._levels = list(accumulate(weight / total for weight in traffic.mix))[:-1]
+        self._told = iter(traffic.told) if traffic.told else None
         self._budget = BUDGET_BURST
         self._closed = traffic.arrivals if isinstance(traffic.arrivals, Closed) else None
         # Only who acts at a deadline needs to be told of it.
@@ -144,9 +148,12 @@ class Clients:
         now = self._simulation.now
         who = self._who
         traffic = self.traffic
-        tier = bisect(self._levels, who.random())
+        if self._told is None:
+            tier, luck = bisect(self._levels, who.random()), self._luck.random()
+        else:
+            tier, luck = next(self._told)
         key = f"k{int(who.random() * traffic.keys)}" if traffic.keys else None
-        request = Request(self, tier, key, now, self._draw(), self._luck.random())
+        request = Request(self, tier, key, now, self._draw(), luck)
         self._recorder.offered[self._recorder.slot(tier, now)] += 1
         if traffic.budget is not None:
             self._budget = min(self._budget + traffic.budget, BUDGET_BURST)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from atrion.lab.replay import BadTelemetry, instant, number, reading
 
-__all__ = ["instants", "seconds"]
+__all__ = ["instants", "seconds", "weighted"]
 
 MOST = 10_000_000
 """Lines of a file at most."""
@@ -40,6 +41,28 @@ def seconds(path: Path, column: str) -> tuple[float, ...]:
     """
     cure = "give a number of at least 0.000001, such as 0.045"
     return tuple(number(path, line, column, text, cure, 1e-6) for line, text in _cells(path, column))
+
+
+def weighted(path: Path, weights: Mapping[str, float]) -> tuple[float, ...]:
+    """Durations in the order of the file, in seconds: of each column its value, ≥ 0, times its weight, summed.
+
+    Raises:
+        AtrionError: the file cannot be opened or is not text.
+        BadTelemetry: a line is unusable or lasts no time, or there is none.
+    """
+    cure = "give a number of at least 0, such as 374"
+    parts = [
+        [(line, weight * number(path, line, column, text, cure)) for line, text in _cells(path, column)]
+        for column, weight in weights.items()
+    ]
+    times: list[float] = []
+    for row in zip(*parts, strict=True):
+        time = math.fsum(part for _, part in row)
+        if time < 1e-6:
+            cure = "give values that take at least 0.000001 s together"
+            raise BadTelemetry(path, row[0][0], ", ".join(weights), time, cure)
+        times.append(time)
+    return tuple(times)
 
 
 def instants(path: Path, column: str) -> tuple[float, ...]:

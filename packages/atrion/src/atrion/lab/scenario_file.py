@@ -40,8 +40,8 @@ class Described:
     well: tuple[str, ...] = ()
 
 
-def load_file(path: Path) -> Described:
-    """What a file describes.
+def load_file(path: Path, scale: float = 1.0) -> Described:
+    """What a file describes, with ``scale`` times its traffic.
 
     Raises:
         AtrionError: the file, or one that it names, cannot be read or is no such text.
@@ -55,11 +55,11 @@ def load_file(path: Path) -> Described:
         raise AtrionError(f"{path} cannot be read: {error.strerror}; give a TOML file") from error
     except UnicodeDecodeError as error:
         raise AtrionError(f"{path} is no text ({error}); save it as UTF-8") from error
-    return read_text(text, path.parent, str(path))
+    return read_text(text, path.parent, str(path), scale)
 
 
-def read_text(text: str, folder: Path, source: str = "the scenario") -> Described:
-    """What a text describes; files that it names are looked for in ``folder``.
+def read_text(text: str, folder: Path, source: str = "the scenario", scale: float = 1.0) -> Described:
+    """What a text describes, with ``scale`` times its traffic; files that it names are looked for in ``folder``.
 
     Raises:
         AtrionError: it is no TOML, or a file that it names is unusable.
@@ -71,17 +71,17 @@ def read_text(text: str, folder: Path, source: str = "the scenario") -> Describe
         raise AtrionError(f"{source} is no TOML: {error}; correct it there") from error
     except RecursionError as error:
         raise AtrionError(f"{source} is no usable TOML: it is nested too deeply") from error
-    return _describe(Table("", values), folder)
+    return _describe(Table("", values), folder, scale)
 
 
-def _describe(table: Table, folder: Path) -> Described:
+def _describe(table: Table, folder: Path, scale: float) -> Described:
     servers = table.table("servers").each(lambda each: read_server(each, folder))
     if not servers:
         raise table.refuse("servers", "describe at least one server, such as [servers.api]")
     routes = _routes(table.table("routes", {}), tuple(servers))
     names = tuple(dict.fromkeys((*routes, *servers)))
     seconds = table.number("seconds", 30.0, 1.0, LONGEST)
-    traffic = tuple(read_traffic(each, folder, names) for each in table.tables("traffic"))
+    traffic = tuple(read_traffic(each, folder, names, scale) for each in table.tables("traffic"))
     if not traffic:
         raise table.refuse("traffic", "describe at least one kind of clients, as [[traffic]]")
     scenario = Scenario(

@@ -47,13 +47,28 @@ def _service(table: Table, folder: Path) -> ServiceTime:
             )
         law = Mixture(tuple((each.number("weight", above=True), _service(each, folder)) for each in parts))
     elif kind == "trace":
-        scale = table.number("scale", 1.0, 0.0, 1e6, above=True)
-        times = columns.seconds(folder / table.text("file"), table.text("column"))
-        law = Recorded(tuple(scale * each for each in times))
+        law = _recorded(table, folder)
     else:
         law = _drawn(kind, table, table.number("mean", low=1e-6, high=SLOWEST))
     table.close()
     return law
+
+
+def _recorded(table: Table, folder: Path) -> Recorded:
+    """Times of a column, or of several with the seconds that each of their units takes."""
+    scale = table.number("scale", 1.0, 0.0, 1e6, above=True)
+    path = folder / table.text("file")
+    if "column" in table and "columns" in table:
+        raise table.refuse(
+            "columns", "give a column of seconds, or columns with the seconds of a unit, not both"
+        )
+    if "columns" not in table:
+        return Recorded(tuple(scale * each for each in columns.seconds(path, table.text("column"))))
+    units = table.table("columns")
+    weights = {name: units.number(name, low=0.0, high=SLOWEST) for name in units.names()}
+    if not any(weights.values()):
+        raise table.refuse("columns", "give seconds a unit, such as { ContextTokens = 0.0001 }")
+    return Recorded(tuple(scale * each for each in columns.weighted(path, weights)))
 
 
 def _drawn(kind: str, table: Table, mean: float) -> ServiceTime:
@@ -138,9 +153,10 @@ def _points(table: Table, scale: float) -> tuple[tuple[float, float], ...]:
     return tuple((float(at), scale * rate) for at, rate in points)
 
 
-def _arrivals(table: Table, folder: Path) -> Arrivals:
+def _arrivals(table: Table, folder: Path, scale: float) -> Arrivals:
     kind = table.text("law", among=("poisson", "profile", "bursty", "closed", "every", "trace"))
-    scale = 1.0 if kind == "closed" else table.number("scale", 1.0, 0.0, 1e6, above=True)
+    if kind != "closed":
+        scale *= table.number("scale", 1.0, 0.0, 1e6, above=True)
     law: Arrivals
     if kind == "poisson":
         law = Poisson(scale * table.number("rate", 0.0, 0.0, FASTEST, above=True))
@@ -152,7 +168,9 @@ def _arrivals(table: Table, folder: Path) -> Arrivals:
             raise table.refuse("rates", "give at least two rates")
         law = Bursty(rates, table.number("dwell", 1.0, 0.001, LONGEST))
     elif kind == "closed":
-        law = Closed(table.whole("users", low=1), table.number("think", 0.1, 0.0001, LONGEST))
+        law = Closed(
+            max(round(scale * table.whole("users", low=1)), 1), table.number("think", 0.1, 0.0001, LONGEST)
+        )
     elif kind == "every":
         law = _every(table, scale)
     else:
@@ -193,8 +211,8 @@ def _to(table: Table, routes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_traffic(table: Table, folder: Path, routes: tuple[str, ...]) -> Traffic:
-    """Clients of ``routes``; files of recorded arrivals are looked for in ``folder``.
+def read_traffic(table: Table, folder: Path, routes: tuple[str, ...], scale: float = 1.0) -> Traffic:
+    """Clients of ``routes``, ``scale`` times as many; files of recorded arrivals are looked for in ``folder``.
 
     Raises:
         ConfigurationError: a key is unknown, or a value unusable.
@@ -202,7 +220,7 @@ def read_traffic(table: Table, folder: Path, routes: tuple[str, ...]) -> Traffic
     """
     traffic = Traffic(
         to=_to(table, routes),
-        arrivals=_arrivals(table.table("arrivals"), folder),
+        arrivals=_arrivals(table.table("arrivals"), folder, scale),
         mix=_mix(table),
         work=table.number("work", 1.0, 0.0, 1e6, above=True),
         deadline=table.number("deadline", 0.5, 0.0, LONGEST, above=True),

@@ -22,9 +22,9 @@ DESCRIBED: dict[str, Path] = {path.stem: path for path in sorted(FOLDER.glob("*.
 """Scenario files that come with the lab, by name: services with the bounds that admission must keep in them."""
 
 
-def described(name: str) -> Described:
-    """The scenario file of a name in DESCRIBED, with its bounds."""
-    return load_file(DESCRIBED[name])
+def described(name: str, scale: float = 1.0) -> Described:
+    """The scenario file of a name in DESCRIBED, with its bounds and ``scale`` times its traffic."""
+    return load_file(DESCRIBED[name], scale)
 
 
 def scenario(name: str) -> Scenario:
