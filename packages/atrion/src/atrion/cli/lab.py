@@ -12,6 +12,7 @@ from atrion.cli import (
     lab_harm,
     lab_hypotheses,
     lab_map,
+    lab_published,
     lab_real,
     lab_recovery,
     lab_run,
@@ -43,6 +44,7 @@ def add_parser(commands: Any) -> None:
     lab_harm.add_parser(actions)
     lab_recovery.add_parser(actions)
     lab_hypotheses.add_parser(actions)
+    lab_published.add_parser(actions)
 
 
 def run_list(arguments: argparse.Namespace) -> int:

@@ -56,12 +56,7 @@ class Pod:
         world = self._world
         place = place or name
         route = world.scenario.route(name)
-        policy = self._whole
-        if policy is None:
-            policy = world.controller.make(
-                world.dice("policy", self.name, name), world.scenario.facts(route.server)
-            )
-            self.policies.append((name, policy))
+        policy = self._whole or self._own(name)
         # What servers ask of each other is no client's request.
         recorder = world.inner if nested else world.recorder
         gate = Gate(world.simulation, name, policy, pools[route.server], recorder)
@@ -72,6 +67,17 @@ class Pod:
         if not nested:
             self.gates[name] = gate
         return gate
+
+    def _own(self, name: str) -> Policy:
+        """A route's policy: one for all who ask, clients and other servers alike."""
+        world = self._world
+        for route, policy in self.policies:
+            if route == name:
+                return policy
+        facts = world.scenario.facts(world.scenario.route(name).server)
+        policy = world.controller.make(world.dice("policy", self.name, name), facts)
+        self.policies.append((name, policy))
+        return policy
 
     def _wanted(self, calls: Calls, pools: Mapping[str, Pool], place: str, *, own: bool) -> Wanted:
         if not isinstance(calls, str):

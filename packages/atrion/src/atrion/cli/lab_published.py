@@ -1,0 +1,102 @@
+"""``atrion lab published``: experiments that others published, played with Atrion and with baselines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+from atrion.cli.lab_map import progress
+from atrion.cli.lab_run import seed
+from atrion.lab.figure import check_plot
+from atrion.physics.config import check_number
+
+__all__ = ["NAMES", "add_parser", "table"]
+
+NAMES = ("dagor", "netflix", "breakwater", "topfull", "metastable")
+"""Experiments, known here so that no other command waits for them to be read."""
+
+
+def add_parser(actions: Any) -> None:
+    """Declare the command."""
+    parser = actions.add_parser(
+        "published",
+        help="experiments that others published of their overload controls, played with Atrion",
+        epilog="examples: atrion lab published    atrion lab published dagor --plot dagor.svg    "
+        "atrion lab published metastable --seeds 10 --json",
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        choices=NAMES,
+        help="one experiment (default all, a few minutes)",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="1 to 1000 (default 3)")
+    parser.add_argument("--seed", type=seed, default=1, help="the first seed (default 1)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="1 to 64 (default all cores)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one a line")
+    parser.add_argument("--plot", metavar="FILE", help="write a line for each controller to a .png or .svg")
+    parser.set_defaults(run=run)
+
+
+def _cell(value: float | None) -> str:
+    from atrion.lab.measures import NEVER
+
+    if value is None:
+        return f"{'':>15}"
+    return f"{'never':>15}" if value >= NEVER else f"{value:>15.3f}"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a person reads them, a block for each experiment."""
+    from atrion.lab.published import EXPERIMENTS
+
+    lines = []
+    for name, experiment in EXPERIMENTS.items():
+        own = [row for row in rows if row["experiment"] == name]
+        if not own:
+            continue
+        computed = [each for each in ("optimum", "random") if any(row[each] is not None for row in own)]
+        columns = [*computed, *experiment.controllers]
+        lines += [f"{name}: {experiment.about}", f"  {experiment.source}"]
+        lines.append(
+            f"  {'scenario':<29}{'measure':<28}{'published':<42}{''.join(f'{each:>15}' for each in columns)}"
+        )
+        for row in own:
+            means = [None if value is None else value[0] for value in row["values"].values()]
+            cells = "".join(_cell(value) for value in (*(row[each] for each in computed), *means))
+            lines.append(f"  {row['scenario']:<29}{row['measure']:<28}{row['published']:<42}{cells}".rstrip())
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play and print.
+
+    Raises:
+        ConfigurationError: an unusable number or plot file.
+        MissingExtraError: matplotlib, for a plot, is not installed.
+    """
+    from atrion.lab.published import EXPERIMENTS, play_all
+
+    target = check_plot(arguments.plot)
+    check_number("--seeds", arguments.seeds, 1, 1000)
+    check_number("--processes", arguments.processes, 1, 64)
+    seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+    names = NAMES if arguments.name is None else (arguments.name,)
+    chosen = [EXPERIMENTS[name] for name in names]
+    found = play_all(chosen, seeds, arguments.processes, progress("playing"))
+    if target is not None:
+        from atrion.lab.published_plot import plot
+
+        plot(found, target)
+    if arguments.json:
+        for row in found:
+            print(json.dumps({**row, "seeds": len(seeds)}))
+    else:
+        count = f"{len(seeds)} seeds, their mean" if len(seeds) > 1 else f"seed {seeds[0]}"
+        print(f"{count}\n{table(found)}")
+    return 0
