@@ -13,10 +13,10 @@ from atrion.cli.lab_map import progress
 __all__ = ["add_parser", "table"]
 
 AXES = {
-    "workers": "calls served at once, 1 to 4096",
-    "load": "arrivals over the capacity at the end of the run, 0.01 to 100",
-    "spread": "coefficient of variation of the service time, 0 to 10",
-    "slow": "how many times slower the service becomes, 1 to 20",
+    "workers": (1.0, 4096.0, "calls served at once"),
+    "load": (0.01, 100.0, "arrivals over the capacity at the end of the run"),
+    "spread": (0.0, 10.0, "coefficient of variation of the service time"),
+    "slow": (1.0, 20.0, "how many times slower the service becomes"),
 }
 TITLES = {
     "idle_rejects": "refused beside a free worker, share of the attempts",
@@ -26,18 +26,16 @@ TITLES = {
 
 def add_parser(actions: Any) -> None:
     """Declare the command."""
-    from atrion.lab.harm import RANGES
-
     parser = actions.add_parser(
         "harm",
         help="a map of harm: needless refusals and lost work over load, workers, spread of work and slow-down",
         epilog="examples: atrion lab harm    atrion lab harm --full --plot harm.png    "
         "atrion lab harm --controller atrion,vegas --workers 1,16 --load .5,4 --spread 1 --slow 1,3 --json",
     )
-    parser.add_argument("--full", action="store_true", help="the fine grid, which takes hours in pure Python")
-    for name, about in AXES.items():
-        kind = numbers(*RANGES[name], whole=name == "workers")
-        parser.add_argument(f"--{name}", type=kind, metavar="X[,X]", help=about)
+    parser.add_argument("--full", action="store_true", help="the fine grid of 924 cells instead of 108")
+    for name, (low, high, about) in AXES.items():
+        kind = numbers(low, high, whole=name == "workers")
+        parser.add_argument(f"--{name}", type=kind, metavar="X[,X]", help=f"{about}, {low:g} to {high:g}")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a cell of Atrion's misses")
     add_options(parser, 1)
     parser.set_defaults(run=run)

@@ -9,22 +9,36 @@ from typing import Any
 
 from atrion.cli.lab_grid import add_options, chosen, numbers
 from atrion.cli.lab_map import progress
-from atrion.errors import ConfigurationError
 
 __all__ = ["add_parser", "table"]
 
 AXES = {
-    "load": "first attempts over capacity, 0.01 to 0.99",
-    "seconds": "how long the trigger lasts, 0.1 to 120 seconds",
-    "retries": "retries of a request at most, 0 to 8",
-    "backoff": "seconds before the first retry at most, doubled for each further one, 0 to 10",
+    "load": (0.01, 0.99, "first attempts over capacity"),
+    "seconds": (0.1, 120.0, "how many seconds the trigger lasts"),
+    "retries": (0.0, 8.0, "retries of a request at most"),
+    "backoff": (0.0, 10.0, "seconds before the first retry at most, doubled for each further one"),
 }
+
+
+def triggers(text: str) -> tuple[str, ...]:
+    """Reads names of triggers, separated by commas."""
+    from atrion.lab.recovery import TRIGGERS
+
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    if not set(names) <= set(TRIGGERS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of triggers: use {', '.join(TRIGGERS)}")
+    return names
+
+
+def budgets(text: str) -> tuple[float | None, ...]:
+    """Reads budgets, separated by commas."""
+    shares = [word for word in text.split(",") if word.strip() != "none"]
+    unbounded = (None,) if len(shares) < len(text.split(",")) else ()
+    return (*unbounded, *(numbers(0.01, 1.0)(",".join(shares)) if shares else ()))
 
 
 def add_parser(actions: Any) -> None:
     """Declare the command."""
-    from atrion.lab.recovery import RANGES, TRIGGERS
-
     parser = actions.add_parser(
         "recovery",
         help="a map of recovery: what comes back after a trigger, over load, triggers and retries, beside theory",
@@ -34,40 +48,23 @@ def add_parser(actions: Any) -> None:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="the fine grid, about 1,200 cells: a quarter of an hour on two cores",
+        help="the fine grid of 1,248 cells instead of 120",
     )
-    for name, about in AXES.items():
-        kind = numbers(*RANGES[name], whole=name == "retries")
-        parser.add_argument(f"--{name}", type=kind, metavar="X[,X]", help=about)
-    parser.add_argument("--trigger", metavar="NAME[,NAME]", help=f"of {', '.join(TRIGGERS)}")
+    for name, (low, high, about) in AXES.items():
+        kind = numbers(low, high, whole=name == "retries")
+        parser.add_argument(f"--{name}", type=kind, metavar="X[,X]", help=f"{about}, {low:g} to {high:g}")
     parser.add_argument(
-        "--budget", metavar="X[,X]", help="retries as a share of requests at most, 0.01 to 1, or none"
+        "--trigger", type=triggers, metavar="NAME[,NAME]", help="of pause, slow, outage, burst"
+    )
+    parser.add_argument(
+        "--budget",
+        type=budgets,
+        metavar="X[,X]",
+        help="retries as a share of requests at most, 0.01 to 1, or none",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 when Atrion does not come back")
     add_options(parser, 1)
     parser.set_defaults(run=run)
-
-
-def _grid(arguments: argparse.Namespace) -> dict[str, tuple[Any, ...]]:
-    from atrion.lab.recovery import FULL, QUICK, TRIGGERS
-
-    grid = dict(FULL if arguments.full else QUICK)
-    grid |= {name: getattr(arguments, name) for name in AXES if getattr(arguments, name) is not None}
-    if arguments.trigger is not None:
-        names = tuple(dict.fromkeys(name.strip() for name in arguments.trigger.split(",")))
-        if not set(names) <= set(TRIGGERS):
-            raise ConfigurationError("--trigger", arguments.trigger, f"use names of {', '.join(TRIGGERS)}")
-        grid["trigger"] = names
-    if arguments.budget is not None:
-        words = [word.strip() for word in arguments.budget.split(",")]
-        try:
-            shares = numbers(0.01, 1.0)(",".join(word for word in words if word != "none") or "1")
-        except argparse.ArgumentTypeError as error:
-            raise ConfigurationError(
-                "--budget", arguments.budget, "give shares, 0.01 to 1, or none"
-            ) from error
-        grid["budget"] = (None,) * ("none" in words) + (shares if set(words) != {"none"} else ())
-    return grid
 
 
 def _foretold(row: dict[str, Any]) -> str:
@@ -121,13 +118,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; with ``--check`` 1 when some run of Atrion's does not come back.
 
     Raises:
-        ConfigurationError: an unknown controller or trigger, or an unusable number or plot file.
+        ConfigurationError: an unknown controller, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, or a library that is a controller, is not installed.
     """
-    from atrion.lab.recovery import missed, recoveries
+    from atrion.lab.recovery import FULL, QUICK, missed, recoveries
 
     asked = chosen(arguments)
-    grid = _grid(arguments)
+    grid = {
+        name: getattr(arguments, name) or axis for name, axis in (FULL if arguments.full else QUICK).items()
+    }
     found = recoveries(grid, asked.controllers, asked.seeds, asked.processes, progress("measuring"))
     if asked.plot is not None:
         from atrion.lab.recovery_plot import plot

@@ -54,13 +54,6 @@ FULL: Final[Grid] = {
     "spread": (0.0, 0.5, 1.0, 3.0),
     "slow": (1.0, 2.0, 4.0),
 }
-RANGES: Final = {
-    "workers": (1.0, 4096.0),
-    "load": (0.01, 100.0),
-    "spread": (0.0, 10.0),
-    "slow": (1.0, 20.0),
-}
-"""What each axis may be, both ends included."""
 
 IDLE: Final = 0.001
 """Attempts refused beside a free worker, over all attempts, that are forgiven below capacity."""

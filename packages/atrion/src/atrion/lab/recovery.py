@@ -35,7 +35,6 @@ __all__ = [
     "FULL",
     "OBSERVED",
     "QUICK",
-    "RANGES",
     "TRIGGERS",
     "Cell",
     "agrees",
@@ -65,8 +64,6 @@ FULL: Final[Grid] = {
     "budget": (None, 0.1),
     "backoff": (0.05, 1.0),
 }
-RANGES: Final = {"load": (0.01, 0.99), "seconds": (0.1, 120.0), "retries": (0.0, 8.0), "backoff": (0.0, 10.0)}
-"""What each axis of numbers may be, both ends included."""
 
 CALM: Final = 10.0
 """Seconds before the trigger."""

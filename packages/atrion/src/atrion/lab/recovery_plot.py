@@ -37,8 +37,7 @@ def plot(found: Sequence[dict[str, Any]], target: Path) -> None:
     names = list(dict.fromkeys(row["controller"] for row in found))
     figure = new_figure(1.6 * (len(names) + 1) + 3.0, 0.13 * len(rows) + 1.0)
     panels: Any = figure.subplots(1, len(names) + 1, sharey=True)
-    colours = matplotlib.colormaps["YlGnBu"].copy()
-    colours.set_over("#8b1a1a")
+    colours = matplotlib.colormaps["YlGnBu"].with_extremes(over="#8b1a1a")
     norm = LogNorm(LEAST, OBSERVED)
     mesh: Any = None
     for axes, name in zip(panels, ("", *names), strict=True):
