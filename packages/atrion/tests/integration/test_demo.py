@@ -6,13 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from atrion.cli import main
-from atrion.cli.demo_result import as_json, sentence, summary, table, trouble
+from atrion.cli.demo import server
+from atrion.cli.demo_crew import Crew
+from atrion.cli.demo_result import Service, as_json, sentence, summary, table, trouble
+from atrion.cli.demo_services import SHAPES, Shape
 
 COMMAND = [sys.executable, "-m", "atrion"]
 RATIOS = {"goodput_ratio", "critical_success"}
@@ -185,8 +190,8 @@ def test_arguments_that_make_no_sense_are_told_with_their_cure(
     assert "give" in err
 
 
-def phase(good: int, sent: int, shed: int = 0, latencies: tuple[float, ...] = (0.1,)) -> dict[str, object]:
-    tally = {"sent": sent, "good": good, "shed": shed, "late": sent - good - shed}
+def phase(good: int, sent: int, shed: int = 0, latencies: tuple[float, ...] = (0.1,)) -> dict[str, Any]:
+    tally = {"sent": sent, "good": good, "work": float(good), "shed": shed, "late": sent - good - shed}
     return {
         "tiers": {"critical": tally},
         "latencies": sorted(latencies),
@@ -214,15 +219,47 @@ def test_the_summary_counts_goodput_over_capacity() -> None:
     assert "4.0 times" in sentence(result)
 
 
+def test_what_was_answered_counts_by_its_work() -> None:
+    phases = {name: phase(800, 4000) for name in ("calm", "overload", "recovery")}
+    phases["overload"]["tiers"]["critical"]["work"] = 400.0
+    assert summary(phases, 100.0)["goodput_ratio"] == 0.4
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_request_is_one_work_on_average(shape: Shape) -> None:
+    assert sum(ask.share for ask in shape.asks) == pytest.approx(1.0)
+    assert sum(ask.share * ask.work for ask in shape.asks) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_is_served(name: str) -> None:
+    with Crew() as crew, server(crew, name, 1, "memory:") as port:
+        for path in {ask.path for ask in SHAPES[name].asks}:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as reply:
+                assert reply.status == 200
+
+
+def test_an_unknown_shape_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--shape", "mars"])
+    assert ended.value.code == 2
+    assert "seven-routes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    "change, said",
+    "change, service, said",
     [
-        ({}, None),
-        ({"cpu": 0.97}, "97% of a core"),
-        ({"offered": 200.0}, "200 of 400"),
-        ({"lag": 3.0}, "up to 3.0 s"),
+        ({}, Service(), None),
+        ({"cpu": 0.97}, Service(), "97% of a core"),
+        ({"offered": 200.0}, Service(), "200 of 400"),
+        ({"lag": 3.0}, Service(), "up to 3.0 s"),
+        ({}, Service(lag=0.5), "up to 0.5 s"),
+        ({}, Service(lag=0.5, cpu=0.95, computes=True), None),
+        ({}, Service(lag=0.5, cpu=0.5, computes=True), "only 50% of a core"),
     ],
 )
-def test_a_machine_that_is_the_bottleneck_is_told(change: dict[str, float], said: str | None) -> None:
-    found = trouble("with Atrion", {**phase(800, 4000), **change}, 0.001, 400.0)
+def test_a_machine_that_is_the_bottleneck_is_told(
+    change: dict[str, float], service: Service, said: str | None
+) -> None:
+    found = trouble("with Atrion", {**phase(800, 4000), **change}, service, 400.0)
     assert (found is None) if said is None else (found is not None and said in found)

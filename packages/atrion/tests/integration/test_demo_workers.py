@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import urllib.request
 
@@ -8,18 +9,21 @@ import pytest
 from atrion.cli import main
 from atrion.cli.demo import server, shared_store
 from atrion.cli.demo_crew import Crew
-from atrion.cli.demo_server import SLOTS, slots_of
+from atrion.cli.demo_services import SHAPES, slots_of
+from atrion.errors import AtrionError
+
+SLOTS = SHAPES["pooled"].slots
 
 
 @pytest.mark.parametrize("workers", range(1, SLOTS + 1))
 def test_the_pool_is_shared_out_whole(workers: int) -> None:
-    parts = [slots_of(worker, workers) for worker in range(workers)]
+    parts = [slots_of(worker, workers, SLOTS) for worker in range(workers)]
     assert sum(parts) == SLOTS
     assert min(parts) >= 1
 
 
 def test_several_workers_serve_on_one_socket() -> None:
-    with shared_store(3) as provider, Crew() as crew, server(crew, 3, provider) as port:
+    with shared_store(3) as provider, Crew() as crew, server(crew, "pooled", 3, provider) as port:
         for _ in range(30):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/search", timeout=10.0) as reply:
                 assert reply.status == 200
@@ -37,3 +41,21 @@ def test_a_number_of_workers_that_makes_no_sense_is_refused(capsys: pytest.Captu
     for number in ("0", str(SLOTS + 1)):
         assert main(["demo", "--workers", number]) == 1
         assert "--workers" in capsys.readouterr().err
+
+
+def test_several_workers_need_their_extra(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lmdb" else find(name))
+    assert main(["demo", "--workers", "2"]) == 1
+    assert "atrion[workers]" in capsys.readouterr().err
+
+
+def test_a_worker_that_cannot_start_is_told_in_its_own_words() -> None:
+    with (
+        Crew() as crew,
+        pytest.raises(AtrionError, match="nowhere"),
+        server(crew, "pooled", 1, "nowhere://"),
+    ):
+        pytest.fail("it started")

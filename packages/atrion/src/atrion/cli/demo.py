@@ -17,8 +17,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from atrion.cli.demo_crew import Crew, Row
-from atrion.cli.demo_result import as_json, sentence, summary, table, trouble
-from atrion.cli.demo_server import SLOTS
+from atrion.cli.demo_result import Service, as_json, sentence, summary, table, trouble
+from atrion.cli.demo_services import DEMO, SHAPES
 from atrion.cli.demo_view import Scene, View, view_for
 from atrion.errors import AtrionError, ConfigurationError, MissingExtraError
 from atrion.state import SupportsListing, provider_from
@@ -38,6 +38,7 @@ EXAMPLES = """\
 examples:
   atrion demo                          four times the capacity, in less than a minute
   atrion demo --overload 8             eight times
+  atrion demo --shape cpu              handlers that compute on the event loop
   atrion demo --workers 4              four processes that share what they learn
   atrion demo --seconds 20 --json      a short one, for a program"""
 
@@ -61,17 +62,23 @@ def add_parser(commands: Any) -> None:
         "--overload", type=float, default=4.0, help="offered load over capacity, 1 to 20 (default 4)"
     )
     parser.add_argument(
+        "--shape",
+        choices=DEMO,
+        default=DEMO[0],
+        help="; ".join(f"{name}: {SHAPES[name].about}" for name in DEMO) + f" (default {DEMO[0]})",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=1,
-        help=f"processes of the service, sharing what they learn, 1 to {SLOTS} (default 1)",
+        help="processes of the service, sharing what they learn, 1 to its slots: 40, or 20 of seven-routes (default 1)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the live view")
     parser.set_defaults(run=run)
 
 
 @contextmanager
-def server(crew: Crew, workers: int, provider: str | None) -> Iterator[int]:
+def server(crew: Crew, shape: str, workers: int, provider: str | None) -> Iterator[int]:
     """The port of so many worker processes on one listening socket; protected where they have a provider.
 
     Raises:
@@ -83,7 +90,7 @@ def server(crew: Crew, workers: int, provider: str | None) -> Iterator[int]:
         raise AtrionError(f"the demo found no port on 127.0.0.1 to listen on: {error}") from error
     with listener:
         for worker in range(workers):
-            arguments = [worker, workers, listener.fileno(), *([provider] if provider else [])]
+            arguments = [shape, worker, workers, listener.fileno(), *([provider] if provider else [])]
             crew.start(
                 "service" if workers == 1 else f"service {worker + 1}",
                 "demo_server",
@@ -137,12 +144,12 @@ def orderly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def measure(view: View, workers: int, seconds: float) -> float:
-    """The service's capacity, in answers per second."""
+def measure(view: View, shape: str, workers: int, seconds: float, seed: int = 1) -> float:
+    """The capacity of an unprotected service, in answers per second."""
     scene = Scene("measuring what the service can do")
     view.show(scene)
-    with Crew() as crew, server(crew, workers, None) as port:
-        crew.start("load", "demo_load", [port, 0.0, 0.0, seconds])
+    with Crew() as crew, server(crew, shape, workers, None) as port:
+        crew.start("load", "demo_load", [port, shape, seed, 0.0, 0.0, seconds])
         for name, row in crew.rows():
             if "capacity" in row:
                 return float(row["capacity"])
@@ -152,45 +159,47 @@ def measure(view: View, workers: int, seconds: float) -> float:
 
 
 def play(
-    view: View, scene: Scene, workers: int, provider: str | None, seconds: float
-) -> tuple[dict[str, Row], float]:
-    """One run: the last line of each phase, and the median lag of the service's loops in overload, in seconds."""
+    view: View, scene: Scene, shape: str, workers: int, provider: str | None, seconds: float, seed: int = 1
+) -> tuple[dict[str, Row], Service]:
+    """One run: the last line of each phase, and what the service's processes were like in overload."""
     phases: dict[str, Row] = {}
-    lags = [0.0]
+    seen: list[Row] = []
     view.show(scene)
-    with Crew() as crew, server(crew, workers, provider) as port:
-        crew.start("load", "demo_load", [port, scene.capacity, scene.overload, seconds])
+    with Crew() as crew, server(crew, shape, workers, provider) as port:
+        crew.start("load", "demo_load", [port, shape, seed, scene.capacity, scene.overload, seconds])
         for name, row in crew.rows():
             if name != "load" and scene.phase == "overload":
-                lags.append(row["lag"])
+                seen.append(row)
             if row.get("end"):
                 phases[row["phase"]] = row
             elif scene.take(name, row):
                 view.show(scene)
-    return phases, statistics.median(lags)
+    lag, cpu = (statistics.median([row[what] for row in seen] or [0.0]) for what in ("lag", "cpu"))
+    return phases, Service(lag, cpu, SHAPES[shape].computes)
 
 
 def demonstrate(
-    view: View, overload: float, workers: int, seconds: float
+    view: View, shape: str, overload: float, workers: int, seconds: float
 ) -> tuple[dict[str, Any], list[str]]:
     """Measure, then both runs: the result, and what should be said about it."""
     measuring = min(max(MEASURE * seconds, 1.0), 5.0)
     each = max((seconds - measuring - STARTS) / 2.0, LEAST)
-    capacity = measure(view, workers, measuring)
+    capacity = measure(view, shape, workers, measuring)
     view.say(f"The service can answer {capacity:.0f} requests a second.")
-    result: dict[str, Any] = {"capacity_rps": round(capacity, 1), "offered_rps": 0.0}
+    result: dict[str, Any] = {} if shape == DEMO[0] else {"shape": shape}
+    result |= {"capacity_rps": round(capacity, 1), "offered_rps": 0.0}
     notes = []
     for run_name, title in (("unprotected", "unprotected"), ("protected", "with Atrion")):
         with ExitStack() as stack:
             provider = stack.enter_context(shared_store(workers)) if run_name == "protected" else None
             scene = Scene(title, capacity, overload, each)
-            phases, lag = play(view, scene, workers, provider, each)
+            phases, service = play(view, scene, shape, workers, provider, each)
             if provider is not None and workers > 1:
                 result["workers"], result["workers_sharing"] = workers, sharing(provider)
         result[run_name] = found = summary(phases, capacity)
         result["offered_rps"] = round(phases["overload"]["offered"], 1)
         view.say(f"{title}: {found['goodput_ratio']:.0%} of its capacity was answered in time.")
-        notes.append(trouble(title, phases["overload"], lag, overload * capacity))
+        notes.append(trouble(title, phases["overload"], service, overload * capacity))
     return result, [note for note in notes if note]
 
 
@@ -199,23 +208,28 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigurationError: a length or an overload that makes no sense.
-        MissingExtraError: uvicorn is not installed.
+        MissingExtraError: uvicorn, or for several workers lmdb, is not installed.
         AtrionError: one of the processes ended early.
     """
     if not 8.0 <= arguments.seconds <= 3600.0:
         raise ConfigurationError("--seconds", arguments.seconds, "give 8 to 3600")
     if not 1.0 <= arguments.overload <= 20.0:
         raise ConfigurationError("--overload", arguments.overload, "give 1 to 20")
-    if not 1 <= arguments.workers <= SLOTS:
-        raise ConfigurationError("--workers", arguments.workers, f"give 1 to {SLOTS}")
+    slots = SHAPES[arguments.shape].slots
+    if not 1 <= arguments.workers <= slots:
+        raise ConfigurationError("--workers", arguments.workers, f"give 1 to {slots}")
     if importlib.util.find_spec("uvicorn") is None:
         raise MissingExtraError("atrion demo", "demo")
+    if arguments.workers > 1 and importlib.util.find_spec("lmdb") is None:
+        raise MissingExtraError("atrion demo --workers", "workers")
     if os.name != "posix":
         raise AtrionError("atrion demo needs Linux or macOS")
     view = view_for(arguments.json, max(arguments.seconds, 2.0 * LEAST + STARTS + 1.0))
     with orderly():
         try:
-            result, notes = demonstrate(view, arguments.overload, arguments.workers, arguments.seconds)
+            result, notes = demonstrate(
+                view, arguments.shape, arguments.overload, arguments.workers, arguments.seconds
+            )
         finally:
             view.close()
     if arguments.json:

@@ -119,7 +119,9 @@ def tied_to_parent() -> None:
     """In a process of the crew: end with the parent, however it ends; its end closes our standard input."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not by sys.stdin, whose lock would abort an interpreter that ends with an error meanwhile.
+        while os.read(0, 1024):
+            pass
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()

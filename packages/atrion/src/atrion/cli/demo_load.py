@@ -13,15 +13,15 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from atrion.cli.connection import Connection
 from atrion.cli.demo_crew import event_loop, say, tied_to_parent
+from atrion.cli.demo_services import MIX, SHAPES, Ask, Shape
 
-__all__ = ["DEADLINE", "MIX", "PHASES"]
+__all__ = ["DEADLINE", "PHASES"]
 
-MIX = {"critical": 0.10, "high": 0.20, "normal": 0.50, "low": 0.15, "bulk": 0.05}
-PATHS = ("/checkout", "/search")
 DEADLINE = 0.8
 """Seconds after which an answer is worth nothing."""
 CALM = 0.3
@@ -32,28 +32,30 @@ REPORT = 0.25
 """Seconds between lines for the parent."""
 GLANCE = 0.01
 """Seconds between looks for requests that are past their deadline."""
+USERS = 400
+"""Connections opened before anything is sent, and used in turn, so that every worker is asked about equally often: of a
+few, those of the worker that rejects most, and so answers at once, would carry most of what follows."""
 SETTLED = DEADLINE + 5.0 * GLANCE
 """Seconds after which every request of a phase has ended."""
 WARM_UP = 0.7
 """Seconds of the closed loop before its answers count."""
-CROWD = 140
-"""Requests always under way while the capacity is measured: so many that each of several workers has enough to do."""
 
 
 class Tally:
-    """What became of one tier's requests."""
+    """What became of one tier's requests; ``work`` is that of the good ones, in means."""
 
-    __slots__ = ("good", "late", "sent", "shed")
+    __slots__ = ("good", "late", "sent", "shed", "work")
 
     def __init__(self) -> None:
         self.sent: int = 0
         self.good: int = 0
         self.shed: int = 0
         self.late: int = 0
+        self.work: float = 0.0
 
-    def row(self) -> dict[str, int]:
+    def row(self) -> dict[str, float]:
         """The counts."""
-        return {"sent": self.sent, "good": self.good, "shed": self.shed, "late": self.late}
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Phase:
@@ -89,12 +91,13 @@ class Phase:
 class Request:
     """One request under way."""
 
-    __slots__ = ("connection", "done", "load", "phase", "started", "tally", "then")
+    __slots__ = ("connection", "done", "load", "phase", "started", "tally", "then", "work")
 
-    def __init__(self, load: Load, phase: Phase, tier: str, then: Callable[[], object] | None) -> None:
+    def __init__(self, load: Load, phase: Phase, ask: Ask, then: Callable[[], object] | None) -> None:
         self.load: Load = load
         self.phase: Phase = phase
-        self.tally: Tally = phase.tiers[tier]
+        self.tally: Tally = phase.tiers[ask.tier]
+        self.work: float = ask.work
         self.then: Callable[[], object] | None = then
         self.started: float = time.perf_counter()
         self.connection: Connection | None = None
@@ -118,6 +121,7 @@ class Request:
             self.phase.latencies.append(elapsed)
             if status == 200 and elapsed <= DEADLINE:
                 self.tally.good += 1
+                self.tally.work += self.work
             else:
                 self.tally.late += 1
         if self.then is not None:
@@ -127,8 +131,11 @@ class Request:
 class Load:
     """Drives one server and tallies what a client sees."""
 
-    def __init__(self, port: int, seed: int = 1) -> None:
+    def __init__(self, port: int, shape: Shape, seed: int) -> None:
         self._port = port
+        self._crowd = shape.crowd
+        self._asks = shape.asks
+        self._shares = list(accumulate(ask.share for ask in shape.asks))
         self._random = random.Random(seed)
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Request] = deque()  # in the order of their deadlines
@@ -136,12 +143,13 @@ class Load:
         self.idle: deque[Connection] = deque()  # in turn: the last to answer is often the one that rejected
         self._loop.call_later(GLANCE, self._give_up)
 
-    def send(self, phase: Phase, tier: str, path: str, then: Callable[[], object] | None = None) -> None:
-        """Send a request; ``then`` is called when it has ended."""
-        request = Request(self, phase, tier, then)
+    def send(self, phase: Phase, then: Callable[[], object] | None = None) -> None:
+        """Send one of the shape's requests; ``then`` is called when it has ended."""
+        ask = self._random.choices(self._asks, cum_weights=self._shares)[0]
+        request = Request(self, phase, ask, then)
         request.tally.sent += 1
         self._waiting.append(request)
-        text = f"GET {path} HTTP/1.1\r\nhost: demo\r\nx-atrion-tier: {tier}\r\n\r\n".encode()
+        text = f"GET {ask.path} HTTP/1.1\r\nhost: demo\r\nx-atrion-tier: {ask.tier}\r\n\r\n".encode()
         while self.idle:
             connection = self.idle.popleft()
             if not connection.transport.is_closing():
@@ -152,9 +160,19 @@ class Load:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
+    async def _connect(self) -> Connection:
+        _, connection = await self._loop.create_connection(Connection, "127.0.0.1", self._port)
+        return connection
+
+    async def open(self) -> None:
+        """Let the users come; a worker accepts several in a row, so they are mixed."""
+        users = [await self._connect() for _ in range(USERS)]
+        random.Random(USERS).shuffle(users)
+        self.idle.extend(users)
+
     async def _open(self, request: Request, text: bytes) -> None:
         try:
-            _, connection = await self._loop.create_connection(Connection, "127.0.0.1", self._port)
+            connection = await self._connect()
         except OSError:
             request.heard(0)
             return
@@ -174,11 +192,9 @@ class Load:
 
     async def poisson(self, phase: Phase) -> float:
         """A phase's arrivals; returns how many seconds they really took."""
-        dice = self._random
-        tiers, shares = list(MIX), list(MIX.values())
         due = shown = 0.0
         while True:
-            due += dice.expovariate(phase.rate)
+            due += self._random.expovariate(phase.rate)
             if due >= phase.seconds:
                 break
             wait = due - phase.at()
@@ -186,7 +202,7 @@ class Load:
                 await asyncio.sleep(wait)
             now = phase.at()
             phase.lag = max(phase.lag, now - due)
-            self.send(phase, dice.choices(tiers, shares)[0], dice.choice(PATHS))
+            self.send(phase)
             if now - shown >= REPORT:
                 shown = now
                 say(**phase.row())
@@ -194,26 +210,28 @@ class Load:
         return max(phase.at(), phase.seconds)
 
     async def closed(self, seconds: float) -> float:
-        """Answers per second while a crowd waits for its answers before it asks again: the capacity."""
+        """Work a second, in means, while a crowd waits for its answers before it asks again: the capacity."""
         phase = Phase("measure", 0.0, seconds)
 
         def again() -> None:
             if phase.at() < WARM_UP + seconds:
-                self.send(phase, "normal", PATHS[0], again)
+                self.send(phase, again)
 
-        for _ in range(CROWD):
+        def worked() -> float:
+            return sum(tally.work for tally in phase.tiers.values())
+
+        for _ in range(self._crowd):
             again()
         await asyncio.sleep(WARM_UP)
-        before, began = phase.tiers["normal"].good, phase.at()
+        before, began = worked(), phase.at()
         while phase.at() < began + seconds:
             say(**phase.row())
             await asyncio.sleep(min(REPORT, max(began + seconds - phase.at(), 0.0)))
-        return (phase.tiers["normal"].good - before) / (phase.at() - began)
+        return (worked() - before) / (phase.at() - began)
 
 
-async def drive(port: int, capacity: float, overload: float, seconds: float) -> None:
+async def drive(load: Load, capacity: float, overload: float, seconds: float) -> None:
     """Measure the capacity where it is 0, else calm, overload, recovery; a line at the end of each."""
-    load = Load(port)
     if capacity <= 0.0:
         say(end=True, capacity=await load.closed(seconds))
         return
@@ -234,13 +252,21 @@ def tell_end(phase: Phase, row: dict[str, Any], took: float) -> None:
     say(**{**row, "end": True, "seconds": took, "tiers": tiers, "offered": offered, "latencies": latencies})
 
 
+async def send(port: int, shape: str, seed: int, plan: list[float]) -> None:
+    """All that this process does."""
+    load = Load(port, SHAPES[shape], seed)
+    await load.open()
+    await drive(load, *plan)
+
+
 def main() -> None:
-    """The port, the capacity per second (0 to measure it), the overload as a factor, and the length in seconds."""
+    """The port, shape, seed, capacity per second (0 to measure it), overload as a factor, and length in seconds."""
     tied_to_parent()
     gc.freeze()
-    port, (capacity, overload, seconds) = int(sys.argv[1]), (float(value) for value in sys.argv[2:5])
     with event_loop() as runner:
-        runner.run(drive(port, capacity, overload, seconds))
+        runner.run(
+            send(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), [float(each) for each in sys.argv[4:7]])
+        )
     say(done=True)
 
 

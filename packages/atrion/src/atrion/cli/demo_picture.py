@@ -7,7 +7,8 @@ import math
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from atrion.cli.demo_load import CALM, MIX, PHASES, REPORT
+from atrion.cli.demo_load import CALM, PHASES, REPORT
+from atrion.cli.demo_services import MIX
 from atrion.cli.demo_view import Scene
 
 __all__ = ["picture"]
@@ -17,6 +18,8 @@ WIDEST = 110
 SPARKS = "▁▂▃▄▅▆▇█"
 MOST_OHMS = 120.0
 """Ohms at which a bar is full: nobody's voltage is higher than 102."""
+MOST_ROUTES = 7
+"""Routes that are drawn at most."""
 LONG_QUEUE = 1000.0
 """Requests at which the bar of an unprotected service is full."""
 
@@ -32,7 +35,7 @@ def picture(scene: Scene, columns: int, gone: float, length: float) -> Renderabl
         head,
         _phases(scene, width),
         Text(),
-        _meter("in time", scene.total("good"), scene.capacity, width),
+        _meter("in time", scene.total("work"), scene.capacity, width),
         _spark(scene, width),
         Text(),
         *_tiers(scene, width),
@@ -130,7 +133,7 @@ def _routes(scene: Scene, width: int) -> list[Text]:
             Text(),
         ]
     lines = [Text(f"{'route':<18}{'in flight':>10}{'ohms':>8}", style="dim")]
-    for route, (ohms, calls) in list(found.items())[:2]:
+    for route, (ohms, calls) in list(found.items())[:MOST_ROUTES]:
         line = Text(f"{route:<18}{calls:>10}{ohms:>8.1f}  ")
         lines.append(line.append(_bar(ohms / MOST_OHMS, width - 38), style="magenta"))
     return lines + [Text() for _ in range(2 - len(found))]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from typing import Any
 
 from atrion.cli.demo_load import DEADLINE
 
-__all__ = ["as_json", "sentence", "summary", "table", "trouble"]
+__all__ = ["Service", "as_json", "sentence", "summary", "table", "trouble"]
 
 BUSY = 0.9
-"""Share of a core above which a process is its own bottleneck."""
+"""Share of a core above which the process that sends is the bottleneck."""
+HAD = 0.8
+"""Share of a core that a service which computes must have had in overload."""
 SLOW = 0.05
 """Seconds of delay that are no longer small beside the deadline."""
 SHORT = 0.95
@@ -18,6 +21,21 @@ SHORT = 0.95
 WIDTH = 35
 COLUMN = 14
 JSON = ("goodput_ratio", "critical_success", "p99_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the service's processes were like in overload, half of the time.
+
+    Attributes:
+        lag: How late their loops were, in seconds.
+        cpu: What each used of a core, as a share.
+        computes: Its bottleneck is the CPU: then it is late by nature.
+    """
+
+    lag: float = 0.0
+    cpu: float = 0.0
+    computes: bool = False
 
 
 def _share(tallies: Any, what: str) -> float:
@@ -29,10 +47,10 @@ def _share(tallies: Any, what: str) -> float:
 def summary(phases: dict[str, Any], capacity: float) -> dict[str, float]:
     """The numbers of one run: ratios, and seconds for the p99 of what was not shed."""
     loaded = phases["overload"]
-    good = sum(tally["good"] for tally in loaded["tiers"].values())
+    worked = sum(tally["work"] for tally in loaded["tiers"].values())
     latencies = loaded["latencies"]
     return {
-        "goodput_ratio": round(good / loaded["seconds"] / capacity, 4),
+        "goodput_ratio": round(worked / loaded["seconds"] / capacity, 4),
         "critical_success": round(_share([loaded["tiers"]["critical"]], "good"), 4),
         "p99_seconds": round(latencies[int(0.99 * (len(latencies) - 1))], 4) if latencies else 0.0,
         "false_reject_ratio": round(_share(list(phases["calm"]["tiers"].values()), "shed"), 5),
@@ -84,18 +102,20 @@ def sentence(result: dict[str, Any]) -> str:
     return textwrap.fill(text, 78)
 
 
-def trouble(title: str, row: dict[str, Any], lag: float, asked: float) -> str | None:
+def trouble(title: str, row: dict[str, Any], service: Service, asked: float) -> str | None:
     """A sentence if the machine, and not the service, decided a run.
 
-    ``row`` is its overload phase; ``lag`` in seconds how late the service's loop was half of the time, ``asked`` the
-    requests per second that it should have been sent.
+    ``row`` is its overload phase; ``asked`` the requests per second that it should have been sent.
     """
+    late = max(0.0 if service.computes else service.lag, row["lag"])
     if row["cpu"] > BUSY:
         what = f"sending took {row['cpu']:.0%} of a core"
     elif row["offered"] < SHORT * asked:
         what = f"only {row['offered']:.0f} of {asked:.0f} requests a second could be sent"
-    elif lag > SLOW or row["lag"] > DEADLINE:
-        what = f"processes waited up to {max(lag, row['lag']):.1f} s for a core"
+    elif (service.lag > SLOW and not service.computes) or row["lag"] > DEADLINE:
+        what = f"processes waited up to {late:.1f} s for a core"
+    elif service.computes and service.cpu < HAD:
+        what = f"the service had only {service.cpu:.0%} of a core to compute with"
     else:
         return None
     return f"Note: {title}, this machine was a bottleneck of its own: {what}. Try again when it is idle."

@@ -1,24 +1,18 @@
-"""The demo's service: HTTP handlers that share a bounded pool, with or without Atrion in front."""
+"""The demo's service: HTTP handlers of one of its shapes, with or without Atrion in front."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 import socket
 import sys
 import time
 from typing import Any
 
 from atrion.cli.demo_crew import event_loop, say, tied_to_parent
+from atrion.cli.demo_services import SHAPES, Shape, slots_of
 from atrion.engine import Atrion
 from atrion.integrations.asgi import AtrionMiddleware
 
-SLOTS = 40
-"""Requests the pool works on at once."""
-SERVICE_SECONDS = 0.1
-"""Mean time a request holds a slot; lognormal with this spread."""
-SPREAD = 0.4
 BACKLOG = 4096
 """Connections that wait to be taken, at most."""
 REPORT = 0.25
@@ -27,11 +21,11 @@ HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"2")]
 
 
 class Service:
-    """A pool of slots behind every path; abandoned requests are worked on all the same."""
+    """The work of a shape behind every path; abandoned requests are worked on all the same."""
 
-    def __init__(self, slots: int = SLOTS) -> None:
-        self._pool = asyncio.Semaphore(slots)
-        self._random = random.Random(7)
+    def __init__(self, shape: Shape, slots: int) -> None:
+        self._work = shape.make(slots)
+        self._factors = {ask.path: ask.work for ask in shape.asks}
         self._inside = 0
         self.atrion: Atrion | None = None
 
@@ -39,11 +33,9 @@ class Service:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        work = self._random.lognormvariate(math.log(SERVICE_SECONDS) - SPREAD**2 / 2.0, SPREAD)
         self._inside += 1
         try:
-            async with self._pool:
-                await asyncio.sleep(work)
+            await self._work(self._factors.get(scope["path"], 1.0))
         finally:
             self._inside -= 1
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
@@ -65,11 +57,6 @@ class Service:
             now, used = time.perf_counter(), time.process_time()
             say(**self.state(), lag=now - then - REPORT, cpu=(used - cpu) / (now - then))
             then, cpu = now, used
-
-
-def slots_of(worker: int, workers: int) -> int:
-    """This worker's part of the pool: one host works on as much, however many processes it has."""
-    return SLOTS // workers + (worker < SLOTS % workers)
 
 
 class FairSocket(socket.socket):
@@ -101,17 +88,17 @@ async def serve(listener: socket.socket, service: Service, app: Any) -> None:
 
 
 def main() -> None:
-    """One worker: its number, how many there are, the socket's descriptor, and the provider's URL to be protected."""
+    """One worker: its shape, number, how many there are, the socket's descriptor, and a provider to be protected."""
     tied_to_parent()
-    worker, workers, descriptor = (int(number) for number in sys.argv[1:4])
-    service = Service(slots_of(worker, workers))
+    shape = SHAPES[sys.argv[1]]
+    worker, workers, descriptor = (int(number) for number in sys.argv[2:5])
+    service = Service(shape, slots_of(worker, workers, shape.slots))
     app: Any = service
-    if len(sys.argv) > 4:
-        service.atrion = Atrion(provider=sys.argv[4])
+    if len(sys.argv) > 5:
+        service.atrion = Atrion(provider=sys.argv[5])
         app = AtrionMiddleware(service, service.atrion, trust_tier_header=True)
-    if (
-        workers > 1
-    ):  # uvloop takes as many connections at once as there are, and would leave none for the others
+    if workers > 1:
+        # uvloop takes as many connections at once as there are, and would leave none for the others.
         asyncio.run(serve(FairSocket(fileno=descriptor), service, app))
         return
     with event_loop() as runner:

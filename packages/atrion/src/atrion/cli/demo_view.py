@@ -51,7 +51,7 @@ class Scene:
             }
             for tier, counts in row["tiers"].items()
         }
-        self.sparks.append((self.phase, self.total("good")))
+        self.sparks.append((self.phase, self.total("work")))
         return True
 
     def total(self, what: str) -> float:

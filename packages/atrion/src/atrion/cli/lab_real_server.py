@@ -1,4 +1,4 @@
-"""The server of ``atrion lab real``: the lab's own pool of workers, on real time, behind the real middleware."""
+"""The server of ``atrion lab real``: the lab's own pools of workers, on real time, behind the real middleware."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from atrion.cli.lab_real_streams import stream
 from atrion.engine import Atrion
 from atrion.integrations.asgi import AtrionMiddleware
 from atrion.lab.kernel import Gate, Pool
@@ -16,8 +17,10 @@ from atrion.lab.policies.port import BasePolicy, Call
 from atrion.lab.scenarios.real import REAL
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["SETTING", "RealTime", "app"]
+__all__ = ["READY", "SETTING", "RealTime", "app"]
 
+READY = "/-/ready"
+"""Path that answers as soon as a worker does."""
 SETTING = "ATRION_LAB_REAL"
 """Environment variable: the scenario, whether it is protected, and the file that holds when second 0 is."""
 
@@ -59,26 +62,34 @@ class _Service:
     """Work as the request asks for it: its seconds and its luck come in the query, as the lab has drawn them."""
 
     def __init__(self, name: str, begin: Path) -> None:
-        self._name = name
+        self._each = REAL[name]
         self._begin = begin
-        self._opened: tuple[Gate, RealTime] | None = None
+        self._gates: dict[str, Gate] = {}
+        self._clock: RealTime | None = None
 
-    def _open(self) -> tuple[Gate, RealTime]:
-        """The pool, from the first request on: only then is it known when the scenario began."""
+    def _open(self) -> RealTime:
+        """The pools, from the first request on: only then is it known when the scenario began."""
         clock = RealTime(float(self._begin.read_text()))
-        pool = Pool(clock, REAL[self._name].scenario.servers["api"])
-        return Gate(clock, "api", BasePolicy(), pool, Recorder(3600.0)), clock
+        scenario = self._each.scenario
+        pools = {name: Pool(clock, server) for name, server in scenario.servers.items()}
+        recorder = Recorder(3600.0)
+        for name in (*scenario.routes, *scenario.servers):
+            pool = pools[scenario.route(name).server]
+            self._gates[f"/{name}"] = Gate(clock, name, BasePolicy(), pool, recorder)
+        return clock
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._each.streams and await stream(scope, receive, send):
+            return
         status = 200
-        if scope["path"] != "/-/ready":
-            if self._opened is None:
-                self._opened = self._open()
-            gate, clock = self._opened
+        if scope["path"] != READY:
+            if self._clock is None:
+                self._clock = self._open()
             service, _, luck = scope["query_string"].partition(b"&")
             waiter = _Waiter()
-            now = clock.now
-            gate.submit(Call("", 2, None, now, now + 1.0, float(service), luck=float(luck), request=waiter))
+            now = self._clock.now
+            call = Call("", 2, None, now, now + 1.0, float(service), luck=float(luck), request=waiter)
+            self._gates[scope["path"]].submit(call)
             status = 200 if await waiter.answer is Outcome.SUCCESS else 500
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,78 @@
+"""Shapes of ``atrion lab real`` whose bottleneck is the process itself: what it can do is measured, then exceeded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from atrion.cli.demo import measure, play
+from atrion.cli.demo_result import summary, trouble
+from atrion.cli.demo_view import QuietView, Scene
+from atrion.lab.scenarios.real import Bound
+
+__all__ = ["PROCESS", "ProcessShape"]
+
+MEASURE = 3.0
+"""Seconds in which the capacity is measured."""
+RUN = 14.0
+"""Seconds of a run: calm, overload and recovery."""
+NAMES = {
+    "goodput_ratio": "goodput / capacity",
+    "critical_success": "critical success",
+    "p99_seconds": "p99 of admitted, s",
+    "false_reject_ratio": "rejected in calm",
+    "recovery_success": "success afterwards",
+}
+"""Measures of a run, as the table calls them."""
+BOUNDS: Mapping[str, Bound] = {
+    "goodput / capacity": ("≥", 0.9),
+    "critical success": ("≥", 0.95),
+    "rejected in calm": ("≤", 0.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessShape:
+    """Services, by the demo's shapes that they have, each at several multiples of what it can do."""
+
+    shapes: Mapping[str, str]
+    overloads: tuple[float, ...] = (3.0, 6.0)
+
+    def bound(self, name: str) -> Bound | None:
+        """What a measure is held to."""
+        return BOUNDS.get(name.rpartition(": ")[2])
+
+    def played(
+        self, seed: int, protected: bool, tell: Callable[[float], None]
+    ) -> tuple[dict[str, float], list[str]]:
+        """The measures of every run, and what is to be said of the machine; ``tell`` hears the share that is done.
+
+        Raises:
+            AtrionError: a process did not start, or ended early.
+        """
+        found: dict[str, float] = {}
+        notes: list[str] = []
+        view = QuietView()
+        done = 0
+        for label, shape in self.shapes.items():
+            capacity = measure(view, shape, 1, MEASURE, seed)
+            found[f"{label}capacity, 1/s"] = round(capacity, 1)
+            for overload in self.overloads:
+                scene = Scene(shape, capacity, overload, RUN)
+                provider = "memory:" if protected else None
+                phases, service = play(view, scene, shape, 1, provider, RUN, seed)
+                title = f"{label}{overload:g}x"
+                measured = summary(phases, capacity)
+                found |= {f"{title}: {name}": measured[key] for key, name in NAMES.items()}
+                note = trouble(title, phases["overload"], service, overload * capacity)
+                notes += [note] if note else []
+                done += 1
+                tell(done / len(self.shapes) / len(self.overloads))
+        return found, notes
+
+
+PROCESS: dict[str, ProcessShape] = {
+    "cpu-async": ProcessShape({"": "cpu"}),
+    "cpu-threads": ProcessShape({"compute ": "threads-compute", "hold ": "threads-hold"}),
+}
+"""By name; a simulation has no such process."""
