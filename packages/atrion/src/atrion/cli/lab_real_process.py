@@ -14,7 +14,7 @@ __all__ = ["PROCESS", "ProcessShape"]
 
 MEASURE = 3.0
 """Seconds in which the capacity is measured."""
-RUN = 14.0
+RUN = 20.0
 """Seconds of a run: calm, overload and recovery."""
 NAMES = {
     "goodput_ratio": "goodput / capacity",
