@@ -47,8 +47,9 @@ class TokenBucket(BasePolicy):
 class BoundedQueue(BasePolicy):
     """Admits while a worker or one of ``length`` places in the queue is free.
 
-    The queue of Kleinrock, "Queueing Systems", volume 1 (1975), section 3.6 (M/M/m/K), K being their sum; the server
-    takes its calls in their order.
+    The finite storage of Kleinrock, "Queueing Systems", volume 1 (1975), section 3.6 (M/M/1/K), with several servers,
+    K being workers and places; the server takes its calls in their order. Length as Little's law has it: what waits
+    ``t`` seconds at most are ``t`` times the capacity.
 
     Args:
         workers: Calls served at once, ≥ 1.
