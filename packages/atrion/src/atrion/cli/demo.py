@@ -18,6 +18,7 @@ from typing import Any
 
 from atrion.cli.demo_crew import Crew, Row
 from atrion.cli.demo_result import Service, as_json, sentence, summary, table, trouble
+from atrion.cli.demo_server import BACKLOG
 from atrion.cli.demo_services import DEMO, SHAPES
 from atrion.cli.demo_view import Scene, View, view_for
 from atrion.errors import AtrionError, ConfigurationError, MissingExtraError
@@ -25,6 +26,8 @@ from atrion.state import SupportsListing, provider_from
 
 __all__ = ["add_parser"]
 
+BALANCED = sys.platform == "linux"
+"""The kernel spreads connections over the sockets of a port; elsewhere whoever is first takes most of them."""
 STARTS = 2.5
 """Seconds, about, in which the processes of the whole demo start."""
 LEAST = 5.0
@@ -77,32 +80,37 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def _listen(workers: int) -> Iterator[socket.socket]:
+    """Listening sockets of one port, one for each worker where the kernel then gives them equal shares."""
+    first = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG, reuse_port=BALANCED)
+    yield first
+    for _ in range(workers - 1 if BALANCED else 0):
+        yield socket.create_server(first.getsockname(), backlog=BACKLOG, reuse_port=True)
+
+
 @contextmanager
 def server(crew: Crew, shape: str, workers: int, provider: str | None) -> Iterator[int]:
-    """The port of so many worker processes on one listening socket; protected where they have a provider.
+    """The port of so many worker processes; protected where they have a provider.
 
     Raises:
         AtrionError: no port is free, or a worker does not start.
     """
-    try:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    except OSError as error:
-        raise AtrionError(f"the demo found no port on 127.0.0.1 to listen on: {error}") from error
-    with listener:
+    with ExitStack() as stack:
+        try:
+            listeners = [stack.enter_context(each) for each in _listen(workers)]
+        except OSError as error:
+            raise AtrionError(f"the demo found no port on 127.0.0.1 to listen on: {error}") from error
         for worker in range(workers):
-            arguments = [shape, worker, workers, listener.fileno(), *([provider] if provider else [])]
-            crew.start(
-                "service" if workers == 1 else f"service {worker + 1}",
-                "demo_server",
-                arguments,
-                keep=[listener.fileno()],
-            )
+            descriptor = listeners[worker % len(listeners)].fileno()
+            arguments = [shape, worker, workers, descriptor, *([provider] if provider else [])]
+            name = "service" if workers == 1 else f"service {worker + 1}"
+            crew.start(name, "demo_server", arguments, keep=[descriptor])
         ready = 0
         for _, row in crew.rows():
             ready += bool(row.get("ready"))
             if ready == workers:
                 break
-        yield int(listener.getsockname()[1])
+        yield int(listeners[0].getsockname()[1])
 
 
 @contextmanager

@@ -165,7 +165,7 @@ class Load:
         return connection
 
     async def open(self) -> None:
-        """Let the users come; a worker accepts several in a row, so they are mixed."""
+        """Let the users come; where a worker takes several in a row, they are mixed."""
         users = [await self._connect() for _ in range(USERS)]
         random.Random(USERS).shuffle(users)
         self.idle.extend(users)

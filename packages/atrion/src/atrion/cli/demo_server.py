@@ -13,6 +13,8 @@ from atrion.cli.demo_services import SHAPES, Shape, slots_of
 from atrion.engine import Atrion
 from atrion.integrations.asgi import AtrionMiddleware
 
+__all__ = ["BACKLOG"]
+
 BACKLOG = 4096
 """Connections that wait to be taken, at most."""
 REPORT = 0.25
@@ -59,24 +61,12 @@ class Service:
             then, cpu = now, used
 
 
-class FairSocket(socket.socket):
-    """A listening socket of which a loop takes one connection at a time, so that several workers get equal shares.
-
-    asyncio takes as many at once as the backlog it asks for, and would leave nothing for the others.
-    """
-
-    def listen(self, backlog: int = BACKLOG, /) -> None:
-        """Listen, with a backlog of our own."""
-        super().listen(max(backlog, BACKLOG))
-
-
 async def serve(listener: socket.socket, service: Service, app: Any) -> None:
-    """Serve on a socket that others may serve on as well; tells when it is listened on."""
+    """Serve on a socket; tells when it is listened on."""
     import uvicorn  # an optional extra; the parent has checked that it is there
 
-    backlog = 1 if isinstance(listener, FairSocket) else BACKLOG
     config = uvicorn.Config(
-        app, log_level="critical", access_log=False, lifespan="off", backlog=backlog, timeout_keep_alive=600
+        app, log_level="critical", access_log=False, lifespan="off", backlog=BACKLOG, timeout_keep_alive=600
     )
     server = uvicorn.Server(config)
     if service.atrion is not None:
@@ -97,10 +87,6 @@ def main() -> None:
     if len(sys.argv) > 5:
         service.atrion = Atrion(provider=sys.argv[5])
         app = AtrionMiddleware(service, service.atrion, trust_tier_header=True)
-    if workers > 1:
-        # uvloop takes as many connections at once as there are, and would leave none for the others.
-        asyncio.run(serve(FairSocket(fileno=descriptor), service, app))
-        return
     with event_loop() as runner:
         runner.run(serve(socket.socket(fileno=descriptor), service, app))
 
