@@ -68,8 +68,8 @@ check: $(VENV)/.stamp ## Check style, types, layers and the documentation's link
 bench: $(VENV)/.stamp $(COMPILED)/.stamp ## Measure both builds beside other libraries
 	@$(COMPILED)/bin/python -m benchmarks --pure-python $(BIN)/python $(ARGS)
 
-lab: $(COMPILED)/.stamp ## Run the lab again and keep what its pages show (about ten minutes)
-	@scripts/lab-docs $(COMPILED)/bin $(ARGS)
+lab: $(COMPILED)/.stamp ## Run the lab again and keep what its pages show (about twenty minutes)
+	@scripts/lab-docs $(COMPILED)/bin $(BIN) $(ARGS)
 
 tables: $(VENV)/.stamp $(COMPILED)/.stamp ## Run demo and bench again and keep what README and docs show
 	@scripts/tables $(COMPILED)/bin $(BIN)/python $(ARGS)

@@ -7,8 +7,10 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli import lab_sensitivity
 from atrion.cli.lab_map import progress
 from atrion.cli.lab_run import seed
+from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 
 if TYPE_CHECKING:
@@ -23,10 +25,18 @@ def add_parser(actions: Any) -> None:
         "search",
         help="look for better defaults, on scenarios that are not reported",
         description="Points are lost for what falls short in the training scenarios; 0 is perfect.",
-        epilog="examples: atrion lab search --trials 200    atrion lab search --sensitivity",
+        epilog="examples: atrion lab search --trials 200    atrion lab search --sensitivity --only capacity.DIP",
     )
     parser.add_argument("--trials", type=int, default=60, help="settings to try, 1 to 100000 (default 60)")
-    parser.add_argument("--sensitivity", action="store_true", help="each constant times 0.5 and 2 instead")
+    parser.add_argument(
+        "--sensitivity",
+        action="store_true",
+        help="instead, each constant of the control halved and doubled, in scenario files (pure Python core)",
+    )
+    parser.add_argument(
+        "--only", metavar="NAMES", help="with --sensitivity: parts of constants' names, by commas"
+    )
+    parser.add_argument("--scenarios", metavar="NAMES", help="with --sensitivity: scenario files, by commas")
     parser.add_argument("--seeds", type=int, default=2, help="seeds of each setting, 1 to 100 (default 2)")
     parser.add_argument("--seed", type=seed, default=1, help="the first seed (default 1)")
     parser.add_argument(
@@ -49,19 +59,25 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for name, high in (("trials", 100_000), ("seeds", 100), ("workers", 64)):
         check_number(f"--{name}", getattr(arguments, name), 1, high)
-    options: dict[str, Any] = {
-        "seed": arguments.seed,
-        "seeds": arguments.seeds,
-        "workers": arguments.workers,
-        "tell": progress("searching"),
-    }
-    return _vary(arguments.json, options) if arguments.sensitivity else _search(arguments, options)
+    if arguments.sensitivity:
+        seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+        return lab_sensitivity.run(arguments, {"seeds": seeds, "workers": arguments.workers})
+    for name in ("only", "scenarios"):
+        if getattr(arguments, name) is not None:
+            raise ConfigurationError(f"--{name}", getattr(arguments, name), "use it with --sensitivity")
+    return _search(arguments)
 
 
-def _search(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
+def _search(arguments: argparse.Namespace) -> int:
     from atrion.lab.search import defaults, search
 
-    base, best = search(arguments.trials, **options)
+    base, best = search(
+        arguments.trials,
+        seed=arguments.seed,
+        seeds=arguments.seeds,
+        workers=arguments.workers,
+        tell=progress("searching"),
+    )
     if arguments.json:
         print(json.dumps({"default": _row(base), "best": _row(best)}))
         return 0
@@ -73,26 +89,4 @@ def _search(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
         print(f"  {name:<28}{known[name]:>9g} → {value:g}")
     for name in sorted(base.costs, key=lambda each: -base.costs[each]):
         print(f"  {name:<40}{base.costs[name]:8.3f}{best.costs[name]:8.3f}")
-    return 0
-
-
-def _vary(as_json: bool, options: dict[str, Any]) -> int:
-    from atrion.lab.search import defaults, sensitivity
-
-    base, found = sensitivity(**options)
-    if as_json:
-        rows = [
-            {"constant": name, "value": value, **({} if trial is None else _row(trial))}
-            for name, value, trial in found
-        ]
-        print(json.dumps({"default": _row(base), "rows": rows}))
-        return 0
-    print(f"points lost by the defaults: {base.score:.4f}; with one constant changed:")
-    print(f"{'constant':<28}{'default':>9}{'× 0.5':>10}{'× 2':>10}  what suffers most")
-    known = defaults()
-    for (name, _, half), (_, _, double) in zip(found[::2], found[1::2], strict=True):
-        cells = ["–" if trial is None else f"{trial.score - base.score:+.4f}" for trial in (half, double)]
-        worse = max((trial for trial in (half, double) if trial), key=lambda each: each.score, default=None)
-        suffers = "" if worse is None else worse.worst(base)
-        print(f"{name:<28}{known[name]:>9g}{cells[0]:>10}{cells[1]:>10}  {suffers}")
     return 0

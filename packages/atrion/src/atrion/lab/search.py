@@ -1,4 +1,4 @@
-"""Defaults found, not guessed: a search over scenarios that are not reported, and how much each constant matters."""
+"""Defaults found, not guessed: a search over scenarios that are not reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atrion.lab.scenario import simulate
 from atrion.lab.scenarios.training import TRAINING
 from atrion.physics.config import SLO, PhysicsConfig
 
-__all__ = ["CLAIMS", "Claim", "Trial", "defaults", "search", "sensitivity"]
+__all__ = ["CLAIMS", "Claim", "Trial", "defaults", "search"]
 
 Changes = Mapping[str, float]
 Tell = Callable[[float], None]
@@ -80,11 +80,6 @@ class Trial:
     def score(self) -> float:
         """Mean of the points lost; 0 is perfect."""
         return math.fsum(self.costs.values()) / len(self.costs)
-
-    def worst(self, base: Trial) -> str:
-        """The claim that loses most against ``base``; empty where none does."""
-        name = max(self.costs, key=lambda each: self.costs[each] - base.costs[each])
-        return name if self.costs[name] > base.costs[name] + 0.01 else ""
 
 
 def defaults() -> dict[str, float]:
@@ -174,19 +169,3 @@ def search(
                     best = tried
             tell((trial + 1) / trials)
         return _try({}, fresh, pool), _try(best.changes, fresh, pool)
-
-
-def sensitivity(
-    *, seed: int = 1, seeds: int = 2, workers: int = 1, tell: Tell = lambda share: None
-) -> tuple[Trial, list[tuple[str, float, Trial | None]]]:
-    """The default's trial, and those of each constant times 0.5 and 2; None where that is out of its range."""
-    chosen = range(seed, seed + seeds)
-    jobs = [(name, value * factor) for name, value in defaults().items() for factor in (0.5, 2.0)]
-    found: list[tuple[str, float, Trial | None]] = []
-    with _processes(workers) as pool:
-        base = _try({}, chosen, pool)
-        for done, (name, value) in enumerate(jobs, 1):
-            changes = {name: value}
-            found.append((name, value, _try(changes, chosen, pool) if _usable(changes) else None))
-            tell(done / len(jobs))
-    return base, found
