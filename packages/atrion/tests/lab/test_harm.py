@@ -114,7 +114,7 @@ def test_only_check_makes_a_missing_cell_an_error(
     monkeypatch.setattr(module, "WORK", 9.0)
     arguments = ["lab", "harm", *SMALL, "--controller", "atrion"]
     assert main(arguments) == 0
-    assert "MISSED    4 workers, load 2, spread 1, slow 1: work_over_possible" in capsys.readouterr().out
+    assert "MISSED workers 4, load 2, spread 1, slow 1: work_over_possible" in capsys.readouterr().out
     assert main([*arguments, "--check"]) == 1
     monkeypatch.setattr(module, "WORK", 0.0)
     monkeypatch.setattr(module, "IDLE", 1.0)

@@ -81,7 +81,7 @@ def _miss(row: dict[str, Any]) -> str:
         ("idle_rejects", "≤", IDLE) if row["load"] < 1.0 else ("work_over_possible", "≥", of(row).least_work)
     )
     return (
-        f"  MISSED {row['workers']:>4} workers, load {row['load']:g}, spread {row['spread']:g}, "
+        f"  MISSED workers {row['workers']}, load {row['load']:g}, spread {row['spread']:g}, "
         f"slow {row['slow']:g}: {measure} {row[measure]:.4f}, {sign} {bound:.3g}"
     )
 

@@ -20,7 +20,7 @@ def _grid(rows: Sequence[dict[str, Any]]) -> tuple[Grid, list[tuple[Any, ...]], 
     """The frame of each panel, the (workers, slow, spread) of its rows and the loads of its columns."""
     keys = sorted({(row["workers"], row["slow"], row["spread"]) for row in rows})
     loads = sorted({row["load"] for row in rows})
-    names = [f"{workers} workers, ×{slow:g} slower, spread {spread:g}" for workers, slow, spread in keys]
+    names = [f"workers {workers}, slow {slow:g}, spread {spread:g}" for workers, slow, spread in keys]
     groups = [at for at in range(1, len(keys)) if keys[at][0] != keys[at - 1][0]]
     return Grid(names, [f"{load:g}" for load in loads], "", groups), keys, loads
 

@@ -1,9 +1,10 @@
 """What theory says of retries: which states sustain themselves after their trigger has gone, and for how long.
 
 A failure is metastable when it outlasts its trigger (Bronson, Aghayev, Charapko, Zhu, "Metastable Failures in
-Distributed Systems", HotOS 2021). A system is *stable* when it comes back from every trigger, and *vulnerable* when
-it runs well but a trigger that is strong enough tips it into the *metastable* state, which then feeds itself (Huang et
-al., "Metastable Failures in the Wild", OSDI 2022). Here the feedback is retries of work that is done too late.
+Distributed Systems", HotOS 2021; Huang et al., "Metastable Failures in the Wild", OSDI 2022). They call a system
+*stable* when it comes back from every trigger, and *vulnerable* when it runs well but a trigger that is strong enough
+tips it into the *metastable* state, which then feeds itself. Here the feedback is retries of work that is done too
+late.
 
 Let ρ be the load of first attempts over capacity, r the most retries of a request, τ the seconds an attempt is waited
 for, and b the budget: retries as a share of requests. While everybody waits longer than τ, every attempt is executed
