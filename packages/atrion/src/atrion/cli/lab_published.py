@@ -38,16 +38,15 @@ def add_parser(actions: Any) -> None:
         "--processes", type=int, default=os.cpu_count() or 1, help="1 to 64 (default all cores)"
     )
     parser.add_argument("--json", action="store_true", help="print the rows as JSON, one a line")
-    parser.add_argument("--plot", metavar="FILE", help="write a line for each controller to a .png or .svg")
+    parser.add_argument("--plot", metavar="FILE", help="write bars to a .png or .svg")
     parser.set_defaults(run=run)
 
 
-def _cell(value: float | None) -> str:
+def _cell(value: float | None, width: int) -> str:
     from atrion.lab.measures import NEVER
 
-    if value is None:
-        return f"{'':>15}"
-    return f"{'never':>15}" if value >= NEVER else f"{value:>15.3f}"
+    text = "" if value is None else "never" if value >= NEVER else f"{value:.3f}"
+    return text.rjust(width)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -60,15 +59,17 @@ def table(rows: list[dict[str, Any]]) -> str:
         if not own:
             continue
         computed = [each for each in ("optimum", "random") if any(row[each] is not None for row in own)]
-        columns = [*computed, *experiment.controllers]
+        widths = [max(len(each) + 2, 9) for each in (*computed, *experiment.controllers)]
+        names = zip((*computed, *experiment.controllers), widths, strict=True)
         lines += [f"{name}: {experiment.about}", f"  {experiment.source}"]
-        lines.append(
-            f"  {'scenario':<29}{'measure':<28}{'published':<42}{''.join(f'{each:>15}' for each in columns)}"
-        )
+        head = "".join(each.rjust(width) for each, width in names)
+        lines.append(f"  {'case':<18}{'measure':<28}{'published':<40}{head}")
         for row in own:
+            case = row["scenario"].removeprefix(f"{name}-")
             means = [None if value is None else value[0] for value in row["values"].values()]
-            cells = "".join(_cell(value) for value in (*(row[each] for each in computed), *means))
-            lines.append(f"  {row['scenario']:<29}{row['measure']:<28}{row['published']:<42}{cells}".rstrip())
+            values = zip((*(row[each] for each in computed), *means), widths, strict=True)
+            cells = "".join(_cell(value, width) for value, width in values)
+            lines.append(f"  {case:<18}{row['measure']:<28}{row['published']:<40}{cells}".rstrip())
         lines.append("")
     return "\n".join(lines).rstrip()
 

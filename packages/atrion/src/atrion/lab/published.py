@@ -17,7 +17,7 @@ from atrion.lab.scenarios.published import BREAKWATER, DAGOR, METASTABLE, STEP
 
 __all__ = ["EXPERIMENTS", "Experiment", "Row", "lines", "play", "play_all", "random_shedding", "settles"]
 
-QUALITATIVE = "published qualitatively"
+QUALITATIVE = "qualitatively"
 """Stands where stored sources tell of a curve and no number."""
 SPAN = 0.01
 """Seconds over which Breakwater's goodput is taken while it settles."""

@@ -12,10 +12,11 @@ from atrion.lab.scenarios.apps import APPS
 from atrion.lab.scenarios.clusters import CLUSTERS
 from atrion.lab.scenarios.faults import FAULTS
 from atrion.lab.scenarios.load import LOAD, steady
+from atrion.lab.scenarios.published import PUBLISHED
 
 __all__ = ["DESCRIBED", "SCENARIOS", "described", "scenario"]
 
-SCENARIOS: dict[str, Scenario] = {each.name: each for each in (*LOAD, *FAULTS, *APPS, *CLUSTERS)}
+SCENARIOS: dict[str, Scenario] = {each.name: each for each in (*LOAD, *FAULTS, *APPS, *CLUSTERS, *PUBLISHED)}
 
 FOLDER = Path(__file__).parent / "files"
 DESCRIBED: dict[str, Path] = {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
