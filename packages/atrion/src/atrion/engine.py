@@ -16,7 +16,7 @@ from atrion.control.desk import Desk
 from atrion.control.flow import Flow, Gate
 from atrion.control.guard import protect
 from atrion.control.observer import Observer, Observers
-from atrion.control.pool import Pool
+from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
 from atrion.control.settings import Settings
 from atrion.control.snapshot import RouteState
@@ -88,7 +88,7 @@ class Atrion:
         self._max_routes = max_routes
         self._default = Settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
         self._configured: dict[str, Settings] = {}
-        self._pools: dict[str, Pool] = {}
+        self._pools = Pools()
         self._observers = Observers()
         self._place = 0.5
         self._desk = Desk(self._create, self._now, self._clock.wall)
@@ -138,12 +138,7 @@ class Atrion:
         )
         route = self._routes.get(route_id)
         if route is not None:
-            route.reset(settings, self._pool(settings), self._now())
-
-    def _pool(self, settings: Settings) -> Pool | None:
-        if settings.pool is None:
-            return None
-        return self._pools.setdefault(settings.pool, Pool(self._now()))
+            route.reset(settings, self._now())
 
     @staticmethod
     def _check_id(route_id: object, field: str = "route_id") -> None:
@@ -162,14 +157,17 @@ class Atrion:
         if len(self._routes) >= self._max_routes:
             self._evict()
         settings = self._configured.get(route_id, self._default)
-        route = Route(route_id, settings, self._pool(settings), self._now())
+        route = Route(route_id, settings, self._pools, self._now())
         route.on_jump = self._wake
         self._connect_observers(route)
         remembered = self.state.recollect(route_id)
         if remembered is not None:
             route.restore(*remembered)
         # Two threads may both get here; the first one's route is everybody's.
-        return self._routes.setdefault(route_id, route)
+        kept = self._routes.setdefault(route_id, route)
+        if kept is not route:
+            route.leave()
+        return kept
 
     def _connect_observers(self, route: Route) -> None:
         heard = bool(self._observers)
@@ -201,7 +199,9 @@ class Atrion:
         victim = min(idle, key=lambda route: route.used) if idle else None
         for route in oldest:
             self._routes.pop(route.id, None)
-            if route is not victim:
+            if route is victim:
+                route.leave()
+            else:
                 self._routes[route.id] = route
 
     def _first(self, count: int) -> list[Route]:
@@ -314,7 +314,7 @@ class Atrion:
         routes = list(self._routes.values()) if route_id is None else [self._desk.find(route_id)]
         for route in routes:
             settings = self._configured.get(route.id, self._default)
-            route.reset(settings, self._pool(settings), self._now())
+            route.reset(settings, self._now())
 
     def restore(self, route_id: str, vector: PhysicsVector, age: float = 0.0) -> None:
         """Let a route begin with a persisted scar, ``age`` seconds old; what is not finite and ≥ 0 is passed over."""
@@ -383,9 +383,7 @@ class Atrion:
             self.node = self.state.node = uuid.uuid4().hex[:12]
         beating = self._pulse.abandon()
         for route in self._routes.values():
-            route.window.in_flight = route.streaming = 0
-        for pool in self._pools.values():
-            pool.window.in_flight = 0
+            route.window.in_flight = route.pool.window.in_flight = route.streaming = 0
         if beating:
             self._pulse.start_thread(self._enter, self._leave)
 

@@ -7,6 +7,7 @@ import pytest
 
 from atrion import Outcome, Telemetry
 from atrion.sensing import Capacity, Window
+from atrion.sensing.contrast import Contrast
 from atrion.sensing.evidence import Lateness, Share, lower_bound
 
 
@@ -43,6 +44,7 @@ class Service:
 
     def __init__(self, workers: int, mean: float, seed: int = 1) -> None:
         self.capacity = Capacity()
+        self.contrast: Contrast | None = None
         self.window = Window()
         self.random = random.Random(seed)
         self.free = [0.0] * workers
@@ -62,7 +64,8 @@ class Service:
             self.now = due
             if due == end and self.running:
                 _, began, met = heapq.heappop(self.running)
-                self.capacity.end(self.window.in_flight, due, due - began, 0, met, 2)
+                self.contrast = self.contrast or self.capacity.claim()
+                self.capacity.end(self.window.in_flight, due, due - began, 0, met, 2, self.contrast)
                 self.window.end(0, due - began)
             else:
                 self._tick = due

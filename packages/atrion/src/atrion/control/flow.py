@@ -91,6 +91,10 @@ class Flow:
             self.open = True
         return decision
 
+    def within(self, outer: Flow) -> None:
+        """The call is made within the ``outer`` one, which waits for it."""
+        self._route.within(outer._route)
+
     def behind(self, process: Process) -> None:
         """The call's route is served by ``process``, whose resistance counts as the route's own from now on."""
         self._route.process = process

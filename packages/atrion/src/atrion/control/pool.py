@@ -1,4 +1,4 @@
-"""Routes that share one bottleneck: a database, a pool of workers, a remote service."""
+"""The calls of one bottleneck, such as a database, a pool of workers or a remote service: of one route or of many."""
 
 from __future__ import annotations
 
@@ -14,19 +14,44 @@ __all__ = ["Pool"]
 
 @final
 class Pool:
-    """What the routes of one pool learn together: calls in flight, capacity, and the level of saturation.
+    """What the routes of one bottleneck learn together: calls in flight, capacity, and the level of saturation.
 
     Alone, each route would defend its own share of the bottleneck, the unimportant one too. Together they meet at one
-    voltage, whatever route a request is for. ``shed`` counts rejections since the last tick.
+    voltage, whatever route a request is for. ``shed`` counts rejections since the last tick, ``members`` the routes;
+    ``rank`` is its place among the pools that nobody has named, below 0 for one that was named; ``calm`` is for how
+    many seconds nothing has waited or been refused in it, below 0 for how many it has; ``claims`` are the calls in
+    flight that its routes may have whatever the others do.
     """
 
-    __slots__ = ("_last_tick", "capacity", "saturation", "shed", "window")
+    __slots__ = (
+        "_last_tick",
+        "calm",
+        "capacity",
+        "claims",
+        "free_below",
+        "members",
+        "name",
+        "rank",
+        "saturation",
+        "shed",
+        "window",
+    )
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, rank: int = -1, name: str | None = None) -> None:
         self.window: Window = Window()
+        self.members: int = 0
+        self.rank: int = rank
+        self.name: str | None = name
+        self.forget(now)
+
+    def forget(self, now: float) -> None:
+        """Begin anew; calls in flight stay counted."""
         self.capacity: Capacity = Capacity()
         self.saturation: Saturation = Saturation()
+        self.free_below: float = self.capacity.limit
         self.shed: int = 0
+        self.calm: float = 0.0
+        self.claims: float = 0.0
         self._last_tick: float = now
 
     def advance(self, now: float, settings: Settings) -> None:
@@ -37,8 +62,16 @@ class Pool:
             return
         self._last_tick = now
         window = self.window
+        capacity = self.capacity
         window.roll()
-        self.capacity.learn(window, max(dt, 0.0), now, self.shed, settings.promise)
+        if dt >= 0.0:
+            capacity.learn(window, dt, now, self.shed, settings.promise)
+            self.saturation.follow(capacity, window.in_flight, constants, dt)
+        else:
+            capacity.restart(now)
+        busy = capacity.pressed or capacity.wait > 0.0
+        dt = max(dt, 0.0)
+        self.calm = min(self.calm, 0.0) - dt if busy else max(self.calm, 0.0) + dt
         self.shed = 0
-        if dt > 0.0:
-            self.saturation.follow(self.capacity, window.in_flight, constants, dt)
+        # What decisions read until the next tick.
+        self.free_below = capacity.limit if self.saturation.level == 0.0 else -1.0

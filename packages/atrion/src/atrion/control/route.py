@@ -8,15 +8,14 @@ from typing import final
 
 from atrion.control.decision import Decision, Reason
 from atrion.control.pool import Pool
+from atrion.control.pools import ALONE, Membership, Pools
 from atrion.control.pressure import Pressure
 from atrion.control.probes import Probes
 from atrion.control.process import Process
-from atrion.control.saturation import Saturation
 from atrion.control.settings import Settings
 from atrion.physics.laws import MAX_RESISTANCE, seconds_until_scar
 from atrion.physics.state import PhysicsState
 from atrion.physics.voltage import level_at
-from atrion.sensing.capacity import Capacity
 from atrion.sensing.samples import Samples
 from atrion.sensing.telemetry import Telemetry
 from atrion.sensing.window import Window
@@ -29,6 +28,7 @@ __all__ = ["Route"]
 CIRCUIT_BREAKER = 2
 SUCCESS = 0
 FAILURE = 1
+IGNORED = 2
 DROPPED = 3
 FLOWS = Reason.FLOWS
 PROBE = Reason.PROBE
@@ -47,8 +47,9 @@ NOT_CRITICAL = 91.9
 """Volts of everything below the critical band, which alone may make a capacity's dip as long as it lasts."""
 ALL = 1000.0
 """Ohms that nobody passes, for the moment in which even what is critical keeps a dip from its low calls."""
-TIER_BITS = 8
-"""A call's token holds what it met, times this, and its tier."""
+TIERS = 8
+EPOCHS = 16
+"""A call's token holds what it met, times these, in which pool (by its count, modulo EPOCHS), and its tier."""
 DITHER = 0.6180339887498949
 """The golden ratio's fraction: successive multiples spread over [0, 1) as evenly as can be."""
 
@@ -59,20 +60,20 @@ class Route:
 
     __slots__ = (
         "_dither",
+        "_epoch",
         "_last_sample",
         "_last_tick",
+        "_pools",
         "_probes",
         "_samples",
         "_shed",
         "admitted",
         "broken",
-        "capacity",
         "clock_faults",
         "cluster_evidence",
         "cluster_scar",
-        "crowd",
-        "free_below",
         "id",
+        "membership",
         "observations",
         "on_decision",
         "on_jump",
@@ -81,7 +82,6 @@ class Route:
         "pool",
         "pressure",
         "process",
-        "saturation",
         "settings",
         "state",
         "steady",
@@ -91,20 +91,21 @@ class Route:
         "window",
     )
 
-    def __init__(self, route_id: str, settings: Settings, pool: Pool | None, now: float) -> None:
+    def __init__(self, route_id: str, settings: Settings, pools: Pools, now: float) -> None:
         # What every call reads or writes comes first, side by side: with many routes, memory is what a call waits for.
         self.id: str = route_id
         self.window: Window = Window()
-        self.crowd: Window = self.window
+        self.membership: Membership = Membership()
+        self.pool: Pool = pools.ranked(0, now)
         self.process: Process | None = None
         self.settings: Settings = settings
         self.on_decision: Callable[[Decision], None] | None = None
         self.steady: float = 0.0
-        self.free_below: float = 0.0
         self.broken: bool = False
         self.used: float = now
         self.admitted: int = 0
         self.streaming: int = 0
+        self._epoch: int = 0
         self._last_tick: float = now
         self._dither: float = 0.5
         self.pinned: bool = False
@@ -115,25 +116,28 @@ class Route:
         self.observations: float = 0.0
         self.cluster_scar: float = 0.0
         self.cluster_evidence: float = 0.0
-        self.pool: Pool | None = None
+        self._pools: Pools = pools
         self._samples: Samples | None = None  # most routes measure their calls themselves
-        self.reset(settings, pool, now)
+        self.pool.members += 1
+        self.reset(settings, now)
 
-    def reset(self, settings: Settings, pool: Pool | None, now: float) -> None:
+    def reset(self, settings: Settings, now: float) -> None:
         """Forget what was learnt, and begin with ``settings``; calls in flight stay counted.
 
-        What a ``pool`` has learnt is not this route's to forget.
+        What a pool has learnt with other routes is not this route's to forget.
         """
-        if self.pool is not None:
-            self.pool.window.move(-self.window.in_flight)
-        if pool is not None:
-            pool.window.move(self.window.in_flight)
         self.settings = settings
-        self.pool = pool
+        self._release()
+        nested = self.membership.nested
+        self.membership = Membership()
+        self.membership.nested = nested
+        if self.pool.members == 1:
+            self.pool.forget(now)
+        if settings.pool is not None:
+            self._join(self._pools.named(settings.pool, now))
+        else:
+            self._move(ALONE if nested else 0, now)
         self.state: PhysicsState = PhysicsState(settings.constants, settings.threshold())
-        self.crowd = self.window if pool is None else pool.window
-        self.capacity: Capacity = Capacity() if pool is None else pool.capacity
-        self.saturation: Saturation = Saturation() if pool is None else pool.saturation
         self.pressure: Pressure = Pressure()
         self._probes: Probes | None = None  # most routes never refuse anybody
         self._last_tick = now
@@ -146,10 +150,58 @@ class Route:
     def _settle(self) -> None:
         """Note what decisions read until the next tick."""
         self.broken = self.state.mode_index == CIRCUIT_BREAKER
-        # A pool's level may move between two ticks of this route.
-        free = self.pool is None and self.saturation.level == 0.0
-        self.free_below = self.capacity.limit if free else -1.0
         self._blend()
+
+    # --- pools ---------------------------------------------------------------------------------------------
+
+    def _join(self, pool: Pool) -> None:
+        """Be in ``pool`` from now on, with the calls in flight."""
+        left = self.pool
+        if pool is not left:
+            left.window.move(-self.window.in_flight)
+            left.members -= 1
+            self._release()
+            pool.window.move(self.window.in_flight)
+            pool.members += 1
+            self.pool = pool
+            self._epoch = (self._epoch + 1) % EPOCHS
+
+    def _move(self, rank: int, now: float) -> None:
+        """Be in the pool of ``rank`` that nobody has named."""
+        membership = self.membership
+        pool = membership.alone
+        if rank < ALONE:
+            pool = self._pools.ranked(rank, now)
+        elif pool is None:
+            pool = membership.alone = Pool(now, ALONE)
+        left = self.pool
+        self._join(pool)
+        membership.moved(left, rank)
+        if rank > 0:
+            pool.capacity.carry(float(pool.window.in_flight))
+
+    def leave(self) -> None:
+        """The route is forgotten: it is a member of no pool any more."""
+        self.pool.window.move(-self.window.in_flight)
+        self.pool.members -= 1
+        self._release()
+
+    def _release(self) -> None:
+        contrast = self.membership.contrast
+        if contrast is not None:
+            self.pool.capacity.release(contrast)
+            self.membership.contrast = None
+
+    def within(self, outer: Route) -> None:
+        """Calls of this route are made within calls of ``outer``: what waits here is in flight there as well.
+
+        Such routes share no pool that nobody has named: one would be refused because of the other.
+        """
+        membership = self.membership
+        if outer is not self and not membership.nested:
+            membership.nested = True
+            if self.settings.pool is None:
+                self._move(ALONE, self._last_tick)
 
     # --- telemetry -----------------------------------------------------------------------------------------
 
@@ -180,7 +232,6 @@ class Route:
             self.clock_faults += 1
             dt = 0.0
             self._last_sample = now
-            self.capacity.restart(now)
             if self._probes is not None:
                 self._probes.restart(now)
         self._last_tick = now
@@ -203,16 +254,22 @@ class Route:
         given = self._samples
         if given is not None and given.count() > 0:
             return self.pressure.read_samples(given, self.settings, dt, self._shed)
-        usual = self._learn(now, dt)
-        return self.pressure.read_calls(self.window, self.admitted, self.settings, now, dt, usual)
+        self.pool.advance(now, self.settings)
+        window = self.window
+        membership = self.membership
+        membership.average(window.window_successes, window.window_latency)
+        return self.pressure.read_calls(window, self.admitted, self.settings, now, dt, membership.latency)
 
-    def _learn(self, now: float, dt: float) -> float:
-        """Let the capacity, or the pool's, take the window that has just closed; mean latency in seconds."""
-        if self.pool is not None:
-            self.pool.advance(now, self.settings)
-        else:
-            self.capacity.learn(self.window, dt, now, self._shed, self.settings.promise)
-        return self.capacity.service_time
+    def _review(self, now: float, dt: float) -> None:
+        """Go to where the evidence says that the route belongs, unless its pool was named."""
+        if self.settings.pool is not None:
+            return
+        membership = self.membership
+        sick = self.pressure.error > 0.0
+        first = self._pools.ranked(0, now)
+        rank = membership.review(self.pool, first, self.window.in_flight, sick, now, dt)
+        if rank != membership.rank:
+            self._move(rank, now)
 
     def _step(self, now: float, dt: float, samples: int) -> None:
         constants = self.settings.constants
@@ -231,8 +288,7 @@ class Route:
             self._probes.learn(window.window_successes - late, window.window_failures + late)
         if constants.directed and pressure.error <= 0.0 and pressure.latency <= 0.0:
             self.state.heal(window.window_successes)
-        if self.pool is None:
-            self.saturation.follow(self.capacity, window.in_flight, constants, dt)
+        self._review(now, dt)
         self._settle()
         if self.on_jump is not None and self.settings.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()
@@ -278,9 +334,10 @@ class Route:
 
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
-        in_flight = self.crowd.in_flight
+        pool = self.pool
+        in_flight = pool.window.in_flight
         ohms = self.steady
-        if in_flight > self.free_below:
+        if in_flight > pool.free_below and self.window.in_flight >= self.membership.share:
             ohms += self._saturation(in_flight)
         process = self.process
         if process is not None and process.ohms > 0.0:
@@ -290,9 +347,10 @@ class Route:
 
     def _saturation(self, in_flight: int) -> float:
         """Ohms for so many calls in flight."""
-        capacity = self.capacity
+        pool = self.pool
+        capacity = pool.capacity
         constants = self.settings.constants
-        ohms = self.saturation.ohms(
+        ohms = pool.saturation.ohms(
             capacity.excess(in_flight), constants.weight_saturation, constants.steepness
         )
         if capacity.dipping and in_flight >= capacity.low_below:
@@ -345,13 +403,12 @@ class Route:
             return True
         # Where there are only too many at once, those in flight are telemetry enough.
         sick = volts <= self.steady or self.broken
-        crowded = self.crowd.in_flight >= self.capacity.limit + PROBES_IN_FLIGHT
+        crowded = self.pool.window.in_flight >= self.pool.capacity.limit + PROBES_IN_FLIGHT
         if sick and probes.passes(now, crowded):
             return True
         self._shed += 1
         self.total_shed += 1
-        if self.pool is not None:
-            self.pool.shed += 1
+        self.pool.shed += 1
         return False
 
     def decide(self, volts: float, now: float) -> Decision:
@@ -394,19 +451,26 @@ class Route:
 
     def begin(self, volts: float, now: float) -> int:
         """A call of ``volts`` is let in; returns a token for :meth:`end`."""
-        met = self.capacity.begin(self.crowd.in_flight, now)
+        pool = self.pool
+        met = pool.capacity.begin(pool.window.in_flight, now)
         self.window.begin()
-        if self.pool is not None:
-            self.pool.window.begin()
+        pool.window.begin()
         self.admitted += 1
-        return met * TIER_BITS + level_at(volts)
+        return (met * EPOCHS + self._epoch) * TIERS + level_at(volts)
 
     def end(self, now: float, outcome: int, token: int, latency: float) -> None:
         """A call that was let in has ended, after ``latency`` seconds."""
-        self.capacity.end(self.crowd.in_flight, now, latency, outcome, token // TIER_BITS, token % TIER_BITS)
+        pool = self.pool
+        met = token // TIERS
+        # What was met in another pool says nothing of this one.
+        told = outcome if met % EPOCHS == self._epoch else IGNORED
+        met //= EPOCHS
+        contrast = self.membership.contrast
+        if contrast is None:
+            contrast = self.membership.witness(pool.capacity)
+        pool.capacity.end(pool.window.in_flight, now, latency, told, met, token % TIERS, contrast)
         self.window.end(outcome, latency)
-        if self.pool is not None:
-            self.pool.window.end(outcome, latency)
+        pool.window.end(outcome, latency)
         promise = self.settings.promise
         if 0.0 < promise < latency and outcome in {SUCCESS, DROPPED}:
             self.pressure.late()

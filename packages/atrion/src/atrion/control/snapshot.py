@@ -51,8 +51,8 @@ class RouteState:
         self.pressure_error: Final[float] = state.error
         self.pressure_saturation: Final[float] = state.saturation
         self.in_flight: Final[int] = route.window.in_flight + route.streaming
-        self.capacity: Final[float] = route.capacity.calls
-        self.service_time: Final[float] = route.capacity.service_time
+        self.capacity: Final[float] = route.pool.capacity.calls
+        self.service_time: Final[float] = route.membership.latency
         self.admitted: Final[int] = route.admitted
         self.shed: Final[int] = route.total_shed
         self.bad_samples: Final[int] = route.bad_samples

@@ -25,10 +25,11 @@ GRAVITY = (Outcome.SUCCESS, Outcome.IGNORED, Outcome.DROPPED, Outcome.FAILURE)
 class Nested:
     """Who asked for a downstream call: an upstream call that waits for it with its worker."""
 
-    __slots__ = ("_tell", "steps")
+    __slots__ = ("_tell", "outer", "steps")
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, outer: Call) -> None:
         self._tell = tell
+        self.outer: Call = outer
         self.steps: int = 0
 
     def rejected(self, call: Call) -> None:
@@ -56,7 +57,7 @@ def ask(wanted: Wanted, call: Call, timeline: Timeline, tell: Tell, *, together:
             call.deadline,
             service,
             luck=call.luck,
-            request=Nested(tell),
+            request=Nested(tell, call),
         )
         wanted.submit(nested)
     elif together and wanted:

@@ -6,7 +6,8 @@ import math
 from typing import final
 
 from atrion._native import mypyc_attr
-from atrion.sensing.contrast import LOW, Contrast
+from atrion.sensing.contrast import EVIDENT, Contrast
+from atrion.sensing.queue import LOW, RARE, Queue
 from atrion.sensing.window import Window
 
 __all__ = ["Capacity"]
@@ -33,6 +34,10 @@ BLIND = 0.3
 """The same where nothing can be said of the queue."""
 SLOW = 0.1
 """The same where a queue was seen before."""
+BEGUN = 200.0
+"""Completions after which the usual latency is known: the first to come back are the short ones."""
+STRETCH = 8.0
+"""Usual latencies that calls may take, by Little's law, where nothing else says how many are too many."""
 COLD_CREDIT = 400.0
 """Calls beyond the limit that a route may begin with: a cold start into ordinary traffic refuses nobody."""
 COLD_TIME = 0.5
@@ -68,6 +73,8 @@ class Capacity:
 
     ``service_time`` is the mean latency in seconds: the pace of what is learnt, never a floor. While ``dipping``, only
     what is critical may make more than ``low_below`` calls in flight, so that some calls are seen that wait for nobody.
+    ``wait`` in seconds is what was measured in front of full workers, 0 where they are not; ``pressed`` says whether
+    demand was at the limit at the last tick.
     ``holding`` is when the controller of saturation must not learn from what a dip does.
     """
 
@@ -76,7 +83,6 @@ class Capacity:
         "_busy",
         "_closed",
         "_cold",
-        "_contrast",
         "_credit",
         "_deep",
         "_done",
@@ -84,6 +90,7 @@ class Capacity:
         "_first",
         "_last",
         "_peak",
+        "_queue",
         "_since",
         "_sure",
         "_throughput",
@@ -93,8 +100,10 @@ class Capacity:
         "holding",
         "limit",
         "low_below",
+        "pressed",
         "service_time",
         "span",
+        "wait",
     )
 
     def __init__(self) -> None:
@@ -106,7 +115,9 @@ class Capacity:
         self.low_below: float = LOW * INITIAL
         self.dipping: bool = False
         self.holding: bool = False
-        self._contrast: Contrast | None = None
+        self.pressed: bool = False
+        self.wait: float = 0.0
+        self._queue: Queue | None = None
         self._sure: bool = False
         self._cold: bool = True
         self._closed: bool = False
@@ -135,8 +146,8 @@ class Capacity:
         self._ended += done
         if in_flight > self._peak:
             self._peak = in_flight
-        if self._contrast is not None:
-            self._contrast.pass_time(in_flight, dt, done)
+        if self._queue is not None:
+            self._queue.pass_time(in_flight, dt, done)
 
     def begin(self, in_flight: int, now: float) -> int:
         """A call begins beside ``in_flight`` others; returns what it met, for :meth:`end`."""
@@ -144,22 +155,35 @@ class Capacity:
         if self._born < 0.0:
             self._born = now
         # A route on which no two calls ever meet needs none.
-        if in_flight > 0 and self._contrast is None:
-            self._contrast = Contrast(self.calls)
+        if in_flight > 0 and self._queue is None:
+            self._queue = Queue(self.calls)
         return in_flight + 1
 
-    def end(self, in_flight: int, now: float, latency: float, outcome: int, met: int, tier: int) -> None:
-        """A call that had ``met`` so many ends, one of ``in_flight``, after ``latency`` seconds."""
+    def end(
+        self,
+        in_flight: int,
+        now: float,
+        latency: float,
+        outcome: int,
+        met: int,
+        tier: int,
+        contrast: Contrast | None,
+    ) -> None:
+        """A call that had ``met`` so many ends, one of ``in_flight``, after ``latency`` seconds.
+
+        ``contrast`` is its route's, from :meth:`claim`; without one it bears no witness.
+        """
         # What failed may not have waited; all else has left the queue, whoever was at fault.
         self._pass_time(in_flight, now, 0 if outcome == FAILURE else 1)
+        queue = self._queue
         if outcome != SUCCESS:
-            if outcome == FAILURE and self._contrast is not None:
-                self._contrast.fail(met)
+            if outcome == FAILURE and queue is not None and contrast is not None:
+                queue.fail(contrast, met)
             return
         if self._first < 0.0:
             self._first = now - self._born
-        if self._contrast is not None:
-            self._contrast.add(latency, met, tier)
+        if queue is not None and contrast is not None:
+            queue.add(contrast, latency, in_flight, met, tier)
 
     def restart(self, now: float) -> None:
         """The clock has gone back to ``now``."""
@@ -172,29 +196,31 @@ class Capacity:
         in_flight = window.in_flight
         self._pass_time(in_flight, now, 0)
         done = float(self._ended)
-        pressed = shed > 0 or self._peak >= self.base
+        pressed = self.pressed = shed > 0 or self._peak >= self.base
         self._average(window, done)
         full = queued = False
-        contrast = self._contrast
-        if contrast is not None and done > 0.0:
-            contrast.measure(self.calls, done)
-            if contrast.measured():
-                full, queued = self._judge(contrast, done, pressed)
+        queue = self._queue
+        if queue is not None and done > 0.0:
+            queue.measure(self.calls, done)
+            if queue.measured():
+                full, queued = self._judge(queue, done, pressed)
         self._since += done
         self._done += done
-        seen = contrast is not None and contrast.known
+        seen = queue is not None and queue.known
+        self.wait = queue.wait if queue is not None and full else 0.0
         if pressed and not full and not self.dipping and done > 0.0:
-            unqueued = contrast is not None and contrast.measured() and not queued
-            self._grow(contrast, done, seen, unqueued, shed > 0 or self._sure)
-        if contrast is not None:
-            self._dip(contrast, in_flight, done, shed > 0 or (pressed and self._sure), seen)
+            measured = queue is not None and queue.measured()
+            if queue is None or not measured or queue.calls <= QUEUE * math.sqrt(self.calls):
+                self._grow(queue, done, seen, measured and not queued, shed > 0 or self._sure)
+        if queue is not None:
+            self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._sure), seen)
         self._give_credit(in_flight, dt, shed, BUDGET * (promise if promise > 0.0 else UNPROMISED), seen)
         self._busy = 0.0
         self._ended = 0
         self._peak = in_flight
-        if contrast is not None:
-            contrast.place(self.calls, self._deep)
-            self.low_below = contrast.low_below
+        if queue is not None:
+            queue.place(self.calls, self._deep)
+            self.low_below = queue.low_below
         self._bound()
 
     def _average(self, window: Window, done: float) -> None:
@@ -208,25 +234,26 @@ class Capacity:
             share = done / (done + 2.0 * self.calls + 8.0) if self._throughput > 0.0 else 1.0
             self._throughput += share * (done / self._busy - self._throughput)
 
-    def _judge(self, contrast: Contrast, done: float, pressed: bool) -> tuple[bool, bool]:
+    def _judge(self, queue: Queue, done: float, pressed: bool) -> tuple[bool, bool]:
         """Move the capacity by the queue that was measured.
 
         Returns whether the workers are full, and whether there may be a queue: without one it may grow fast.
         """
-        met = contrast.met_high()
+        met = queue.high_met
         allowed = QUEUE * math.sqrt(max(self.calls, met))
-        estimate = met - max(contrast.queue, 0.0)
+        estimate = met - max(queue.calls, 0.0)
         errors = 1.0 if self._sure else 2.0
-        full = contrast.queue - errors * contrast.error > allowed
-        slope, deviation = contrast.elasticity(self.calls)
+        full = queue.calls - errors * queue.error > allowed
+        slope, deviation = queue.elasticity(self.calls)
         if full and slope - 2.0 * deviation > ELASTIC:
-            contrast.forget()  # departures grow with what is in flight: the low calls are of another time
+            queue.forget()  # departures grow with what is in flight: the low calls are of another time
             self._sure = False
             self.calls = max(self.calls, met)
             return False, True
         self._closed = slope + 2.0 * deviation < ELASTIC
+        free = slope - 2.0 * deviation > ELASTIC
         if full:
-            least = 0.5 * contrast.throughput() * contrast.usual_latency()
+            least = 0.5 * queue.throughput() * queue.usual
             estimate = max(estimate, least, 1.0)
             if not self._sure:
                 self.calls = max(self.calls, min(estimate, met))
@@ -239,7 +266,7 @@ class Capacity:
                 estimate = min(estimate, 1.25 * self.calls)
             self.calls += (1.0 - math.exp(-done / self.calls)) * (estimate - self.calls)
             return True, True
-        if contrast.queue + contrast.error < allowed and met >= 0.5 * min(self._peak, self.base):
+        if free or (queue.calls + queue.error < allowed and met >= 0.5 * min(self._peak, self.base)):
             self._deep = False
             self.calls = max(self.calls, estimate)
             if pressed:
@@ -247,64 +274,91 @@ class Capacity:
             return False, False
         return False, True
 
-    def _grow(self, contrast: Contrast | None, done: float, seen: bool, unqueued: bool, full: bool) -> None:
+    def _grow(self, queue: Queue | None, done: float, seen: bool, unqueued: bool, full: bool) -> None:
         """Demand presses, and the workers are not known to be full."""
         if full and not seen and self.calls >= 1.5 * INITIAL:
             return
         pace = FAST if unqueued else SLOW if self._sure else BLIND
-        met = contrast.met_high() if contrast is not None else 0.0
+        met = queue.high_met if queue is not None else 0.0
         top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else float(self._peak))
+        if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
+            # By Little's law: more than these would only take longer, whatever the few say that have come back.
+            top = min(top, max(self.calls, STRETCH * self._throughput * queue.usual))
         self.calls = min(self.calls * (1.0 + pace * min(done / self.calls, 1.0)), top)
 
-    def _dip(self, contrast: Contrast, in_flight: int, done: float, pressed: bool, seen: bool) -> None:
+    def _dip(self, queue: Queue, in_flight: int, done: float, shed: int, pressed: bool, seen: bool) -> None:
         """See to it that there are low calls to compare with."""
-        if contrast.met_low() > 1.5 * LOW * self.calls and contrast.low_seen() > 4.0:
-            contrast.forget_lows()
+        if queue.low_met > 1.5 * LOW * self.calls and queue.low_seen > 4.0:
+            queue.forget_lows()
             self._since = 1e9
-            contrast.dip_every = 1.0
+            queue.dip_every = 1.0
         need = max(DIP_ENOUGH * self.calls, 4.0)
-        rate = contrast.throughput()
+        rate = queue.throughput()
         if self.dipping:
-            contrast.dip_done += done
-            enough = contrast.got >= need
-            if enough or contrast.dip_done > DIP_LONGEST * self.calls + 8.0 + 2.0 * contrast.dip_start:
+            queue.dip_done += done
+            enough = queue.got >= need or in_flight == 0
+            if enough or queue.dip_done > queue.dip_start + 2.0 * need + 8.0:
                 self.dipping = False
                 self._since = 0.0
-                contrast.got = 0
-                contrast.failed_dips = 0 if enough else contrast.failed_dips + 1
-                same = abs(self.calls - contrast.dip_calls) < 0.25 * self.calls
-                same = same and abs(rate - contrast.dip_rate) < 0.25 * rate
-                contrast.dip_every = (
-                    min(2.0 * contrast.dip_every, DIP_PATIENCE) if same or not enough else 1.0
-                )
-                contrast.dip_calls = self.calls
-                contrast.dip_rate = rate
-        elif contrast.got >= need:
+                queue.got = 0
+                queue.failed_dips = 0 if enough else queue.failed_dips + 1
+                same = abs(self.calls - queue.dip_calls) < 0.25 * self.calls
+                same = same and abs(rate - queue.dip_rate) < 0.25 * rate
+                queue.dip_every = min(2.0 * queue.dip_every, DIP_PATIENCE) if same or not enough else 1.0
+                queue.dip_calls = self.calls
+                queue.dip_rate = rate
+        elif queue.got >= need:
             self._since = 0.0
-            contrast.got = 0
-            contrast.dip_every = 1.0
+            queue.got = 0
+            queue.dip_every = 1.0
         elif pressed and in_flight > self.low_below:
-            poor = contrast.error > 0.6 * math.sqrt(self.calls)
-            wait = DIP_FIRST * self.calls
-            if seen:
-                every = (
-                    contrast.dip_every * DIP_CLOSED if self._closed else 1.0 if poor else contrast.dip_every
-                )
+            poor = queue.error > 0.6 * math.sqrt(self.calls)
+            wait = DIP_FIRST * queue.dip_every * self.calls
+            if seen and (queue.low_seen >= self.calls or shed <= done):
+                every = queue.dip_every * DIP_CLOSED if self._closed else 1.0 if poor else queue.dip_every
                 wait = DIP_AGAIN * every * self.calls + 16.0
             if self._since > wait:
                 self.dipping = self.holding = True
-                contrast.dip_done = 0.0
-                contrast.dip_start = in_flight
-                contrast.got = 0
+                queue.dip_done = 0.0
+                queue.dip_start = in_flight
+                queue.got = 0
         if self.holding and not self.dipping and (in_flight >= self.base or self._since > 3.0 * self.calls):
             self.holding = False
 
+    def claim(self) -> Contrast | None:
+        """A contrast for a route whose calls are carried here; None while no two calls have met."""
+        return None if self._queue is None else self._queue.claim()
+
+    def release(self, contrast: Contrast) -> None:
+        """The route has gone."""
+        if self._queue is not None:
+            self._queue.release(contrast)
+
+    def verdict(self, contrast: Contrast) -> int:
+        """Whether the route of ``contrast`` waits for what the others wait for: 1 if so, −1 if not, else 0."""
+        queue = self._queue
+        if queue is None or contrast.verdict != 0 or not contrast.recent < RARE:
+            return contrast.verdict
+        # One that waits for certain does not wait elsewhere, whatever those do that are as rare.
+        return max(queue.together, 0) if contrast.wait > EVIDENT * contrast.error else queue.together
+
+    def usual_latency(self) -> float:
+        """Geometric mean latency of calls that met few others, in seconds; the mean of all where none was seen."""
+        usual = 0.0 if self._queue is None else self._queue.usual
+        return usual if usual > 0.0 else self.service_time
+
+    def carry(self, calls: float) -> None:
+        """Begin with ``calls`` in flight that were carried elsewhere, and without the credit of a cold start."""
+        if not self._sure:
+            self.calls = max(self.calls, calls)
+            self._cold = False
+            self._credit = 0.0
+            self._bound()
+
     def stubborn(self) -> bool:
         """Whether dips cannot be had from what is not critical, and this one takes long."""
-        contrast = self._contrast
-        return (
-            contrast is not None and contrast.failed_dips >= 2 and contrast.dip_done > 2.0 * self.calls + 8.0
-        )
+        queue = self._queue
+        return queue is not None and queue.failed_dips >= 2 and queue.dip_done > 2.0 * self.calls + 8.0
 
     def pace(self) -> float:
         """Seconds of one service: what is learnt from the calls in flight cannot be learnt faster."""
@@ -334,9 +388,9 @@ class Capacity:
         base = calls + SLACK * root
         if not self._sure:
             wide = HEADROOM * calls
-            contrast = self._contrast
-            if contrast is not None and contrast.lows > 0.0 and self._throughput > 0.0:
-                wide = HEADROOM * min(calls, 1.5 * self._throughput * contrast.usual_latency())
+            queue = self._queue
+            if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
+                wide = HEADROOM * min(calls, 1.5 * self._throughput * queue.usual)
             base = max(base, wide)
         self.base = max(base, 1.0)
         self.limit = self.base + self._credit

@@ -7,6 +7,7 @@ from typing import Any, final
 
 from atrion.engine import Atrion, RouteState
 from atrion.errors import FlowRejected
+from atrion.lab.needs import Nested
 from atrion.lab.policies.port import Call
 from atrion.physics.config import SLO, PhysicsConfig
 from atrion.physics.voltage import Tier
@@ -81,6 +82,8 @@ class AtrionPolicy:
         """Ask the engine."""
         self._clock.now = now
         flow = self.engine.flow(call.route, TIERS[call.tier], key=EVERYBODY if self._same else call.key)
+        if type(call.request) is Nested:
+            flow.within(call.request.outer.token)
         decision = flow.decide()
         if decision.allowed:
             call.token = flow
