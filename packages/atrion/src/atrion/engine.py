@@ -42,6 +42,19 @@ STARVED: Final = 0.02
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
 
 
+def check_name(field: str, name: object) -> None:
+    """Refuse what is no id of a route or pool.
+
+    Raises:
+        ConfigurationError: it is no text of 1 to 256 characters.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_ROUTE_ID:
+        shown = name
+        if isinstance(name, str) and name:
+            shown = f"{name[:40]}… ({len(name)} characters)"
+        raise ConfigurationError(field, shown, f"give 1 to {MAX_ROUTE_ID} characters")
+
+
 class Atrion:
     """Adaptive admission control over any number of routes.
 
@@ -125,9 +138,9 @@ class Atrion:
         Raises:
             ConfigurationError: a value is unusable.
         """
-        self._check_id(route_id)
+        check_name("route_id", route_id)
         if pool is not None:
-            self._check_id(pool, "pool")
+            check_name("pool", pool)
         base = self._configured.get(route_id, self._default)
         self._configured[route_id] = settings = Settings(
             config or base.config,
@@ -140,20 +153,17 @@ class Atrion:
         if route is not None:
             route.reset(settings, self._now())
 
-    @staticmethod
-    def _check_id(route_id: object, field: str = "route_id") -> None:
-        if not isinstance(route_id, str) or not 0 < len(route_id) <= MAX_ROUTE_ID:
-            shown = (
-                route_id
-                if not isinstance(route_id, str)
-                else f"{route_id[:40]}… ({len(route_id)} characters)"
-            )
-            raise ConfigurationError(
-                field, shown if route_id else route_id, f"give 1 to {MAX_ROUTE_ID} characters"
-            )
+    def default_pool(self, route_id: str, pool: str) -> None:
+        """Put a route that is new, and of which nobody has said otherwise, into ``pool``.
+
+        Raises:
+            ConfigurationError: an unusable route id or pool.
+        """
+        if route_id not in self._routes and route_id not in self._configured:
+            self.configure(route_id, pool=pool)
 
     def _create(self, route_id: str) -> Route:
-        self._check_id(route_id)
+        check_name("route_id", route_id)
         if len(self._routes) >= self._max_routes:
             self._evict()
         settings = self._configured.get(route_id, self._default)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import final
 
@@ -23,6 +24,11 @@ _SUCCESS = int(Outcome.SUCCESS)
 _FAILURE = int(Outcome.FAILURE)
 _IGNORED = int(Outcome.IGNORED)
 _DROPPED = int(Outcome.DROPPED)
+FIRST = 32
+"""Calls of a route at its beginning in which its inner calls are looked for."""
+EVERY = 64
+"""Later, one in so many: looking costs as much as a tenth of a call."""
+_enclosing: ContextVar[Flow | None] = ContextVar("atrion_enclosing", default=None)
 
 
 def outcome_of(error: BaseException) -> int:
@@ -47,12 +53,14 @@ class Flow:
         "_clock",
         "_latency",
         "_outcome",
+        "_outer",
         "_route",
         "_started",
         "_token",
         "_used",
         "_volts",
         "_waited",
+        "_watched",
         "open",
     )
 
@@ -66,6 +74,8 @@ class Flow:
         self._waited: float = 0.0
         self._latency: float = -1.0  # until the answer
         self._used: bool = False
+        self._outer: Flow | None = None
+        self._watched: bool = False
         self.open: bool = False
 
     def _use(self) -> None:
@@ -95,6 +105,20 @@ class Flow:
         """The call is made within the ``outer`` one, which waits for it."""
         self._route.within(outer._route)
 
+    def enclose(self) -> None:
+        """Guarded calls that begin in this context from now on, until the end, are made within this one."""
+        route = self._route
+        pools = route.pools
+        if pools.watched > 0 and not route.membership.nested:
+            outer = _enclosing.get()
+            if outer is not None and outer.open:
+                route.within(outer._route)
+        if route.admitted <= FIRST or route.admitted % EVERY == 0:
+            self._watched = True
+            self._outer = _enclosing.get()
+            pools.watched += 1
+            _enclosing.set(self)
+
     def behind(self, process: Process) -> None:
         """The call's route is served by ``process``, whose resistance counts as the route's own from now on."""
         self._route.process = process
@@ -103,6 +127,10 @@ class Flow:
         """End the call with an :class:`Outcome`, unless :meth:`ignore`, :meth:`fail` or :meth:`drop` spoke first."""
         if self.open:
             self.open = False
+            if self._watched:
+                self._route.pools.watched -= 1
+                _enclosing.set(self._outer)
+                self._outer = None
             now = self._clock()
             if self._outcome < 0:
                 self._outcome = outcome
@@ -181,6 +209,7 @@ class Flow:
         self._started = now
         self._token = route.begin(self._volts, now)
         self.open = True
+        self.enclose()
         return True
 
     def rejection(self) -> Decision:

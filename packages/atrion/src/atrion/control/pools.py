@@ -34,11 +34,12 @@ APART: Final = -1
 
 @final
 class Pools:
-    """The pools of an engine, by name and by rank."""
+    """The pools of an engine, by name and by rank. ``watched`` is in how many calls inner ones are looked for now."""
 
-    __slots__ = ("_named", "_ranked")
+    __slots__ = ("_named", "_ranked", "watched")
 
     def __init__(self) -> None:
+        self.watched: int = 0
         self._named: dict[str, Pool] = {}
         self._ranked: list[Pool | None] = [None] * ALONE
 
@@ -96,6 +97,18 @@ class Membership:
         self._until: float = 0.0
         self._seen: float = 0.0
         self._usual: float = 0.0
+
+    def reason(self) -> str:
+        """Why the route is where it is."""
+        if self.nested:
+            return "its calls are made within those of another route"
+        if self.rank >= ALONE:
+            return "it does not wait or fail when the others do"
+        if self.believed == SHARES:
+            return "its calls wait when the pool is full"
+        return (
+            "no evidence yet" if self.rank == 0 else "it does not wait when the routes of the first pool do"
+        )
 
     def average(self, calls: int, latency: float) -> None:
         """``calls`` have been answered since the last time, after ``latency`` seconds in all."""

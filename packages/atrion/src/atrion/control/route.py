@@ -63,7 +63,6 @@ class Route:
         "_epoch",
         "_last_sample",
         "_last_tick",
-        "_pools",
         "_probes",
         "_samples",
         "_shed",
@@ -80,6 +79,7 @@ class Route:
         "on_tick",
         "pinned",
         "pool",
+        "pools",
         "pressure",
         "process",
         "settings",
@@ -116,7 +116,7 @@ class Route:
         self.observations: float = 0.0
         self.cluster_scar: float = 0.0
         self.cluster_evidence: float = 0.0
-        self._pools: Pools = pools
+        self.pools: Pools = pools
         self._samples: Samples | None = None  # most routes measure their calls themselves
         self.pool.members += 1
         self.reset(settings, now)
@@ -134,7 +134,7 @@ class Route:
         if self.pool.members == 1:
             self.pool.forget(now)
         if settings.pool is not None:
-            self._join(self._pools.named(settings.pool, now))
+            self._join(self.pools.named(settings.pool, now))
         else:
             self._move(ALONE if nested else 0, now)
         self.state: PhysicsState = PhysicsState(settings.constants, settings.threshold())
@@ -171,7 +171,7 @@ class Route:
         membership = self.membership
         pool = membership.alone
         if rank < ALONE:
-            pool = self._pools.ranked(rank, now)
+            pool = self.pools.ranked(rank, now)
         elif pool is None:
             pool = membership.alone = Pool(now, ALONE)
         left = self.pool
@@ -179,6 +179,21 @@ class Route:
         membership.moved(left, rank)
         if rank > 0:
             pool.capacity.carry(float(pool.window.in_flight))
+
+    def pool_name(self) -> str:
+        """The name of the pool, ``shared`` or ``shared-2`` and so on for those that nobody has named, or the route."""
+        pool = self.pool
+        if pool.name is not None:
+            return pool.name
+        if pool.rank >= ALONE:
+            return self.id
+        return "shared" if pool.rank == 0 else f"shared-{pool.rank + 1}"
+
+    def pool_reason(self) -> str:
+        """Why the route is in its pool."""
+        if self.pool.name is not None:
+            return "configured"
+        return self.membership.reason()
 
     def leave(self) -> None:
         """The route is forgotten: it is a member of no pool any more."""
@@ -266,7 +281,7 @@ class Route:
             return
         membership = self.membership
         sick = self.pressure.error > 0.0
-        first = self._pools.ranked(0, now)
+        first = self.pools.ranked(0, now)
         rank = membership.review(self.pool, first, self.window.in_flight, sick, now, dt)
         if rank != membership.rank:
             self._move(rank, now)

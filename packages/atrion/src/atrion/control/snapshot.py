@@ -15,7 +15,8 @@ class RouteState:
     """A route at one instant, as data.
 
     ``resistance``, ``scar_tissue`` (its own) and ``blended_scar`` (with the cluster's) in ohms, ``momentum`` per
-    second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight; the
+    second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight. Routes with
+    the same ``pool`` are taken to share a bottleneck, ``pool_reason`` says why; the
     rest are counts. ``bad_samples`` were dropped as NaN or negative, ``clock_faults`` are ticks on which the
     clock had gone back.
     """
@@ -29,6 +30,8 @@ class RouteState:
         "clock_faults",
         "in_flight",
         "momentum",
+        "pool",
+        "pool_reason",
         "pressure_error",
         "pressure_latency",
         "pressure_saturation",
@@ -53,6 +56,8 @@ class RouteState:
         self.in_flight: Final[int] = route.window.in_flight + route.streaming
         self.capacity: Final[float] = route.pool.capacity.calls
         self.service_time: Final[float] = route.membership.latency
+        self.pool: Final[str] = route.pool_name()
+        self.pool_reason: Final[str] = route.pool_reason()
         self.admitted: Final[int] = route.admitted
         self.shed: Final[int] = route.total_shed
         self.bad_samples: Final[int] = route.bad_samples

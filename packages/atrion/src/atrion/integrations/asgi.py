@@ -14,7 +14,7 @@ from typing import Any
 
 from atrion.control.decision import Decision
 from atrion.control.flow import Flow
-from atrion.engine import MAX_ROUTE_ID, Atrion
+from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
 from atrion.integrations._exchange import Exchange, Message, Receive, Send, rejection_in
 from atrion.integrations._process import Loops, waited
@@ -160,6 +160,8 @@ class AtrionMiddleware:
         atrion: The engine that decides; connecting it stays the caller's business.
         tier: Gives the tier of a scope; None or an exception means the header's tier, or NORMAL.
         key: Gives a scope's stable key (a user or session), so that one caller meets one decision.
+        pool: Bottleneck that all routes behind this middleware share, for those who know, 1 to 256 characters; None
+            leaves it to the engine to find out.
         route: Gives the route id, 1 to 256 characters and of bounded variety; None means the usual naming.
         exclude: Path prefixes, by whole segments, that are never shed nor measured, such as ``/health``.
         trust_tier_header: Take the tier from ``X-Atrion-Tier``; only behind a gateway that sets or strips it.
@@ -177,6 +179,7 @@ class AtrionMiddleware:
         *,
         tier: Callable[[Scope], Tier | str | None] | None = None,
         key: Callable[[Scope], str | None] | None = None,
+        pool: str | None = None,
         route: Callable[[Scope], str | None] | None = None,
         exclude: Iterable[str] = (),
         trust_tier_header: bool = False,
@@ -198,6 +201,9 @@ class AtrionMiddleware:
         self._tier = tier
         self._key = key
         self._route = route
+        if pool is not None:
+            check_name("pool", pool)
+        self._pool = pool
         self._exclude = _prefixes(exclude)
         self._trusting = trust_tier_header
         self._stamped = trust_request_start
@@ -212,10 +218,15 @@ class AtrionMiddleware:
         refusal: tuple[Message, Message] | None = None
         flow: Flow | None = None
         try:
-            flow = self.atrion.flow(self._route_id(scope), self._tier_of(scope), key=self._key_of(scope))
+            route = self._route_id(scope)
+            if self._pool is not None:
+                self.atrion.default_pool(route, self._pool)
+            flow = self.atrion.flow(route, self._tier_of(scope), key=self._key_of(scope))
             flow.behind(self._loops.mine().arrive(self._waited(scope) if self._stamped else None))
             decision = flow.decide()
-            if not decision.allowed:
+            if decision.allowed:
+                flow.enclose()
+            else:
                 refusal = _refusal(decision)
         except Exception:
             self._complain("a decision")

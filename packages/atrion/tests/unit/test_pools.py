@@ -1,0 +1,123 @@
+"""Which routes are taken to share a bottleneck, and why."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from atrion import Atrion, ConfigurationError
+from atrion.integrations.asgi import AtrionMiddleware
+from atrion.lab.policies.atrion import AtrionPolicy
+from atrion.lab.policies.catalog import Controller
+from atrion.lab.scenario import simulate
+from atrion.lab.scenarios import described
+
+
+def played(name: str, seed: int = 1) -> AtrionPolicy:
+    """The engine after a packaged scenario."""
+    kept: list[AtrionPolicy] = []
+
+    def make(**options: object) -> AtrionPolicy:
+        kept.append(AtrionPolicy(**options))  # type: ignore[arg-type]  # a forwarder
+        return kept[-1]
+
+    simulate(described(name).scenario, Controller("atrion", "", make, spans=True), seed)
+    return kept[0]
+
+
+def test_routes_share_a_pool_until_there_is_evidence() -> None:
+    atrion = Atrion()
+    for route in ("a", "b"):
+        with atrion.flow(route):
+            pass
+    seen = atrion.snapshot()
+    assert {state.pool for state in seen.values()} == {"shared"}
+    assert {state.pool_reason for state in seen.values()} == {"no evidence yet"}
+
+
+def test_a_named_pool_is_told_as_configured() -> None:
+    atrion = Atrion()
+    atrion.configure("a", pool="database")
+    with atrion.flow("a"):
+        pass
+    state = atrion.snapshot()["a"]
+    assert (state.pool, state.pool_reason) == ("database", "configured")
+
+
+def test_a_call_within_another_shares_no_pool_with_it() -> None:
+    atrion = Atrion()
+    with atrion.flow("outer"), atrion.flow("inner"):
+        pass
+    seen = atrion.snapshot()
+    assert seen["outer"].pool == "shared"
+    assert seen["inner"].pool == "inner"
+    assert "within" in seen["inner"].pool_reason
+
+
+def test_calls_side_by_side_are_not_within_one_another() -> None:
+    atrion = Atrion()
+
+    async def call(route: str) -> None:
+        async with atrion.flow(route):
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(call("a"), call("b"))
+
+    asyncio.run(both())
+    assert {state.pool for state in atrion.snapshot().values()} == {"shared"}
+
+
+def test_a_task_of_an_outer_call_is_within_it() -> None:
+    atrion = Atrion()
+
+    async def inner() -> None:
+        async with atrion.flow("inner"):
+            await asyncio.sleep(0)
+
+    async def outer() -> None:
+        async with atrion.flow("outer"):
+            await asyncio.gather(inner(), inner())
+
+    asyncio.run(outer())
+    assert atrion.snapshot()["inner"].pool == "inner"
+
+
+def test_calls_in_flight_go_with_their_route() -> None:
+    atrion = Atrion()
+    with atrion.flow("a"):
+        atrion.configure("a", pool="database")
+        assert atrion.snapshot()["a"].in_flight == 1
+    assert atrion.snapshot()["a"].in_flight == 0
+
+
+def test_routes_of_one_database_are_found_to_share_it() -> None:
+    seen = played("seven-routes-3x").engine.snapshot()
+    assert {state.pool for state in seen.values()} == {"shared"}
+
+
+def test_routes_of_a_database_that_is_well_leave_those_of_one_that_is_not() -> None:
+    seen = played("two-databases-4x").engine.snapshot()
+    assert seen["a"].pool == seen["b"].pool == "shared"
+    assert "shared" not in {seen["c"].pool, seen["d"].pool}
+
+
+def test_the_middleware_puts_its_routes_into_a_pool() -> None:
+    atrion = Atrion()
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        """Answer nothing."""
+
+    async def ask() -> None:
+        guarded = AtrionMiddleware(app, atrion, pool="database")
+        await guarded({"type": "http", "method": "GET", "path": "/a", "headers": []}, None, None)  # type: ignore[arg-type]  # never used
+
+    asyncio.run(ask())
+    assert {state.pool for state in atrion.snapshot().values()} == {"database"}
+
+
+@pytest.mark.parametrize("pool", ["", 3, "x" * 257])
+def test_a_pool_that_is_no_name_is_refused(pool: object) -> None:
+    with pytest.raises(ConfigurationError, match="pool"):
+        AtrionMiddleware(lambda *_: None, Atrion(), pool=pool)  # type: ignore[arg-type]  # the point
