@@ -32,7 +32,7 @@ from atrion.state.port import PhysicsVector, SupportsListen, SupportsSync
 from atrion.state.pulse import Pulse
 from atrion.state.registry import provider_from
 
-__all__ = ["Atrion", "RouteState"]
+__all__ = ["Atrion", "RouteState", "check_name"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
