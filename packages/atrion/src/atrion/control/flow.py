@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.control.decision import Decision
@@ -20,13 +20,13 @@ from atrion.sensing.telemetry import Outcome
 
 __all__ = ["Flow", "Gate", "outcome_of"]
 
-_SUCCESS = int(Outcome.SUCCESS)
-_FAILURE = int(Outcome.FAILURE)
-_IGNORED = int(Outcome.IGNORED)
-_DROPPED = int(Outcome.DROPPED)
-FIRST = 32
+_SUCCESS: Final = int(Outcome.SUCCESS)
+_FAILURE: Final = int(Outcome.FAILURE)
+_IGNORED: Final = int(Outcome.IGNORED)
+_DROPPED: Final = int(Outcome.DROPPED)
+FIRST: Final = 32
 """Calls of a route at its beginning in which its inner calls are looked for."""
-EVERY = 64
+EVERY: Final = 64
 """Later, one in so many: looking costs as much as a tenth of a call."""
 _enclosing: ContextVar[Flow | None] = ContextVar("atrion_enclosing", default=None)
 

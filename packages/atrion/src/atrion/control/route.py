@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 from atrion.control.decision import Decision, Reason
 from atrion.control.pool import Pool
@@ -25,11 +25,11 @@ from atrion.state.sent import Sent
 
 __all__ = ["Route"]
 
-CIRCUIT_BREAKER = 2
-SUCCESS = 0
-FAILURE = 1
-IGNORED = 2
-DROPPED = 3
+CIRCUIT_BREAKER: Final = 2
+SUCCESS: Final = 0
+FAILURE: Final = 1
+IGNORED: Final = 2
+DROPPED: Final = 3
 FLOWS = Reason.FLOWS
 PROBE = Reason.PROBE
 SATURATED = Reason.SATURATED
@@ -40,17 +40,17 @@ PROBES_IN_FLIGHT = 8
 """Calls beyond the limit at which there is enough in flight to be measured by."""
 HOLD = 1.0
 """Seconds one sample of a rare route speaks for, so that scars count time and not calls."""
-STEP_BACK = 1.0
+STEP_BACK: Final = 1.0
 """Seconds by which time may be older than what was seen: a thread that was held up between the clock and the route
 comes late with it. More than that is a clock that has gone back."""
 NOT_CRITICAL = 91.9
 """Volts of everything below the critical band, which alone may make a capacity's dip as long as it lasts."""
 ALL = 1000.0
 """Ohms that nobody passes, for the moment in which even what is critical keeps a dip from its low calls."""
-TIERS = 8
-EPOCHS = 16
+TIERS: Final = 8
+EPOCHS: Final = 16
 """A call's token holds what it met, times these, in which pool (by its count, modulo EPOCHS), and its tier."""
-DITHER = 0.6180339887498949
+DITHER: Final = 0.6180339887498949
 """The golden ratio's fraction: successive multiples spread over [0, 1) as evenly as can be."""
 
 

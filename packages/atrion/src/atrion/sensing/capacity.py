@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.sensing.contrast import EVIDENT, Contrast
@@ -12,8 +12,8 @@ from atrion.sensing.window import Window
 
 __all__ = ["Capacity"]
 
-SUCCESS = 0
-FAILURE = 1
+SUCCESS: Final = 0
+FAILURE: Final = 1
 INITIAL = 16.0
 """Calls in flight that a route is believed to carry before anything was measured."""
 SLACK = 1.75

@@ -6,16 +6,16 @@ two: under the GIL an attribute's ``+=`` on a float or an int is not interrupted
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 
 __all__ = ["Window"]
 
-SUCCESS = 0
-FAILURE = 1
-IGNORED = 2
-DROPPED = 3
+SUCCESS: Final = 0
+FAILURE: Final = 1
+IGNORED: Final = 2
+DROPPED: Final = 3
 
 
 @mypyc_attr(acyclic=True)
