@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from atrion.cli.lab_run import seed
 from atrion.errors import ConfigurationError
 from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
 
-__all__ = ["Chosen", "add_options", "chosen", "numbers"]
+__all__ = ["Chosen", "add_options", "answer", "axes", "chosen", "numbers"]
 
 CONTROLLERS = "atrion,none,aimd,pid"
 
@@ -79,3 +81,22 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
             raise ConfigurationError("--controller", name, "install atrion[peers] for it")
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     return Chosen(names, seeds, arguments.processes, target)
+
+
+def axes(
+    arguments: argparse.Namespace, quick: Mapping[str, tuple[Any, ...]], full: Mapping[str, tuple[Any, ...]]
+) -> dict[str, tuple[Any, ...]]:
+    """The values of each axis: those asked for, else the ``full`` or the ``quick`` ones."""
+    default = full if arguments.full else quick
+    return {name: getattr(arguments, name) or axis for name, axis in default.items()}
+
+
+def answer(
+    arguments: argparse.Namespace,
+    found: list[dict[str, Any]],
+    table: Callable[[list[dict[str, Any]]], str],
+    missed: Iterable[Mapping[str, Any]],
+) -> int:
+    """Print what was ``found``, and give the status: 1 with ``--check`` when Atrion is among the ``missed``."""
+    print("\n".join(json.dumps(row) for row in found) if arguments.json else table(found))
+    return 1 if arguments.check and any(row["controller"].startswith("atrion") for row in missed) else 0

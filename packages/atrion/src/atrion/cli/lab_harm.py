@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from atrion.cli.lab_grid import add_options, chosen, numbers
+from atrion.cli.lab_grid import add_options, answer, axes, chosen, numbers
 from atrion.cli.lab_map import progress
 
 __all__ = ["add_parser", "table"]
@@ -96,14 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
     from atrion.lab.harm import FULL, QUICK, harm, missed
 
     asked = chosen(arguments)
-    grid = {
-        name: getattr(arguments, name) or axis for name, axis in (FULL if arguments.full else QUICK).items()
-    }
+    grid = axes(arguments, QUICK, FULL)
     found = harm(grid, asked.controllers, asked.seeds, asked.processes, progress("measuring"))
     if asked.plot is not None:
         from atrion.lab.harm_plot import plot
 
         plot(found, asked.plot)
-    print("\n".join(json.dumps(row) for row in found) if arguments.json else table(found))
-    missing = any(row["controller"].startswith("atrion") for row in missed(found))
-    return 1 if arguments.check and missing else 0
+    return answer(arguments, found, table, missed(found))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from atrion.cli.lab_grid import add_options, chosen, numbers
+from atrion.cli.lab_grid import add_options, answer, axes, chosen, numbers
 from atrion.cli.lab_map import progress
 
 __all__ = ["add_parser", "table"]
@@ -124,14 +123,10 @@ def run(arguments: argparse.Namespace) -> int:
     from atrion.lab.recovery import FULL, QUICK, missed, recoveries
 
     asked = chosen(arguments)
-    grid = {
-        name: getattr(arguments, name) or axis for name, axis in (FULL if arguments.full else QUICK).items()
-    }
+    grid = axes(arguments, QUICK, FULL)
     found = recoveries(grid, asked.controllers, asked.seeds, asked.processes, progress("measuring"))
     if asked.plot is not None:
         from atrion.lab.recovery_plot import plot
 
         plot(found, asked.plot)
-    print("\n".join(json.dumps(row) for row in found) if arguments.json else table(found))
-    away = any(row["controller"].startswith("atrion") for row in missed(found))
-    return 1 if arguments.check and away else 0
+    return answer(arguments, found, table, missed(found))
