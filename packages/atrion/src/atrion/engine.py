@@ -141,7 +141,8 @@ class Atrion:
         check_name("route_id", route_id)
         if pool is not None:
             check_name("pool", pool)
-        base = self._configured.get(route_id, self._default)
+        route = self._routes.get(route_id)
+        base = self._configured.get(route_id, self._default) if route is None else route.settings
         self._configured[route_id] = settings = Settings(
             config or base.config,
             slo or base.slo,
@@ -149,18 +150,21 @@ class Atrion:
             base.shared if shared is None else shared,
             base.pool if pool is None else pool,
         )
-        route = self._routes.get(route_id)
         if route is not None:
             route.reset(settings, self._now())
 
     def default_pool(self, route_id: str, pool: str) -> None:
-        """Put a route that is new, and of which nobody has said otherwise, into ``pool``.
+        """Put a route that is new into ``pool``, unless it was configured with another.
 
         Raises:
-            ConfigurationError: an unusable route id or pool.
+            ConfigurationError: an unusable route id.
         """
-        if route_id not in self._routes and route_id not in self._configured:
-            self.configure(route_id, pool=pool)
+        if route_id not in self._routes:
+            route = self._desk.find(route_id)
+            told = route.settings
+            if told.pool is None:
+                settings = Settings(told.config, told.slo, told.gamma, told.shared, pool)
+                route.reset(settings, self._now())
 
     def _create(self, route_id: str) -> Route:
         check_name("route_id", route_id)
@@ -323,8 +327,7 @@ class Atrion:
         """Forget what one route, or every route, has learnt."""
         routes = list(self._routes.values()) if route_id is None else [self._desk.find(route_id)]
         for route in routes:
-            settings = self._configured.get(route.id, self._default)
-            route.reset(settings, self._now())
+            route.reset(route.settings, self._now())
 
     def restore(self, route_id: str, vector: PhysicsVector, age: float = 0.0) -> None:
         """Let a route begin with a persisted scar, ``age`` seconds old; what is not finite and ≥ 0 is passed over."""

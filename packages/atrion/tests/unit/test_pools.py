@@ -6,12 +6,13 @@ import asyncio
 
 import pytest
 
-from atrion import Atrion, ConfigurationError
+from atrion import SLO, Atrion, ConfigurationError
 from atrion.integrations.asgi import AtrionMiddleware
 from atrion.lab.policies.atrion import AtrionPolicy
 from atrion.lab.policies.catalog import Controller
 from atrion.lab.scenario import simulate
 from atrion.lab.scenarios import described
+from atrion.testing import VirtualClock
 
 
 def played(name: str, seed: int = 1) -> AtrionPolicy:
@@ -115,6 +116,39 @@ def test_the_middleware_puts_its_routes_into_a_pool() -> None:
 
     asyncio.run(ask())
     assert {state.pool for state in atrion.snapshot().values()} == {"database"}
+
+
+def test_a_default_pool_is_kept_by_reset_and_configure_and_leaves_named_ones_alone() -> None:
+    atrion = Atrion()
+    atrion.configure("b", pool="queue")
+    atrion.configure("c", slo=SLO(latency=1.0))
+    for route in ("a", "b", "c"):
+        atrion.default_pool(route, "database")
+    atrion.reset()
+    atrion.configure("a", slo=SLO(latency=2.0))
+    assert {name: state.pool for name, state in atrion.snapshot().items()} == {
+        "a": "database",
+        "b": "queue",
+        "c": "database",
+    }
+
+
+def test_routes_that_come_and_go_leave_no_claims_behind() -> None:
+    clock = VirtualClock()
+    atrion = Atrion(clock=clock, max_routes=4)
+    pools = set()
+    for number in range(200):
+        route = f"r{number}"
+        with atrion.flow(route):
+            clock.advance(0.2)
+        with atrion.flow(route):
+            clock.advance(0.2)
+        atrion.reset(route)
+        pools.add(atrion._routes[route].pool)
+    (pool,) = pools
+    assert pool.members == 4
+    assert pool.window.in_flight == 0
+    assert pool.claims <= 16.0
 
 
 @pytest.mark.parametrize("pool", ["", 3, "x" * 257])

@@ -112,6 +112,8 @@ class Membership:
 
     def average(self, calls: int, latency: float) -> None:
         """``calls`` have been answered since the last time, after ``latency`` seconds in all."""
+        if self.contrast is not None and not self.contrast.kept:
+            self.contrast = None  # another route needed it more
         if calls > 0:
             self._seen = min(self._seen + calls, LATENCY_MEMORY)
             self.latency += min(calls / self._seen, 1.0) * (latency / calls - self.latency)
@@ -126,9 +128,6 @@ class Membership:
 
         ``sick`` says that it is not answered properly.
         """
-        contrast = self.contrast
-        if contrast is not None and not contrast.kept:
-            self.contrast = None
         if self.nested:
             return ALONE
         if sick:
@@ -165,11 +164,16 @@ class Membership:
             return UNKNOWN
         return capacity.verdict(self.contrast)
 
-    def moved(self, left: Pool, rank: int) -> None:
-        """The route has ``left`` its pool and is in that of ``rank`` from now on."""
-        left.claims -= self._claim
+    def part(self, pool: Pool) -> None:
+        """Take from ``pool``, which the route leaves, what it has there."""
+        if self.contrast is not None:
+            pool.capacity.release(self.contrast)
+            self.contrast = None
+        pool.claims -= self._claim
         self._claim = 0.0
+
+    def moved(self, rank: int) -> None:
+        """The route is in the pool of ``rank`` from now on."""
         self.rank = rank
         self.believed = UNKNOWN
-        self.contrast = None
         self.share = 0.0 if rank >= ALONE else self._used()

@@ -127,7 +127,7 @@ class Route:
         What a pool has learnt with other routes is not this route's to forget.
         """
         self.settings = settings
-        self._release()
+        self.membership.part(self.pool)
         nested = self.membership.nested
         self.membership = Membership()
         self.membership.nested = nested
@@ -156,11 +156,8 @@ class Route:
 
     def _join(self, pool: Pool) -> None:
         """Be in ``pool`` from now on, with the calls in flight."""
-        left = self.pool
-        if pool is not left:
-            left.window.move(-self.window.in_flight)
-            left.members -= 1
-            self._release()
+        if pool is not self.pool:
+            self.leave()
             pool.window.move(self.window.in_flight)
             pool.members += 1
             self.pool = pool
@@ -174,9 +171,8 @@ class Route:
             pool = self.pools.ranked(rank, now)
         elif pool is None:
             pool = membership.alone = Pool(now, ALONE)
-        left = self.pool
         self._join(pool)
-        membership.moved(left, rank)
+        membership.moved(rank)
         if rank > 0:
             pool.capacity.carry(float(pool.window.in_flight))
 
@@ -196,16 +192,10 @@ class Route:
         return self.membership.reason()
 
     def leave(self) -> None:
-        """The route is forgotten: it is a member of no pool any more."""
+        """Be a member of no pool any more: the route goes to another, or is forgotten."""
         self.pool.window.move(-self.window.in_flight)
         self.pool.members -= 1
-        self._release()
-
-    def _release(self) -> None:
-        contrast = self.membership.contrast
-        if contrast is not None:
-            self.pool.capacity.release(contrast)
-            self.membership.contrast = None
+        self.membership.part(self.pool)
 
     def within(self, outer: Route) -> None:
         """Calls of this route are made within calls of ``outer``: what waits here is in flight there as well.

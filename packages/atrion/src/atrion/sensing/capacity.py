@@ -58,8 +58,6 @@ DIP_AGAIN = 25.0
 """The same from one dip to the next."""
 DIP_ENOUGH = 0.75
 """Low calls, in capacities, that end a dip."""
-DIP_LONGEST = 4.0
-"""Completions, in capacities, after which a dip ends in any case."""
 DIP_CLOSED = 4.0
 """Times rarer that they are while departures do not grow with the calls in flight, which says the same for nothing."""
 DIP_PATIENCE = 16.0
@@ -245,13 +243,13 @@ class Capacity:
         errors = 1.0 if self._sure else 2.0
         full = queue.calls - errors * queue.error > allowed
         slope, deviation = queue.elasticity(self.calls)
-        if full and slope - 2.0 * deviation > ELASTIC:
+        free = slope - 2.0 * deviation > ELASTIC
+        if full and free:
             queue.forget()  # departures grow with what is in flight: the low calls are of another time
             self._sure = False
             self.calls = max(self.calls, met)
             return False, True
         self._closed = slope + 2.0 * deviation < ELASTIC
-        free = slope - 2.0 * deviation > ELASTIC
         if full:
             least = 0.5 * queue.throughput() * queue.usual
             estimate = max(estimate, least, 1.0)

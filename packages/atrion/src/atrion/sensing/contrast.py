@@ -146,12 +146,11 @@ class Contrast:
         self._tier_logs[tier] += (log - self._tier_logs[tier]) / seen
         self.lows = min(self.lows + 1.0, TIER_MEMORY)
         self.log_latency += (log - self.log_latency) / self.lows
-        self.low.add(math.exp(-self._theta * latency * self._factors[tier]), met, max(memory, MEMORY))
+        self.low.add(math.exp(-self._theta * latency * self._factors[tier]), met, memory)
 
     def add_high(self, latency: float, met: int, tier: int, memory: float, shift: float) -> None:
         """The same for one that made many in flight, and is expected to have waited ``shift`` seconds for it."""
         theta = self._theta * self._factors[tier]
-        memory = max(memory, MEMORY)
         self.high.add(math.exp(-theta * latency), met, memory)
         self.high_latency += (latency - self.high_latency) / self.high.seen
         self.shifted.add(math.exp(-theta * (latency - shift)), met, memory)

@@ -119,8 +119,8 @@ class Queue:
         """Tell low from high calls around a ``capacity``; ``deep`` where it is believed to be far less."""
         self.low_below = max(1.0, math.floor((DEEP if deep else LOW) * capacity))
         self.high_from = max(math.floor(capacity), self.low_below + 1.0)
-        self._low_memory = LOW_MEMORY * capacity
-        self._high_memory = HIGH_MEMORY * capacity
+        self._low_memory = max(MEMORY, LOW_MEMORY * capacity)
+        self._high_memory = max(MEMORY, HIGH_MEMORY * capacity)
 
     # --- routes --------------------------------------------------------------------------------------------
 
@@ -176,10 +176,10 @@ class Queue:
         of a server that turns away what it cannot hold, that is their queue.
         """
         if met <= self.low_below:
-            contrast.low.add(0.0, met, max(self._low_memory, MEMORY))
+            contrast.low.add(0.0, met, self._low_memory)
         elif met >= self.high_from:
-            contrast.high.add(0.0, met, max(self._high_memory, MEMORY))
-            contrast.shifted.add(0.0, met, max(self._high_memory, MEMORY))
+            contrast.high.add(0.0, met, self._high_memory)
+            contrast.shifted.add(0.0, met, self._high_memory)
 
     # --- what it comes to ----------------------------------------------------------------------------------
 
