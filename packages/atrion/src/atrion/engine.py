@@ -19,7 +19,7 @@ from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
 from atrion.control.settings import Settings
-from atrion.control.snapshot import RouteState
+from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
@@ -342,7 +342,7 @@ class Atrion:
 
     def snapshot(self) -> dict[str, RouteState]:
         """Every route as data."""
-        return {route.id: RouteState(route) for route in list(self._routes.values())}
+        return {route.id: snapshot_of(route) for route in list(self._routes.values())}
 
     def reset(self, route_id: str | None = None) -> None:
         """Forget what one route, or every route, has learnt."""
