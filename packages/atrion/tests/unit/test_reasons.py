@@ -119,6 +119,26 @@ def test_a_stall_is_over_when_something_comes_back_whoevers_fault_it_is(
     assert engine.snapshot()["r"].reason is None
 
 
+def test_a_stall_whose_callers_have_all_given_up_heals_while_nobody_asks(
+    engine: Atrion, clock: VirtualClock
+) -> None:
+    calls(engine, clock, 50, 0.05, Outcome.SUCCESS)
+    calls(engine, clock, 40, 1.0, Outcome.DROPPED)
+    before = engine.snapshot()["r"]
+    assert before.reason is Reason.STALLED
+    assert before.scar_tissue > 100.0
+    for _ in range(100):
+        clock.advance(0.1)
+        engine.update_physics("r", Telemetry())
+    after = engine.snapshot()["r"]
+    assert after.scar_tissue < 1.0
+    assert after.reason is Reason.STALLED  # it has not been heard of since
+    calls(engine, clock, 10, 0.05, Outcome.SUCCESS)
+    clock.advance(1.0)
+    engine.decide("r")
+    assert engine.snapshot()["r"].reason is None
+
+
 @pytest.mark.parametrize(
     "sample, named",
     [

@@ -41,7 +41,8 @@ class Pressure:
     """Normalised pressures of one route, each in [−1, 1]; what does not report keeps its last value.
 
     ``silent`` is for how many seconds, of those in which this process ran, calls have been waiting and none was
-    answered; 0 while that is no evidence.
+    answered; 0 while that is no evidence, or nobody waits. The ``error`` is that of such a silence where it has
+    ``stalled``.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Pressure:
         "latency",
         "saturation",
         "silent",
+        "stalled",
     )
 
     def __init__(self) -> None:
@@ -62,6 +64,7 @@ class Pressure:
         self.error: float = 0.0
         self.saturation: float = 0.0
         self.silent: float = 0.0
+        self.stalled: bool = False
         self._error_rate: float = 0.0
         self._floor: float = 0.0
         self._errors: Share = Share(ERROR_MEMORY)
@@ -91,7 +94,7 @@ class Pressure:
 
     def worst(self, constants: Constants) -> tuple[Reason, float]:
         """The pressure that adds most to resistance, named, and its ohms, which are ≤ 0 where none does."""
-        reason = STALLED if self.silent > 0.0 else FAILING
+        reason = STALLED if self.stalled else FAILING
         ohms = constants.weight_error * self.error
         late = constants.weight_latency * self.latency
         if late > ohms:
@@ -122,12 +125,13 @@ class Pressure:
         """
         k = settings.constants.steepness
         finished = window.window_successes + window.window_failures
-        was_silent = self.silent > 0.0
         stalled = self._stalled(window, begun, settings.constants.tick, dt, usual)
-        if finished > 0 or (was_silent and stalled == 0):
+        if finished > 0 or (self.stalled and window.window_answers > 0):
+            self.stalled = False
             self._errors.add(window.window_failures, finished)
             self.error = normalize(self._errors.bound(), settings.error_baseline, k)
         if stalled > 0:
+            self.stalled = True
             self.error = normalize(lower_bound(1.0, float(stalled)), settings.error_baseline, k)
         if settings.promise > 0.0:
             ended = window.window_successes + window.window_drops
@@ -143,6 +147,9 @@ class Pressure:
         if window.window_answers > 0 or begun == self._heard_at:
             self._heard_at = begun
             self._quiet = self.silent = 0.0
+            return 0
+        if window.in_flight == 0 and window.window_drops == 0:
+            self.silent = 0.0
             return 0
         # One long step may be a pause of this process, in which nothing could have been heard.
         self._quiet += min(dt, max(2.0 * tick, usual))

@@ -161,12 +161,18 @@ class Route:
 
     def _join(self, pool: Pool) -> None:
         """Be in ``pool`` from now on, with the calls in flight."""
-        if pool is not self.pool:
-            self.leave()
-            pool.window.move(self.window.in_flight)
-            pool.members += 1
-            self.pool = pool
-            self._epoch = (self._epoch + 1) % EPOCHS
+        if pool is self.pool:
+            return
+        # Until the pool is the route's nothing is called, and so no other thread's call begins or ends meanwhile.
+        old = self.pool
+        calls = self.window.in_flight
+        old.window.in_flight -= calls
+        pool.window.in_flight += calls
+        old.members -= 1
+        pool.members += 1
+        self._epoch = (self._epoch + 1) % EPOCHS
+        self.pool = pool
+        self.membership.part(old)
 
     def _move(self, rank: int, now: float) -> None:
         """Be in the pool of ``rank`` that nobody has named."""
@@ -197,8 +203,8 @@ class Route:
         return self.membership.reason()
 
     def leave(self) -> None:
-        """Be a member of no pool any more: the route goes to another, or is forgotten."""
-        self.pool.window.move(-self.window.in_flight)
+        """Be a member of no pool any more: the route is forgotten."""
+        self.pool.window.in_flight -= self.window.in_flight
         self.pool.members -= 1
         self.membership.part(self.pool)
 
@@ -485,8 +491,10 @@ class Route:
         """A call of ``volts`` is let in; returns a token for :meth:`end`."""
         pool = self.pool
         met = pool.capacity.begin(pool.window.in_flight, now)
-        self.window.begin()
-        pool.window.begin()
+        # Counted side by side and without a call, during which another thread might take the route to another pool.
+        pool = self.pool
+        self.window.in_flight += 1
+        pool.window.in_flight += 1
         self.admitted += 1
         return (met * EPOCHS + self._epoch) * TIERS + level_at(volts)
 
@@ -501,8 +509,12 @@ class Route:
         if contrast is None:
             contrast = self.membership.witness(pool.capacity)
         pool.capacity.end(pool.window.in_flight, now, latency, told, met, token % TIERS, contrast)
-        self.window.end(outcome, latency)
-        pool.window.end(outcome, latency)
+        self.window.count(outcome, latency)
+        pool.window.count(outcome, latency)
+        pool = self.pool  # likewise
+        if self.window.in_flight > 0:
+            self.window.in_flight -= 1
+            pool.window.in_flight -= 1
         promise = self.settings.promise
         if 0.0 < promise < latency and outcome in {SUCCESS, DROPPED}:
             self.pressure.late()
@@ -516,6 +528,7 @@ class Route:
 
     def close(self, outcome: int) -> None:
         """A stream has ended."""
-        self.streaming = max(self.streaming - 1, 0)
+        if self.streaming > 0:
+            self.streaming -= 1
         if outcome == FAILURE:
             self.window.fail()

@@ -60,10 +60,6 @@ class Window:
         self.window_drops: int = 0
         self.window_latency: float = 0.0
 
-    def move(self, calls: int) -> None:
-        """``calls`` in flight have come (or gone, below 0) together with their route."""
-        self.in_flight = max(self.in_flight + calls, 0)
-
     def begin(self) -> None:
         """A call begins."""
         self.in_flight += 1
@@ -72,6 +68,10 @@ class Window:
         """A call ends after ``latency`` seconds."""
         if self.in_flight > 0:
             self.in_flight -= 1
+        self.count(outcome, latency)
+
+    def count(self, outcome: int, latency: float) -> None:
+        """Count the end of a call, whoever tells the calls in flight."""
         if outcome == DROPPED:
             self.drops_total += 1
             return

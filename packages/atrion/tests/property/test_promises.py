@@ -1,0 +1,323 @@
+"""What Atrion promises of whole histories, held against a simulated server through the public API, on virtual time."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atrion import SLO, Atrion, Decision, Outcome, Reason
+from atrion.testing import VirtualClock
+
+TIERS = ("bulk", "low", "normal", "high", "critical")
+ASKED = 3000
+"""Most requests of one phase, so that a history is played in a fraction of a second."""
+STALL = 3.0
+"""Seconds in which nothing comes back that may be a stall."""
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+class World:
+    """A server of ``workers``, first in first out, behind one guarded route; it knows what really happened.
+
+    ``time`` is the world's, and ``paused`` for how long the process stood still; the engine's clock may go back
+    besides. Seconds.
+    """
+
+    def __init__(self, workers: int, promise: float | None, seed: int) -> None:
+        self.clock = VirtualClock(1e5)
+        self.engine = Atrion(clock=self.clock)
+        self.engine.configure("r", slo=SLO(latency=promise))
+        self.dice = random.Random(seed)
+        self.workers = workers
+        self.promise = promise
+        self.time = 0.0
+        self.paused = 0.0
+        self.begun: dict[object, float] = {}
+        self.decisions: list[tuple[float, Decision]] = []
+        self.truth: set[Reason] = set()
+        self._answered = 0.0
+        self._busy = 0
+        self._queue: deque[Callable[[], None]] = deque()
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def run(self, until: float) -> None:
+        """Let the world go on."""
+        while self._events and self._events[0][0] <= until:
+            at, _, event = heapq.heappop(self._events)
+            self._pass_to(at)
+            event()
+        self._pass_to(until)
+
+    def _pass_to(self, at: float) -> None:
+        if at > self.time:
+            self.clock.advance(at - self.time)
+            self.time = at
+
+    def later(self, seconds: float, event: Callable[[], None]) -> None:
+        """Let something happen in so many seconds."""
+        self._count += 1
+        heapq.heappush(self._events, (self.time + seconds, self._count, event))
+
+    def ask(
+        self, tier: str, service: float, outcome: Outcome, done: Callable[[], None] | None = None
+    ) -> Decision:
+        """A request of ``tier``; where it flows, a worker is busy with it for ``service`` seconds."""
+        flow = self.engine.flow("r", tier)
+        decision = flow.decide()
+        self.decisions.append((self.time, decision))
+        if decision.allowed:
+            self.begun[flow] = self.time + self.paused
+            if len(self.begun) > self.workers:
+                self.truth.add(Reason.SATURATED)
+
+            def end() -> None:
+                flow.finish(int(outcome))
+                self._note(self.begun.pop(flow), outcome)
+                self._busy -= 1
+                self._serve()
+                if done is not None:
+                    done()
+
+            self._queue.append(lambda: self.later(service, end))
+            self._serve()
+        return decision
+
+    def _serve(self) -> None:
+        while self._queue and self._busy < self.workers:
+            self._busy += 1
+            self._queue.popleft()()
+
+    def _note(self, begun: float, outcome: Outcome) -> None:
+        now = self.time + self.paused
+        if outcome is Outcome.FAILURE:
+            self.truth.add(Reason.FAILING)
+        if self.promise is not None and now - begun > self.promise:
+            self.truth.add(Reason.LATE)
+        if outcome is not Outcome.DROPPED:
+            self._answered = now
+
+    def mend(self) -> None:
+        """The server is well: what hung or waited is over at once."""
+        while self._events:
+            events, self._events = self._events, []
+            for _, _, event in sorted(events, key=lambda item: item[:2]):
+                event()
+
+    def check(self) -> None:
+        """Resistance is as low as at the beginning, or has a name, of which the world knows that it is true."""
+        now = self.time + self.paused
+        if self.promise is not None and self.begun and now - min(self.begun.values()) > self.promise:
+            self.truth.add(Reason.LATE)
+        if now - self._answered >= STALL:
+            self.truth.add(Reason.STALLED)
+        seen = self.engine.snapshot()["r"]
+        if seen.reason is None:
+            assert seen.resistance <= 12.0
+        else:
+            assert seen.reason in self.truth
+        if self.decisions and not (last := self.decisions[-1][1]).allowed:
+            assert last.reason in self.truth
+
+
+# --- nothing is refused beside free workers -----------------------------------------------------------------
+
+SERVICES: dict[str, Callable[[random.Random], float]] = {
+    "alike": lambda dice: 1.0,
+    "random": lambda dice: dice.expovariate(1.0),
+    "uniform": lambda dice: dice.uniform(0.0, 2.0),
+    "rarely long": lambda dice: 100.0 if dice.random() < 0.01 else 1.0,
+    "heavy tails": lambda dice: min(dice.paretovariate(1.5) / 3.0, 1000.0),
+}
+"""Lengths of a call's work, in means; none depends on what else is in flight."""
+PROVEN = 16
+"""Calls side by side up to which nobody is refused, without exception.
+
+With more, chance alone can look like a wait: independent work of a few hundred calls, or work that changes together
+with the number of clients. Of histories like these with 24 to 48, one in twenty-five refuses somebody for a while.
+"""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A share of the clients that there may be makes so many ``calls``, ``think`` means after the last one.
+
+    ``mean`` is the power of ten by which the mean differs from the usual one; nobody asks for ``pause`` seconds before.
+    """
+
+    clients: float
+    calls: int
+    work: str
+    mean: float
+    think: float
+    tiers: tuple[str, ...]
+    pause: float
+
+
+phases = st.builds(
+    Phase,
+    clients=st.floats(0.0, 1.0),
+    calls=st.sampled_from([20, 100, 400, 1000]),
+    work=st.sampled_from(sorted(SERVICES)),
+    mean=st.floats(-0.7, 0.7),
+    think=st.sampled_from([0.0, 0.1, 1.0, 10.0]),
+    tiers=st.sampled_from([("bulk",), TIERS]),
+    pause=st.sampled_from([0.0, 1.0, 60.0]),
+)
+
+
+def play(world: World, phase: Phase, usual: float, most: int) -> None:
+    """Let clients ask one after the other, never with more than ``most`` in flight; all are served."""
+    left = phase.calls
+    mean = usual * 10.0**phase.mean
+
+    def client() -> None:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            assert len(world.begun) < most
+            work = mean * SERVICES[phase.work](world.dice)
+            decision = world.ask(world.dice.choice(phase.tiers), work, Outcome.SUCCESS, rest)
+            assert decision.allowed, str(decision)
+
+    def rest() -> None:
+        world.later(phase.think * mean * world.dice.random(), client)
+
+    for _ in range(max(round(phase.clients * most), 1)):
+        world.later(mean * world.dice.random(), client)
+    while left > 0 or world.begun:
+        world.run(world.time + mean)
+        world.check()
+
+
+@settings(max_examples=60)
+@given(st.integers(1, PROVEN), st.floats(-3.0, 0.7), st.booleans(), st.lists(phases, max_size=4), seeds)
+def test_what_succeeds_with_no_more_in_flight_than_was_completed_side_by_side_is_never_refused(
+    proven: int, scale: float, promised: bool, plan: list[Phase], seed: int
+) -> None:
+    usual = 10.0**scale
+    world = World(proven, 1e5 * usual if promised else None, seed)
+    for _ in range(proven):
+        assert world.ask("bulk", usual, Outcome.SUCCESS)
+    world.run(world.time + usual)
+    for phase in plan:
+        world.run(world.time + phase.pause)
+        play(world, phase, usual, proven)
+    assert world.engine.snapshot()["r"].shed == 0
+
+
+# --- whatever happened ---------------------------------------------------------------------------------------
+
+HAPPENINGS = (
+    "calm",
+    "failures",
+    "some fail",
+    "hang",
+    "slow",
+    "overload",
+    "burst",
+    "given up",
+    "callers' faults",
+    "idle",
+    "pause",
+    "clock goes back",
+)
+histories = st.lists(
+    st.tuples(
+        st.sampled_from(HAPPENINGS), st.sampled_from([0.3, 0.8, 1.5, 5.0]), st.sampled_from([1.0, 5.0, 20.0])
+    ),
+    max_size=6,
+)
+
+
+def happen(world: World, what: str, load: float, seconds: float, service: float) -> None:
+    """Play a phase of a history: of ``seconds``, with ``load`` times what the server can serve."""
+    dice = world.dice
+    if what == "pause":  # of this process, in which nothing of it ran
+        world.clock.advance(seconds)
+        world.paused += seconds
+        return
+    if what == "clock goes back":
+        world.clock.advance(-seconds if load < 1.0 else -3600.0)
+        return
+    if what == "idle":
+        world.run(world.time + seconds)
+        return
+    if what == "burst":
+        for _ in range(min(20 * world.workers + 50, 400)):
+            world.ask(dice.choice(TIERS), service, Outcome.SUCCESS)
+        world.run(world.time + seconds)
+        return
+    load = {"calm": 0.5, "overload": max(load, 1.5)}.get(what, load)
+    rate = load * world.workers / service
+    end = world.time + min(seconds, ASKED / rate)
+    while world.time < end:
+        work = service * dice.uniform(0.8, 1.2)
+        outcome = Outcome.SUCCESS
+        if what == "failures" or (what == "some fail" and dice.random() < 0.5):
+            outcome = Outcome.FAILURE
+        elif what == "hang":
+            work, outcome = dice.choice([10.0 * service, 30.0]), Outcome.DROPPED
+        elif what == "slow":
+            work *= 5.0
+        elif what == "given up":
+            outcome = Outcome.DROPPED
+        elif what == "callers' faults":
+            outcome = Outcome.IGNORED
+        world.ask(dice.choice(TIERS), work, outcome)
+        world.check()
+        world.run(world.time + dice.expovariate(rate))
+        world.check()
+
+
+@given(st.sampled_from([1, 2, 4, 8, 16]), st.floats(-3.0, 0.3), st.booleans(), histories, seeds)
+def test_resistance_rises_for_one_of_three_reasons_only_and_names_it_truly(
+    workers: int, scale: float, promised: bool, history: list[tuple[str, float, float]], seed: int
+) -> None:
+    service = 10.0**scale
+    world = World(workers, 5.0 * service + 0.05 if promised else None, seed)
+    for what, load, seconds in history:
+        happen(world, what, load, seconds, service)
+    assert {decision.reason for _, decision in world.decisions} <= world.truth | {Reason.FLOWS, Reason.PROBE}
+
+
+@given(
+    st.sampled_from([1, 2, 4, 8, 16, 64]),
+    st.floats(-3.0, 0.3),
+    st.booleans(),
+    histories,
+    st.floats(-1.0, 2.3),
+    seeds,
+)
+def test_calm_is_served_in_full_after_ten_seconds_whatever_happened(
+    workers: int,
+    scale: float,
+    promised: bool,
+    history: list[tuple[str, float, float]],
+    pace: float,
+    seed: int,
+) -> None:
+    """After 10 s, ten service times and ten requests: a dead route that is asked once in a while tries one in five."""
+    service = 10.0**scale
+    world = World(workers, 5.0 * service + 0.05 if promised else None, seed)
+    for what, load, seconds in history:
+        happen(world, what, load, seconds, service)
+    world.mend()
+    world.decisions.clear()
+    rate = min(10.0**pace, 0.5 * workers / service)
+    began = world.time
+    grace = max(10.0, 10.0 * service, 10.0 / rate)
+    number = 0
+    while number < 200 or world.time < began + grace + 10.0:
+        world.run(began + number / rate)
+        world.ask(world.dice.choice(TIERS), service * world.dice.uniform(0.8, 1.2), Outcome.SUCCESS)
+        number += 1
+    refused = [str(decision) for at, decision in world.decisions if at > began + grace and not decision]
+    assert not refused
