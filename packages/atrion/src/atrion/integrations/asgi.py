@@ -7,10 +7,8 @@ import json
 import logging
 import math
 import random
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from atrion.control.decision import Decision
 from atrion.control.flow import Flow
@@ -18,6 +16,7 @@ from atrion.control.outcome import rejection_in
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
 from atrion.integrations._exchange import Exchange, Message, Receive, Send
+from atrion.integrations._names import UNMATCHED, RouteNames, Scope
 from atrion.integrations._process import Loops, waited
 from atrion.physics.voltage import Tier
 
@@ -27,84 +26,7 @@ logger: logging.Logger = logging.getLogger("atrion.asgi")
 
 _dice = random.Random()  # the host's common dice may be seeded for the host's sake
 
-Scope = MutableMapping[str, Any]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
-"""Methods that get ids of their own; clients can make up any number of others, which share ``OTHER``."""
-MAX_SEGMENTS = 6
-MAX_SEGMENT = 24
-"""Characters above which a segment is taken for an id."""
-MAX_NESTING = 16
-UNMATCHED = "{unmatched}"
-TAIL = "/{path}"
-
-_ID = re.compile(
-    r"[+-]?\d+"  # a number
-    r"|\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?"  # a UUID
-    r"|(0x)?[0-9a-f]{8,}"  # hexadecimal
-    r"|(?=[a-f]*\d)[0-9a-f]{4,}"  # short hexadecimal, told from a word by its digits
-    r"|(\D*\d){4,}.*"  # dates, order numbers, tokens
-    r"|.*[^\w.~-].*",  # what no programmer names a resource
-    re.IGNORECASE | re.ASCII | re.DOTALL,
-)
-
-
-def _normalised(path: str) -> str:
-    """The shape of a path: segments that look like ids become ``{id}``, and what is deep is cut off."""
-    segments = [segment for segment in path[:4096].split("/") if segment][:MAX_SEGMENTS]
-    return "/" + "/".join(
-        "{id}" if len(segment) > MAX_SEGMENT or _ID.fullmatch(segment) else segment for segment in segments
-    )
-
-
-def _routes_of(thing: object) -> list[Any] | None:
-    """The routes of a router in Starlette's manner, or None for anything else."""
-    routes = getattr(thing, "routes", None)
-    if isinstance(routes, (list, tuple)) and all(
-        callable(getattr(route, "matches", None)) for route in routes
-    ):
-        return list(routes)
-    return None
-
-
-def _flat(routes: Iterable[Any]) -> Iterator[Any]:
-    for route in routes:
-        included = getattr(route, "effective_route_contexts", None)  # FastAPI's include_router
-        if callable(included):
-            yield from included()
-        else:
-            yield route
-
-
-def _path_of(route: Any) -> str:
-    """A route's template; a mount's ends in ``/{path}``, and a host's is its name."""
-    for field in ("path_format", "path", "host_format"):
-        value = getattr(route, field, None)
-        if isinstance(value, str):
-            return value
-    return UNMATCHED
-
-
-def _match(routes: Iterable[Any], scope: Scope, depth: int = 0) -> str | None:
-    """The template that serves ``scope``, or None; right path and wrong method counts too, as a 405 has a route."""
-    partial: str | None = None
-    for candidate in _flat(routes):
-        match, child = candidate.matches(scope)
-        rank = getattr(match, "value", match)
-        if not rank:
-            continue
-        route = getattr(candidate, "starlette_route", None) or candidate
-        template = _path_of(route)
-        if rank == 1:
-            partial = template if partial is None else partial
-            continue
-        inner = _routes_of(route)
-        if not inner or depth >= MAX_NESTING:
-            return template
-        found = _match(inner, {**scope, **child}, depth + 1)
-        return None if found is None else template.removesuffix(TAIL) + found
-    return partial
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:
@@ -137,7 +59,7 @@ def _prefixes(exclude: object) -> tuple[str, ...]:
     for prefix in exclude:
         if not isinstance(prefix, str) or not prefix.startswith("/"):
             raise ConfigurationError("exclude", prefix, cure)
-        found.append(prefix.rstrip("/"))
+        found.append(prefix.rstrip("/") or "/")
     return tuple(found)
 
 
@@ -152,9 +74,11 @@ class AtrionMiddleware:
     before any reply is answered as a shed request is. WebSockets and lifespan pass through. Trouble inside Atrion
     is logged once per kind, and the request flows.
 
-    Routes are named by their template, as ``GET /items/{id}``: Starlette and FastAPI are asked for it, and what
-    matches none of their routes shares ``GET {unmatched}``. Elsewhere the path's shape serves: segments that look
-    like ids become ``{id}``, and at most six are kept.
+    Routes are named by their template, as ``GET /v1/items/{id}``: Starlette and FastAPI are asked for it, from the
+    outermost router down, so a route has one name wherever the middleware stands. The prefix of a server or proxy
+    (``root_path``) is no part of it. What matches none of their routes shares ``GET {unmatched}``, unless it is seen to
+    be answered. Elsewhere the path's shape serves: segments that look like ids become ``{id}``, at most six are kept,
+    and of those that differ below one path the first 24 are told apart and the rest become ``{…}``.
 
     Args:
         app: The application to guard.
@@ -164,7 +88,8 @@ class AtrionMiddleware:
         pool: Bottleneck that all routes behind this middleware share, for those who know, 1 to 256 characters; None
             leaves it to the engine to find out.
         route: Gives the route id, 1 to 256 characters and of bounded variety; None means the usual naming.
-        exclude: Path prefixes, by whole segments, that are never shed nor measured, such as ``/health``.
+        exclude: Path prefixes, by whole segments, that are never shed nor measured, such as ``/health``: of the path
+            that a client sends, without the server's or proxy's prefix. ``/`` is the root alone.
         trust_tier_header: Take the tier from ``X-Atrion-Tier``; only behind a gateway that sets or strips it.
         trust_request_start: Let ``X-Request-Start`` say how long a request has waited before it came here; only
             behind a proxy that sets it.
@@ -206,6 +131,7 @@ class AtrionMiddleware:
             check_name("pool", pool)
         self._pool = pool
         self._exclude = _prefixes(exclude)
+        self._names = RouteNames(app)
         self._trusting = trust_tier_header
         self._stamped = trust_request_start
         self._loops = Loops()
@@ -218,6 +144,7 @@ class AtrionMiddleware:
             return
         refusal: tuple[Message, Message] | None = None
         flow: Flow | None = None
+        route = ""
         try:
             route = self._route_id(scope)
             if self._pool is not None:
@@ -236,9 +163,9 @@ class AtrionMiddleware:
         elif flow is None or not flow.open:
             await self.app(scope, receive, send)
         else:
-            await self._guard(flow, scope, receive, send)
+            await self._guard(route, flow, scope, receive, send)
 
-    async def _guard(self, flow: Flow, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guard(self, route: str, flow: Flow, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an admitted request. What happens after its last byte is nobody's measure."""
         exchange = Exchange(flow, receive, send, self._complain)
         refusal: tuple[Message, Message] | None = None
@@ -253,6 +180,8 @@ class AtrionMiddleware:
         finally:
             exchange.leave(error)
             error = None  # no cycle through the traceback
+            if 0 < exchange.status < 400 and route.endswith(UNMATCHED):
+                self._names.answered(scope)
         if refusal is not None:
             await _refuse(refusal, send)
 
@@ -276,8 +205,10 @@ class AtrionMiddleware:
     def _excluded(self, scope: Scope) -> bool:
         if not self._exclude:
             return False
-        path = scope.get("path", "")
-        return any(path == prefix or path.startswith(prefix + "/") for prefix in self._exclude)
+        path = self._names.path(scope)
+        return any(
+            path == prefix or (prefix != "/" and path.startswith(f"{prefix}/")) for prefix in self._exclude
+        )
 
     # --- what the scope says -------------------------------------------------------------------------------
 
@@ -321,32 +252,12 @@ class AtrionMiddleware:
                     return said[:MAX_ROUTE_ID]
             except Exception:
                 self._complain("route()")
-        method = scope.get("method", "GET")
         try:
-            path = self._template(scope)
+            name = self._names.name(scope)
         except Exception:
             self._complain("finding the template")
-            path = None
-        if path is None:
-            path = _normalised(scope.get("path", "/"))
-        return f"{method if method in METHODS else 'OTHER'} {path}"[:MAX_ROUTE_ID]
-
-    def _template(self, scope: Scope) -> str | None:
-        """The template that will serve ``scope``, or None where no router can be asked."""
-        current = scope.get("route")  # set already when this middleware sits below a router
-        before = ""
-        if current is not None:
-            before = _path_of(current)
-            if not hasattr(current, "routes"):
-                return before
-        for owner in (self.app, scope.get("app")):
-            routes = _routes_of(owner)
-            if routes is not None:
-                found = _match(routes, dict(scope))  # FastAPI takes notes in the scope it is asked about
-                if found is not None:
-                    return before.removesuffix(TAIL) + found
-                return before or UNMATCHED
-        return before or None
+            name = self._names.shape(scope)
+        return name[:MAX_ROUTE_ID]
 
 
 async def _refuse(refusal: tuple[Message, Message], send: Send) -> None:
