@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from redis.crc import key_slot
@@ -13,7 +16,14 @@ from atrion.errors import ProviderError
 from atrion.state import ClusterScar, NodeRow, PhysicsVector
 from atrion_cluster.redis import RedisClusterProvider
 from atrion_cluster.redis.topology import tags_of
-from benchmarks.stores.redis_server import RedisCluster, RedisServer, Sentinels, tls_server
+from benchmarks.stores.redis_server import (
+    RedisCluster,
+    RedisServer,
+    Sentinels,
+    free_port,
+    redis_binary,
+    tls_server,
+)
 
 Provide = Callable[..., RedisClusterProvider]
 ACL = [
@@ -175,6 +185,48 @@ def test_sentinels_lead_to_the_new_master_when_the_old_one_dies(
             await asyncio.gather(provider.disconnect(), other.disconnect())
 
         asyncio.run(main())
+
+
+@contextmanager
+def sentinel_of(config: Path) -> Iterator[None]:
+    """A master and its only sentinel, on the ports that ``config`` names."""
+    words = config.read_text().split()
+    with RedisServer(port=int(words[words.index("monitor") + 3])):
+        process = subprocess.Popen(
+            [redis_binary(), str(config), "--sentinel"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_subscriber_is_told_once_the_sentinels_have_come(provide: Provide, tmp_path: Path) -> None:
+    port, config = free_port(), tmp_path / "sentinel.conf"
+    config.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor main 127.0.0.1 {free_port()} 1\n"
+    )
+    heard: list[PhysicsVector] = []
+
+    async def main() -> None:
+        url = f"redis+sentinel://127.0.0.1:{port}/main"
+        reader, writer = provide(url), provide(url)
+        with pytest.raises(ProviderError):
+            await reader.connect()
+        reader.subscribe("r", heard.append)
+        await asyncio.sleep(0.3)  # it has tried to listen meanwhile
+        with sentinel_of(config):
+            for number in range(200):
+                with suppress(ProviderError):
+                    await writer.update_vector("r", PhysicsVector(float(number), 0.0, 3.0, 1.0))
+                if heard:
+                    break
+                await asyncio.sleep(0.1)
+            await asyncio.gather(reader.disconnect(), writer.disconnect())
+
+    asyncio.run(main())
+    assert heard
 
 
 def test_a_service_that_no_sentinel_knows_is_said_so(provide: Provide, redis_server: RedisServer) -> None:

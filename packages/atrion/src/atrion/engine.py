@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -11,9 +10,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
+from atrion._platform import at_fork
 from atrion.control.decision import Decision
-from atrion.control.desk import Desk
-from atrion.control.flow import Flow, Gate
+from atrion.control.desk import Desk, Gate
+from atrion.control.flow import Flow
 from atrion.control.guard import protect, qualified_name
 from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
@@ -29,7 +29,7 @@ from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
 from atrion.state.port import PhysicsVector, SupportsListen, SupportsSync
-from atrion.state.pulse import Pulse
+from atrion.state.pulse import Pulse, to_the_end
 from atrion.state.registry import provider_from
 
 __all__ = ["Atrion", "RouteState", "check_name"]
@@ -99,26 +99,29 @@ class Atrion:
         if node is not None and not 0 < len(node) <= MAX_ROUTE_ID:
             raise ConfigurationError("node", node, f"give a name of 1 to {MAX_ROUTE_ID} characters")
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._now = self._clock.monotonic
         self._max_routes = max_routes
         self._default = Settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
         self._configured: dict[str, Settings] = {}
         self._pools = Pools()
         self._observers = Observers()
         self._place = 0.5
-        self._desk = Desk(self._create, self._now, self._clock.wall)
+        self._desk = Desk(self._create, self._clock.monotonic, self._clock.wall)
         self._routes = self._desk.routes
         self._named = node is None
+        self._pulsed = False  # whether the parent, of which this process is a child, had a pulse
         self.node: str = node or uuid.uuid4().hex[:12]
         keeper = None if persistence is None else provider_from(persistence, "persistence")
-        self.state: StateManager = StateManager(store, self.node, self._now, keeper, max_routes)
-        self._pulse = Pulse(lambda: self.state.pulse(self._shared()), interval, self.node)
+        self.state: StateManager = StateManager(store, self.node, self._clock.monotonic, keeper, max_routes)
+        self._pulse = Pulse(self._turn, interval, self.node, self._enter, self._leave)
         self._wake = self._pulse.wake if isinstance(store, SupportsListen) else None
         # The compiled desk answers directly: a Python frame in between would cost more than the decision.
         self.decide = self._desk.decide  # type: ignore[method-assign]  # same signature, same docstring's promise
         self.flow = self._desk.flow  # type: ignore[method-assign]  # as above
         self.update_physics = self._desk.update_physics  # type: ignore[method-assign]  # as above
         _engines.add(self)
+
+    def _now(self) -> float:
+        return self._desk.now()
 
     # --- routes --------------------------------------------------------------------------------------------
 
@@ -298,7 +301,7 @@ class Atrion:
     def _gate(self, route_id: str, start: float) -> Gate:
         route = self._desk.find(route_id)
         route.pinned = True
-        return Gate(route, start, self._now)
+        return Gate(route, start, self._desk)
 
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
         """Choose one of ``routes`` by softmax over their resistances; β per ohm; broken routes are left out.
@@ -342,6 +345,7 @@ class Atrion:
 
     def snapshot(self) -> dict[str, RouteState]:
         """Every route as data."""
+        self._now()  # in a child process, its own life begins here
         return {route.id: snapshot_of(route) for route in list(self._routes.values())}
 
     def reset(self, route_id: str | None = None) -> None:
@@ -363,31 +367,47 @@ class Atrion:
             route.advance(now)  # an idle route must hear and heal too
         return routes
 
+    async def _turn(self) -> bool:
+        return await self.state.pulse(self._shared())
+
     async def pulse_once(self) -> bool:
         """One pulse, now: push, pull, blend. Says whether the store answered; never raises."""
         return await self._pulse.once()
 
     async def connect(self) -> None:
-        """Connect, recall what is known, and start the pulse as a task; a store that is down is no error."""
-        await self._enter()
-        self._pulse.start_task()
+        """Connect, recall what is known, and start the pulse as a task; a store that is down is no error.
+
+        Entering counts: the pulse goes on until :meth:`disconnect` was called as often, ``with`` and ``async with``
+        included.
+        """
+        self._pulsed = False  # the child of a process that pulsed does so by its own will now
+        await self._pulse.join()
 
     async def disconnect(self) -> None:
-        """Stop the pulse, flush once and leave the store, all within a second."""
-        await self._pulse.stop_task()
-        await self._leave()
+        """Leave; the last one to do so stops the pulse, flushes once and leaves the store, all within a second.
+
+        Being cancelled meanwhile changes nothing of that, and is raised at its end.
+        """
+        await self._pulse.part()
 
     async def _leave(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 if self.state.healthy:
                     await self._pulse.once()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(0.4):
                 await self.state.disconnect()
 
     async def _enter(self) -> None:
-        await self.state.connect()
+        try:
+            await self.state.connect()
+        except BaseException:  # cancelled
+            await to_the_end(self._disconnect())
+            raise
         for route in list(self._routes.values()):
             remembered = self.state.recollect(route.id)
             if remembered is not None and route.state.mode is Mode.BOOTSTRAP:
@@ -400,26 +420,38 @@ class Atrion:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.shield(self.disconnect())
+        await self.disconnect()
 
     def __enter__(self) -> Self:
-        self._pulse.start_thread(self._enter, self._leave)
+        self._pulsed = False
+        self._pulse.join_thread()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pulse.stop_thread(3.0)
+        self._pulse.part_thread()
+
+    # --- forks ---------------------------------------------------------------------------------------------
 
     def _after_fork(self) -> None:
-        """In a child: the parent's calls are not ours, and its thread is gone."""
+        """In a child, which may never use the engine and so must not wait: its own life begins when it does."""
         if self._named:
             self.node = self.state.node = uuid.uuid4().hex[:12]
-        beating = self._pulse.abandon()
-        for route in self._routes.values():
-            route.window.in_flight = route.pool.window.in_flight = route.streaming = 0
-        if beating:
-            self._pulse.start_thread(self._enter, self._leave)
+        self._pulsed = self._pulse.abandon(self.node) or self._pulsed
+        self._desk.now = self._first_now
+
+    def _first_now(self) -> float:
+        """The time, for the first call in a child: the parent's calls are not ours, and its pulse is gone."""
+        now = self._clock.monotonic
+        if self._desk.now != now:
+            self._desk.now = now
+            for route in list(self._routes.values()):
+                route.window.in_flight = route.pool.window.in_flight = route.streaming = 0
+            if self._pulsed:
+                self._pulsed = False
+                self._pulse.join_thread(wait=False)
+        return now()
 
 
 def _after_fork_in_child() -> None:
@@ -427,4 +459,4 @@ def _after_fork_in_child() -> None:
         engine._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(_after_fork_in_child)

@@ -3,20 +3,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
-import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-import atrion.engine as engine_module
 from atrion import Atrion, InMemoryProvider, Mode, PhysicsVector, Telemetry
 from atrion.state import (
     Clock,
     ClusterScar,
     NodeRow,
-    Pulse,
     StateManager,
     SupportsExchange,
     SupportsSubscribe,
@@ -449,155 +445,7 @@ def test_subscribers_hear_until_they_leave() -> None:
     asyncio.run(main())
 
 
-# --- the pulse -----------------------------------------------------------------------------------------------
-
-
-class Counting(InMemoryProvider):
-    """Tells when it was connected, asked three times, and left."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log: list[str] = []
-        self.third = asyncio.Event()
-
-    async def connect(self) -> None:
-        self.log.append("connect")
-
-    async def disconnect(self) -> None:
-        self.log.append("disconnect")
-
-    async def exchange(
-        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
-    ) -> Mapping[str, ClusterScar]:
-        self.log.append("exchange")
-        if self.log.count("exchange") >= 3:
-            self.third.set()
-        return await super().exchange(node, rows, routes)
-
-
-def test_the_pulse_as_a_task() -> None:
-    store = Counting()
-    engine = Atrion(provider=store, interval=0.001)
-
-    async def main() -> None:
-        async with engine as entered:
-            assert entered is engine
-            await engine.connect()
-            await asyncio.wait_for(store.third.wait(), 10.0)
-        await engine.disconnect()
-        assert len(asyncio.all_tasks()) == 1
-
-    asyncio.run(main())
-    assert store.log[0] == "connect"
-    assert store.log[-1] == "disconnect"
-
-
-def test_the_pulse_as_a_thread() -> None:
-    store = Counting()
-    engine = Atrion(provider=store, interval=0.001)
-    with engine as entered:
-        assert entered is engine
-        assert store.log[0] == "connect"
-        with engine.flow("r"):
-            pass
-        assert engine._pulse.running
-        engine._pulse.start_thread(engine._enter, engine._leave)  # a second one is not started
-    assert not engine._pulse.running
-    assert store.log[-1] == "disconnect"
-    assert "exchange" in store.log  # the flush on leaving
-    engine._pulse.stop_thread(1.0)
-    with engine:
-        assert engine._pulse.running
-    assert not engine._pulse.running
-
-
-def test_a_pulse_survives_what_its_turn_raises(caplog: pytest.LogCaptureFixture) -> None:
-    async def turn() -> bool:
-        raise ValueError("odd")
-
-    beat = Pulse(turn, 0.1, "n")
-    for _ in range(20):
-        assert not asyncio.run(beat.once())
-    assert beat.turns == 20
-    assert "the next one goes on" in caplog.text
-    assert 0.8 <= beat.period() <= 1.2  # backed off, and bounded
-
-    async def good() -> bool:
-        return True
-
-    calm = Pulse(good, 0.1, "n")
-    assert asyncio.run(calm.once())
-    assert 0.08 <= calm.period() <= 0.12
-
-
-def test_a_pulse_thread_that_cannot_begin_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async def turn() -> bool:
-        return True
-
-    async def enter() -> None:
-        raise ValueError("odd")
-
-    beat = Pulse(turn, 0.1, "n")
-    beat.start_thread(enter, enter)
-    beat.stop_thread(5.0)
-    assert not beat.running
-    assert "decisions go on locally" in caplog.text
-
-
-def in_child(work: Callable[[], bool]) -> int:
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = 0 if work() else 2
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def test_a_child_starts_without_the_parents_calls(clock: VirtualClock) -> None:
-    engine = Atrion(clock=clock)
-
-    def work() -> bool:
-        with engine.flow("r"):
-            counted = engine.snapshot()["r"].in_flight == 1
-        return counted and engine.snapshot()["r"].in_flight == 0 and not engine._pulse.running
-
-    with engine.flow("r"):
-        assert in_child(work) == 0
-        assert engine.snapshot()["r"].in_flight == 1
-
-
-def test_a_child_of_a_pulsing_parent_pulses() -> None:
-    engine = Atrion(interval=0.01)
-
-    async def main() -> None:
-        async with engine:
-            assert in_child(lambda: engine._pulse.running and bool(engine.decide("r"))) == 0
-
-    asyncio.run(main())
-
-
-def test_a_child_of_a_parent_whose_pulse_is_a_thread_pulses_too() -> None:
-    with Atrion(interval=0.01) as engine:
-        assert in_child(lambda: engine._pulse.running and bool(engine.decide("r"))) == 0
-        assert engine._pulse.running
-    assert in_child(lambda: not engine._pulse.running) == 0
-
-
-def test_what_a_child_does_first(clock: VirtualClock) -> None:
-    engine = Atrion(clock=clock)
-
-    async def main() -> None:
-        await engine.connect()
-        with engine.flow("r"):
-            engine_module._after_fork_in_child()
-            assert engine.snapshot()["r"].in_flight == 0
-        assert engine.snapshot()["r"].in_flight == 0
-        assert engine._pulse._thread is not None
-        engine.__exit__(None, None, None)
-
-    asyncio.run(main())
+# --- clocks and the manager ----------------------------------------------------------------------------------
 
 
 def test_clocks() -> None:
@@ -614,16 +462,3 @@ def test_a_manager_remembers_what_it_synchronised() -> None:
     asyncio.run(manager.sync("r", vector))
     assert manager.get_local("r") == vector
     assert asyncio.run(manager.provider.get_vector("r")) == vector
-
-
-def test_the_hosts_dice_are_left_alone() -> None:
-    store = Counting()
-    engine = Atrion(provider=store, interval=0.001)
-    before = random.getstate()
-
-    async def main() -> None:
-        async with engine:
-            await asyncio.wait_for(store.third.wait(), 10.0)
-
-    asyncio.run(main())
-    assert random.getstate() == before

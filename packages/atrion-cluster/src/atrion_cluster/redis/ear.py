@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,6 +13,8 @@ from atrion.errors import ProviderError
 from atrion_cluster.redis.line import Line
 
 __all__ = ["Ear"]
+
+logger: logging.Logger = logging.getLogger("atrion")
 
 PATIENCE = 5.0
 """Seconds of silence after which the server is asked whether it is there."""
@@ -46,6 +49,7 @@ class Ear:
         self._has: set[bytes] = set()
         self._task: asyncio.Task[None] | None = None
         self._tuning: asyncio.Task[None] | None = None
+        self._complained = False
 
     async def start(self, patience: float) -> None:
         """Listen; returns once the server has confirmed it, or after ``patience`` seconds."""
@@ -83,11 +87,17 @@ class Ear:
             for channel in self._has:
                 self._deaf_since.setdefault(channel, asyncio.get_running_loop().time())
             self._has = set()
-            with suppress(ProviderError):
+            try:
                 self._line = await self._dial()
                 await self._tune()
                 wait = BACKOFF[0]
                 await self._listen(self._line)
+            except ProviderError:
+                pass
+            except Exception:  # whatever it is, listening goes on
+                if not self._complained:
+                    self._complained = True
+                    logger.exception("listening to the store failed; it is tried again")
             await asyncio.sleep(wait * random.uniform(0.5, 1.5))
             wait = min(2.0 * wait, BACKOFF[1])
 

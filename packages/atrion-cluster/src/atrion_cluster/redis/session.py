@@ -120,7 +120,8 @@ class Session:
 
     async def _dial_ear(self) -> Line:
         # Any master passes on what is published at another; the next try asks the next one.
-        places = list(dict.fromkeys(self._places))
+        found = self._places or await locate(self._settings, self._tls, self._tags)
+        places = list(dict.fromkeys(found))
         self._next_line += 1
         line = Line(places[self._next_line % len(places)], self._settings, self._tls)
         await line.connect()

@@ -13,7 +13,7 @@ from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.physics.voltage import BAND_WIDTH, Tier, band, level_of, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "Gate"]
 
 ROTATION = 600.0
 """Seconds in which every key moves once through its band: the same callers are shed for minutes, and nobody more
@@ -25,16 +25,19 @@ NORMAL = Tier.NORMAL
 
 @final
 class Desk:
-    """Routes by id, and the two clocks; ``create`` makes the route of an id that is not there yet."""
+    """Routes by id, and the two clocks; ``create`` makes the route of an id that is not there yet.
 
-    __slots__ = ("_create", "_glanced", "_now", "_phase", "_wall", "routes")
+    Every call reads the time by ``now``, which is the one thing to replace for whoever wants to know of the next call.
+    """
+
+    __slots__ = ("_create", "_glanced", "_phase", "_wall", "now", "routes")
 
     def __init__(
         self, create: Callable[[str], Route], now: Callable[[], float], wall: Callable[[], float]
     ) -> None:
         self.routes: dict[str, Route] = {}
         self._create: Callable[[str], Route] = create
-        self._now: Callable[[], float] = now
+        self.now: Callable[[], float] = now
         self._wall: Callable[[], float] = wall
         self._phase: float = 0.0
         self._glanced: float = -GLANCE
@@ -60,17 +63,36 @@ class Desk:
     def decide(self, route_id: Any, tier: Any = NORMAL, *, key: Any = None) -> Decision:
         """One decision."""
         route = self.find(route_id)
-        now = self._now()
+        now = self.now()
         return route.decide(self._volts(route, tier, key, now), now)
 
     def flow(self, route_id: Any, tier: Any = NORMAL, *, key: Any = None) -> Flow:
         """A guard for one call."""
         route = self.find(route_id)
-        volts = self._volts(route, tier, key, 0.0 if key is None else self._now())
-        return Flow(route, volts, self._now)
+        volts = self._volts(route, tier, key, 0.0 if key is None else self.now())
+        return Flow(route, volts, self.now)
 
     def update_physics(self, route_id: Any, telemetry: Telemetry) -> RouteState:
         """Take a caller's sample; the route as it then is."""
         route = self.find(route_id)
-        route.feed(telemetry, self._now())
+        route.feed(telemetry, self.now())
         return snapshot_of(route)
+
+
+@final
+class Gate:
+    """Flows of one route and one tier, a fresh one for every call; ``start`` of the tier's band in volts."""
+
+    __slots__ = ("_desk", "_route", "_start")
+
+    def __init__(self, route: Route, start: float, desk: Desk) -> None:
+        self._route: Route = route
+        self._start: float = start
+        self._desk: Desk = desk
+
+    def enter(self) -> Flow:
+        """A new call, begun where it may flow: ``flow.open`` says whether."""
+        route = self._route
+        flow = Flow(route, self._start + BAND_WIDTH * route.unit(), self._desk.now)
+        flow.ask()
+        return flow

@@ -15,10 +15,9 @@ from atrion.control.process import Process
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
 from atrion.physics.config import check_number
-from atrion.physics.voltage import BAND_WIDTH
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Flow", "Gate"]
+__all__ = ["Flow"]
 
 _SUCCESS: Final = int(Outcome.SUCCESS)
 _FAILURE: Final = int(Outcome.FAILURE)
@@ -246,22 +245,3 @@ class Flow:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave(error)
-
-
-@final
-class Gate:
-    """Flows of one route and one tier, a fresh one for every call; ``start`` of the tier's band in volts."""
-
-    __slots__ = ("_clock", "_route", "_start")
-
-    def __init__(self, route: Route, start: float, clock: Callable[[], float]) -> None:
-        self._route: Route = route
-        self._start: float = start
-        self._clock: Callable[[], float] = clock
-
-    def enter(self) -> Flow:
-        """A new call, begun where it may flow: ``flow.open`` says whether."""
-        route = self._route
-        flow = Flow(route, self._start + BAND_WIDTH * route.unit(), self._clock)
-        flow.ask()
-        return flow

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import AsyncGeneratorType, GeneratorType, NoneType, TracebackType
 from typing import Any, Final, TypeVar
 
-from atrion.control.flow import Flow, Gate
+from atrion.control.desk import Gate
+from atrion.control.flow import Flow
 from atrion.errors import ConfigurationError, FlowRejected
 
 __all__ = ["protect", "qualified_name"]

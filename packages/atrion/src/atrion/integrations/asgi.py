@@ -24,7 +24,7 @@ __all__ = ["AtrionMiddleware"]
 
 logger: logging.Logger = logging.getLogger("atrion.asgi")
 
-_dice = random.Random()  # the host's common dice may be seeded for the host's sake
+_rng = random.SystemRandom()  # the host's own may be seeded for its sake, and a copy would be alike in all its children
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -267,7 +267,7 @@ async def _refuse(refusal: tuple[Message, Message], send: Send) -> None:
 
 def _refusal(decision: Decision) -> tuple[Message, Message]:
     seconds = max(math.ceil(decision.retry_after), 1)
-    seconds += _dice.randint(0, seconds // 4 + 1)
+    seconds += _rng.randint(0, seconds // 4 + 1)
     body = json.dumps(
         {
             "type": "about:blank",

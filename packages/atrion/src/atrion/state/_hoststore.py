@@ -8,23 +8,32 @@ holds it for more than microseconds, and there are no read transactions whose ho
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atrion._platform import at_fork
 from atrion.errors import ProviderError
 
 if TYPE_CHECKING:
-    import lmdb
+    import fcntl
 
-__all__ = ["DATA", "GATE", "TABLES", "HostStore", "enter", "leave"]
+    import lmdb
+else:
+    try:
+        import fcntl
+    except ImportError:  # Windows: the provider says so when it is made
+        fcntl = None
+
+__all__ = ["DATA", "GATE", "LOCKS", "TABLES", "HostStore", "enter", "leave"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
 GATE, DATA, LOCK = "gate", "data.mdb", "lock.mdb"
+LOCKS: bool = fcntl is not None
+"""Whether this system has the file locks that the gate needs."""
 TABLES = (b"meta", b"routes", b"log", b"news")
 
 
@@ -217,4 +226,4 @@ def _notice_fork() -> None:
             store.adopt()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_notice_fork)
+at_fork(_notice_fork, before=_before_fork, in_parent=_after_fork_in_parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from atrion.state.port import StateProvider
@@ -12,6 +12,9 @@ from atrion.state.port import StateProvider
 __all__ = ["Link"]
 
 logger: logging.Logger = logging.getLogger("atrion")
+
+AT_ONCE = 32
+"""Questions that are open at once, at most, where each route is asked about by itself."""
 
 
 class Link:
@@ -55,6 +58,39 @@ class Link:
         except Exception as error:
             return self._failed(f"{type(error).__name__}: {error}")
         return True, answer
+
+    async def ask_each(
+        self, calls: Mapping[str, Callable[[], Awaitable[Any]]], answered: Callable[[str, Any], None]
+    ) -> bool:
+        """Ask for each of ``calls``, many at once, and tell each answer; says whether all that was asked was answered.
+
+        No question begins after half of the deadline: the rest is left for the next time.
+        """
+        now = asyncio.get_running_loop().time
+        until = now() + 0.5 * self.deadline
+        waiting = iter(calls.items())
+        worked = True
+
+        async def ask_in_turn() -> None:
+            nonlocal worked
+            for name, call in waiting:
+                answers, answer = await self.ask(call)
+                if answers:
+                    answered(name, answer)
+                worked = worked and answers
+                if not worked or now() >= until:
+                    return
+
+        await asyncio.gather(*(ask_in_turn() for _ in range(min(AT_ONCE, len(calls)))))
+        return worked
+
+    async def within(self, turn: Coroutine[Any, Any, bool]) -> bool:
+        """What a whole ``turn`` with the store says, or False when it exceeds the deadline."""
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await turn
+        except TimeoutError:
+            return self._failed(f"no answer within {self.deadline:g} s")[0]
 
     def attempt(self, call: Callable[[], Any]) -> Any:
         """The answer of a ``call`` that does not wait, or None when it fails."""

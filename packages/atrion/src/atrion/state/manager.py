@@ -51,6 +51,7 @@ class RouteView(Protocol):
 
 
 _NOTHING = Sent(0.0, 0.0, 0.0, 0.0)
+_NEVER = Sent(0.0, 0.0, 0.0, -math.inf)
 
 
 class StateManager:
@@ -181,7 +182,8 @@ class StateManager:
     async def pulse(self, routes: Iterable[RouteView]) -> bool:
         """PUSH what changed and PULL what others believe, in one round trip where the store can.
 
-        Says whether the shared store answered. Never raises but for cancellation.
+        Says whether the shared store answered. A store has one deadline for all of it; what a slow one leaves undone
+        comes first in the next pulse. Never raises but for cancellation.
         """
         views = {view.id: view for view in routes}
         self._views = views
@@ -197,6 +199,16 @@ class StateManager:
                 memory.pop(gone, None)
 
     async def _share(self, views: Mapping[str, RouteView]) -> bool:
+        worked = await self.store.within(self._exchange(views))
+        if worked:
+            self.store.works()
+        else:
+            self.store.connected = False
+            for view in views.values():
+                view.hear(0.0, 0.0)
+        return worked
+
+    async def _exchange(self, views: Mapping[str, RouteView]) -> bool:
         if not self.store.connected:
             await self._join(self.store)
             if not self.store.connected:
@@ -204,19 +216,14 @@ class StateManager:
         now = self._now()
         rows = self._changed(views, self._sent, now)
         if self._watch is not None:
-            worked = await self._push(self.store, rows) and await self._watch.pull(views, self._cache)
-        else:
-            exchange: Any = self.provider
-            worked, believed = await self.store.ask(lambda: exchange.exchange(self.node, rows, list(views)))
-            if worked:
-                self._hear(views, believed)
+            return await self._push(self.store, rows, self._sent, now) and await self._watch.pull(
+                views, self._cache
+            )
+        exchange: Any = self.provider
+        worked, believed = await self.store.ask(lambda: exchange.exchange(self.node, rows, list(views)))
         if worked:
-            self.store.works()
             self._note(rows, self._sent, now)
-        else:
-            self.store.connected = False
-            for view in views.values():
-                view.hear(0.0, 0.0)
+            self._hear(views, believed)
         return worked
 
     async def _keep(self, views: Mapping[str, RouteView]) -> None:
@@ -225,16 +232,17 @@ class StateManager:
         if keeper is None or now - self._kept_at < KEEP_SECONDS:
             return
         self._kept_at = now
+        if await keeper.within(self._write(keeper, views, now)):
+            keeper.works()
+        else:
+            keeper.connected = False
+
+    async def _write(self, keeper: Link, views: Mapping[str, RouteView], now: float) -> bool:
         if not keeper.connected:
             await self._join(keeper)
             if not keeper.connected:
-                return
-        rows = self._changed(views, self._kept, now)
-        if await self._push(keeper, rows):
-            keeper.works()
-            self._note(rows, self._kept, now)
-        else:
-            keeper.connected = False
+                return False
+        return await self._push(keeper, self._changed(views, self._kept, now), self._kept, now)
 
     def _changed(
         self, views: Mapping[str, RouteView], sent: Mapping[str, Sent], now: float
@@ -251,18 +259,20 @@ class StateManager:
             sent[route] = Sent(row.vector.scar_tissue, row.evidence, row.decay_rate, now)
             self._cache[route] = row.vector
 
-    @staticmethod
-    async def _push(link: Link, rows: Mapping[str, NodeRow]) -> bool:
+    async def _push(self, link: Link, rows: Mapping[str, NodeRow], sent: dict[str, Sent], now: float) -> bool:
+        """Write ``rows`` to a store, and note in ``sent`` what it has taken."""
         provider = link.provider
-        vectors = {route: row.vector for route, row in rows.items()}
-        if not vectors:
+        if not rows:
             return True
         if isinstance(provider, SupportsBatch):
-            return (await link.ask(lambda: provider.update_vectors(vectors)))[0]
-        for route, vector in vectors.items():
-            if not (await link.ask(partial(provider.update_vector, route, vector)))[0]:
-                return False
-        return True
+            vectors = {route: row.vector for route, row in rows.items()}
+            worked, _ = await link.ask(lambda: provider.update_vectors(vectors))
+            if worked:
+                self._note(rows, sent, now)
+            return worked
+        longest_first = sorted(rows, key=lambda route: sent.get(route, _NEVER).at)
+        calls = {route: partial(provider.update_vector, route, rows[route].vector) for route in longest_first}
+        return await link.ask_each(calls, lambda route, _: self._note({route: rows[route]}, sent, now))
 
     def _hear(self, views: Mapping[str, RouteView], believed: object) -> None:
         """Believe nothing unchecked: a store's answer is untrusted."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 
+from atrion._platform import at_fork
 from atrion.errors import ConfigurationError
 from atrion.state.blending import EXPIRY, JUMP, cluster_scar
 from atrion.state.port import ClusterScar, NodeRow, PhysicsVector, Remembered
@@ -179,4 +179,4 @@ def _free_locks() -> None:
         provider._lock = Lock()
 
 
-os.register_at_fork(after_in_child=_free_locks)
+at_fork(_free_locks)

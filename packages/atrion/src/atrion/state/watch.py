@@ -73,15 +73,14 @@ class Watch:
         start = self._next % len(routes) if routes else 0
         chosen = (routes[start:] + routes[:start])[:ASKED]
         self._next = start + len(chosen)
-        for route in chosen:
-            worked, vector = await self._link.ask(partial(self._provider.get_vector, route))
-            if not worked:
-                return False
-            if isinstance(vector, PhysicsVector):
-                self._news[route] = vector
-            elif vector is not None:
-                self._link.nonsense(vector)
-        return True
+        calls = {route: partial(self._provider.get_vector, route) for route in chosen}
+        return await self._link.ask_each(calls, self._take)
+
+    def _take(self, route: str, vector: object) -> None:
+        if isinstance(vector, PhysicsVector):
+            self._news[route] = vector
+        elif vector is not None:
+            self._link.nonsense(vector)
 
     def end(self) -> None:
         """End every subscription."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from atrion.errors import ConfigurationError, MissingExtraError, ProviderError
 from atrion.state._checkup import check_folder
-from atrion.state._hoststore import DATA, HostStore, enter, leave
+from atrion.state._hoststore import DATA, LOCKS, HostStore, enter, leave
 from atrion.state._ledger import HostClock, Ledger, Record, digest
 from atrion.state._listening import Watcher
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, EXPIRY, cluster_scar
@@ -66,6 +66,10 @@ class WorkersProvider:
             raise ConfigurationError("map_size", map_size, f"give at least {LEAST_BYTES} bytes")
         if max_routes < 1:
             raise ConfigurationError("max_routes", max_routes, "give at least 1")
+        if not LOCKS:
+            raise ConfigurationError(
+                "provider", "workers", "it needs file locks that this system does not have; use redis there"
+            )
         try:
             import lmdb.verify
         except ImportError as error:

@@ -1,0 +1,21 @@
+"""What an operating system has or has not, asked in one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+__all__ = ["at_fork"]
+
+
+def at_fork(
+    in_child: Callable[[], None],
+    *,
+    before: Callable[[], None] | None = None,
+    in_parent: Callable[[], None] | None = None,
+) -> None:
+    """Have ``in_child`` called in every child process that is forked; nothing where processes do not fork."""
+    register = getattr(os, "register_at_fork", None)
+    if register is not None:
+        calls = {"before": before, "after_in_parent": in_parent, "after_in_child": in_child}
+        register(**{when: call for when, call in calls.items() if call is not None})
