@@ -91,8 +91,8 @@ clean: ## Remove everything that the other targets made
 	@find packages $(wildcard benchmarks docs examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		{ echo "Atrion needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 env" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Atrion needs Python 3.11 or newer; name one: make PYTHON=python3.12 env" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV)." >&2

@@ -1,10 +1,12 @@
 """Atrion: adaptive admission control that feels like physics."""
 
-from atrion import physics
+from types import FunctionType as _FunctionType
+
+from atrion import _platform, physics
 from atrion.control.decision import Decision, Reason
 from atrion.control.flow import Flow
 from atrion.control.observer import Observer, Transition
-from atrion.control.route import __file__ as _route_file
+from atrion.control.route import Route as _Route
 from atrion.engine import Atrion, RouteState
 from atrion.errors import AtrionError, ConfigurationError, FlowRejected, MissingExtraError, ProviderError
 from atrion.physics import SLO, AdaptiveBreak, Mode, PhysicsConfig, Tier
@@ -39,5 +41,7 @@ __all__ = [
     "physics",
 ]
 
-compiled: bool = not _route_file.endswith(".py")
+compiled: bool = not isinstance(_Route.decide, _FunctionType)
 """Whether the hot core runs as machine code (mypyc) or as Python source."""
+
+_platform.warn_without_gil()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Callable
 
-__all__ = ["at_fork"]
+__all__ = ["at_fork", "warn_without_gil"]
 
 
 def at_fork(
@@ -19,3 +21,15 @@ def at_fork(
     if register is not None:
         calls = {"before": before, "after_in_parent": in_parent, "after_in_child": in_child}
         register(**{when: call for when, call in calls.items() if call is not None})
+
+
+def warn_without_gil() -> None:
+    """Say that counters are not exact where several threads run Python at the same instant."""
+    enabled = getattr(sys, "_is_gil_enabled", None)
+    if enabled is not None and not enabled():
+        warnings.warn(
+            "Atrion does not support running without the GIL: its counters would not be exact with several threads;"
+            " start Python with -X gil=1 or PYTHON_GIL=1",
+            RuntimeWarning,
+            stacklevel=3,
+        )

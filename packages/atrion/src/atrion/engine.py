@@ -112,7 +112,7 @@ class Atrion:
         self.node: str = node or uuid.uuid4().hex[:12]
         keeper = None if persistence is None else provider_from(persistence, "persistence")
         self.state: StateManager = StateManager(store, self.node, self._clock.monotonic, keeper, max_routes)
-        self._pulse = Pulse(self._turn, interval, self.node, self._enter, self._leave)
+        self._pulse = Pulse(self._turn, interval, self._enter, self._leave)
         self._wake = self._pulse.wake if isinstance(store, SupportsListen) else None
         # The compiled desk answers directly: a Python frame in between would cost more than the decision.
         self.decide = self._desk.decide  # type: ignore[method-assign]  # same signature, same docstring's promise
@@ -438,7 +438,7 @@ class Atrion:
         """In a child, which may never use the engine and so must not wait: its own life begins when it does."""
         if self._named:
             self.node = self.state.node = uuid.uuid4().hex[:12]
-        self._pulsed = self._pulse.abandon(self.node) or self._pulsed
+        self._pulsed = self._pulse.abandon() or self._pulsed
         self._desk.now = self._first_now
 
     def _first_now(self) -> float:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from atrion.errors import AtrionError
 
@@ -69,5 +69,9 @@ class _Version(argparse.Action):
         """Print it and leave."""
         from atrion import compiled
 
-        print(f"atrion {version('atrion')} ({'compiled core' if compiled else 'pure Python core'})")
+        try:
+            number = version("atrion")
+        except PackageNotFoundError:  # a bundle may leave the package's metadata out
+            number = "of unknown version"
+        print(f"atrion {number} ({'compiled core' if compiled else 'pure Python core'})")
         parser.exit()

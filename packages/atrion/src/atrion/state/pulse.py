@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -83,7 +82,6 @@ class Pulse:
     Args:
         turn: One pulse.
         interval: Seconds.
-        node: Who pulses.
         enter: Connects, before the first turn.
         leave: Disconnects, after the last turn in a loop; another one then connects for itself.
     """
@@ -92,7 +90,6 @@ class Pulse:
         self,
         turn: Callable[[], Awaitable[bool]],
         interval: float,
-        node: str,
         enter: Callable[[], Awaitable[None]],
         leave: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
@@ -104,12 +101,6 @@ class Pulse:
         self._failed = 0
         self._lock = threading.Lock()
         self._runners: dict[asyncio.AbstractEventLoop | None, _Runner] = {}
-        self._rng = self._seeded(node)
-
-    @staticmethod
-    def _seeded(node: str) -> random.Random:
-        # The host's own generator may be seeded for the host's sake; nodes and processes only have to differ.
-        return random.Random(f"{node} {os.getpid()}")
 
     @property
     def running(self) -> bool:
@@ -135,7 +126,9 @@ class Pulse:
     def period(self) -> float:
         """Seconds until the next turn: jittered, doubled for every failure in a row, bounded."""
         base = min(self.interval * 2.0 ** min(self._failed, 10), max(MAX_BACKOFF, self.interval))
-        return base * self._rng.uniform(1.0 - JITTER, 1.0 + JITTER)
+        # From the system: a generator of its own would be the same in every child of a process.
+        place = int.from_bytes(os.urandom(4)) / 2.0**32
+        return base * (1.0 - JITTER + 2.0 * JITTER * place)
 
     def wake(self) -> None:
         """Let the next turn come now, from any thread; does nothing while nothing runs or the store fails."""
@@ -291,11 +284,10 @@ class Pulse:
 
     # --- forks -----------------------------------------------------------------------------------------------
 
-    def abandon(self, node: str) -> bool:
+    def abandon(self) -> bool:
         """In a child: forget what did not survive the fork; says whether it ran before."""
         # Threads are no longer alive by now: threading has already noticed the fork.
         ran = bool(self._runners)
         self._runners = {}
         self._lock = threading.Lock()
-        self._rng = self._seeded(node)
         return ran

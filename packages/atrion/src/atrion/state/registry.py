@@ -1,9 +1,11 @@
-"""Providers by URL, found among the entry points of the group ``atrion.providers``."""
+"""Providers by URL: those of this package, and those among the entry points of the group ``atrion.providers``."""
 
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +16,13 @@ from atrion.state.port import StateProvider
 __all__ = ["GROUP", "provider_from", "without_password"]
 
 GROUP = "atrion.providers"
+OWN = {
+    "memory": ("atrion.state.memory", "InMemoryProvider"),
+    "workers": ("atrion.state.workers", "WorkersProvider"),
+}
+"""What this package brings, which a bundle without its metadata (PyInstaller, zipapp) has as well."""
+CLUSTER = ("redis", "postgres")
+"""What the schemes begin with that atrion-cluster brings."""
 _METHODS = ("connect", "disconnect", "get_vector", "update_vector")
 _SECRET = re.compile(r"((?:^|[?&])[^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -35,6 +44,30 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=shown, query=query))
 
 
+def _known() -> dict[str, Callable[[], Any]]:
+    """By scheme, what gives the class of a provider."""
+    from importlib.metadata import entry_points  # takes longer to import than all of this package
+
+    own: dict[str, Callable[[], Any]] = {
+        scheme: partial(_imported, module, name) for scheme, (module, name) in OWN.items()
+    }
+    return own | {entry.name: entry.load for entry in entry_points(group=GROUP)}
+
+
+def _imported(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
+
+
+def _cure(scheme: str, known: Iterable[str]) -> str:
+    schemes = f"the known schemes are {', '.join(sorted(known))}"
+    if not scheme.startswith(CLUSTER):
+        return f"{schemes}; other packages add theirs as entry points of {GROUP}"
+    return (
+        f"{schemes}; {scheme} comes with: pip install atrion-cluster (a bundle has to include the metadata of that"
+        " package, or to make the provider itself and give it instead of a URL)"
+    )
+
+
 def provider_from(source: Any, field: str = "provider") -> StateProvider:
     """The provider meant by ``source``: None (memory), a URL, or a provider itself; ``field`` names it in errors.
 
@@ -47,14 +80,10 @@ def provider_from(source: Any, field: str = "provider") -> StateProvider:
         scheme = source.partition(":")[0]
         if scheme == "memory":
             return InMemoryProvider()
-        known = {entry.name: entry for entry in entry_points(group=GROUP)}
+        known = _known()
         if scheme not in known:
-            names = ", ".join(sorted({"memory", *known}))
-            cure = (
-                f"the known schemes are {names}; redis and postgresql come with: pip install atrion-cluster"
-            )
-            raise ConfigurationError(field, without_password(source), cure)
-        factory = known[scheme].load()
+            raise ConfigurationError(field, without_password(source), _cure(scheme, known))
+        factory = known[scheme]()
         try:
             provider: StateProvider = factory.from_url(source)
         except ValueError as error:
