@@ -151,7 +151,7 @@ def test_providers_by_url_and_by_entry_point(monkeypatch: pytest.MonkeyPatch) ->
             assert url == "fake://x"
             return given
 
-    monkeypatch.setattr("atrion.state.registry.entry_points", lambda group: [Factory])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Factory])
     assert provider_from("fake://x") is given
 
 
