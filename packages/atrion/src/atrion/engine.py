@@ -15,7 +15,7 @@ from atrion.control.decision import Decision
 from atrion.control.desk import Desk, Gate
 from atrion.control.flow import Flow
 from atrion.control.guard import protect, qualified_name
-from atrion.control.observer import Observer, Observers
+from atrion.control.observer import Observer, Observers, weakly
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
 from atrion.control.settings import Settings
@@ -113,7 +113,9 @@ class Atrion:
         keeper = None if persistence is None else provider_from(persistence, "persistence")
         self.state: StateManager = StateManager(store, self.node, self._clock.monotonic, keeper, max_routes)
         self._pulse = Pulse(self._turn, interval, self._enter, self._leave)
-        self._wake = self._pulse.wake if isinstance(store, SupportsListen) else None
+        self._wake = weakly(self._pulse.wake) if isinstance(store, SupportsListen) else None
+        self._ticked = weakly(self._observers.ticked)
+        self._decided = weakly(self._observers.decided)
         # The compiled desk answers directly: a Python frame in between would cost more than the decision.
         self.decide = self._desk.decide  # type: ignore[method-assign]  # same signature, same docstring's promise
         self.flow = self._desk.flow  # type: ignore[method-assign]  # as above
@@ -190,8 +192,8 @@ class Atrion:
 
     def _connect_observers(self, route: Route) -> None:
         heard = bool(self._observers)
-        route.on_tick = self._observers.ticked if heard else None
-        route.on_decision = self._observers.decided if heard else None
+        route.on_tick = self._ticked if heard else None
+        route.on_decision = self._decided if heard else None
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Let an :class:`~atrion.Observer` hear ticks, decisions and transitions; returns what ends that.
