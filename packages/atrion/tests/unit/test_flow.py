@@ -138,3 +138,13 @@ def test_a_clock_that_goes_backwards_makes_no_negative_latency(engine: Atrion, c
         clock.advance(-5.0)
         flow.answer()
     assert flow._latency == 0.0
+
+
+def test_calls_are_not_within_those_of_another_engine(engine: Atrion) -> None:
+    with Atrion().flow("outer"), engine.flow("inner"):
+        pass
+    with engine.flow("outer"), engine.flow("within"):
+        pass
+    reasons = {route: state.pool_reason for route, state in engine.snapshot().items()}
+    assert "within those of another route" in reasons["within"]
+    assert "within those of another route" not in reasons["inner"]

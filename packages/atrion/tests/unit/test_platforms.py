@@ -121,7 +121,7 @@ def bundle(tmp_path: Path) -> Path:
     """The package and LMDB without any metadata, as a bundle has them."""
     import lmdb
 
-    sites = [SITE, Path(lmdb.__file__).parents[1]]
+    sites = {SITE, Path(lmdb.__file__).parents[1]}
     for site in sites:
         for found in site.iterdir():
             wanted = found.name in {"atrion", "lmdb"} or found.name.startswith(

@@ -103,7 +103,8 @@ class Flow:
         pools = route.pools
         if pools.watched > 0 and not route.membership.nested:
             outer = _enclosing.get()
-            if outer is not None and outer.open:
+            # Another engine shares no pools with this one, and a flow that nobody left may still be here.
+            if outer is not None and outer.open and outer._route.pools is pools:
                 route.within(outer._route)
         if route.admitted <= FIRST or route.admitted % EVERY == 0:
             self._watched = True
