@@ -1,113 +1,258 @@
 """The process itself as a bottleneck: what waits before the guard, where no guard sees it. Pure: it is told the time.
 
-A loop's thread that never rests, or a pool of threads that is always full, has a queue in front of it: in the loop, in
-the server, in the kernel. Its length is unknown there, but that it never ends is known: by the share of time in which
-the thread, or every thread of the pool, is busy. A controller of proportion and integral holds that share a little
-below one, where the queue empties again and again.
+Requests wait for the event loop to come round, or for a thread of a pool. One controller of proportion and integral
+turns either into resistance: from how long requests wait for the loop, or from how much of the time all threads are
+busy while requests wait for one.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final, final
 
 from atrion._native import mypyc_attr
 
-__all__ = ["POOL_SHARE", "THREAD_SHARE", "TICK", "Process", "Threads"]
+__all__ = ["REST", "STEEP", "TICK", "LoopQueue", "Process", "Threads"]
 
 TICK: Final = 0.1
-"""Seconds from one observation to the next."""
-THREAD_SHARE: Final = 0.93
-"""Share of its time that one thread should be busy: at random arrivals about six calls then wait."""
-POOL_SHARE: Final = 0.85
-"""Share of the time in which all threads of a pool should be busy: a pool serves others while it is not full."""
+"""Seconds from one observation of a pool of threads to the next."""
+WAIT: Final = 0.1
+"""Seconds that a request may wait for the event loop: as long as people do not notice."""
+AHEAD: Final = 8.0
+"""Admitted requests that may be ahead of it in any case: a loop of slow handlers has a queue by chance alone."""
+BRIEF: Final = 0.001
+"""Seconds in which a loop that has nothing to do comes round."""
+LATE: Final = 0.5
+"""Seconds of waiting for the loop from which all but critical requests are refused at once: the credit of a burst."""
+PACE: Final = 0.2
+"""Weight of a batch in the mean time that it takes the loop to get to one more of the backlog."""
+REST: Final = -10.0
+"""Error while no request waits for the loop: resistance falls ten times as fast as a full error raises it."""
+STEEP: Final = 3.0
+"""Greatest error: a loop that is four times too late raises resistance three times as fast as one twice too late."""
+SPARE: Final = 0.15
+"""Share of its time that a single thread should rest; each of n threads √n times less, as they serve together."""
+PROOF: Final = 5.0
+"""Calls of a tick below which it proves less: a few slow calls in a row are chance."""
 RATE: Final = 30.0
-"""Ohms per second by which a share of one raises resistance: through a band in a third of one."""
+"""Ohms per second by which an error of one raises resistance: through a band in a third of one."""
 QUICK: Final = 10.0
-"""Ohms that a share of one adds at once: the width of a band."""
+"""Ohms that an error of one adds at once: the width of a band."""
 EVIDENCE: Final = 20.0
-"""Ohms of the integral that are proof and no resistance yet: two thirds of a second without rest."""
+"""Ohms of the integral that are proof and no resistance yet: two thirds of a second at an error of one."""
 LONGEST: Final = 2.0 * TICK
 """Seconds that one observation can prove: one long computation is no crowd."""
 CEILING: Final = 130.0
 """Most ohms: above every voltage, for a process that what is critical alone can overload."""
+NOT_CRITICAL: Final = 60.0
+"""Ohms that nothing but critical requests passes."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Process:
-    """What a busy process adds to the resistance of every route that is served by it: ``ohms``, 0 in calm.
+    """What a crowded process adds to the resistance of every route that is served by it: ``ohms``, 0 in calm."""
 
-    ``goal`` is the share of time, above 0 and below 1, in which it should be busy.
-    """
+    __slots__ = ("_last", "_level", "ohms")
 
-    __slots__ = ("_goal", "_last", "_level", "ohms")
-
-    def __init__(self, goal: float = THREAD_SHARE, now: float = 0.0) -> None:
-        self._goal: float = goal
+    def __init__(self, now: float = 0.0) -> None:
         self._last: float = now
         self._level: float = 0.0
         self.ohms: float = 0.0
 
-    def observe(self, now: float, share: float, waiting: bool = True) -> None:
-        """It was busy for ``share``, 0 to 1, of the time until ``now``, in seconds.
+    def observe(self, now: float, error: float) -> None:
+        """It was too crowded by ``error`` until ``now``, in seconds: 0 where it should be, -1 or less without a crowd.
 
-        Without anybody ``waiting``, such as behind a single client that asks again and again, busy is only busy.
-        A pause of the whole process is a long time with a small share, and so calm.
+        A pause of the whole process is a long time that proves little.
         """
         passed = now - self._last
         self._last = now
         if not passed > 0.0:
             return
         # Not bounded below: else chance alone would raise it in front of a process that is well used.
-        error = min((share - self._goal) / (1.0 - self._goal), 1.0)
-        if not waiting and not error < -1.0:
-            error = -1.0
+        error = min(error, STEEP)
         step = error * min(passed, LONGEST) if error > 0.0 else error * passed
         self._level = min(max(self._level + RATE * step, 0.0), EVIDENCE + CEILING)
         if self._level < EVIDENCE:
             self.ohms = 0.0
         else:
-            self.ohms = min(max(self._level - EVIDENCE + QUICK * error, 0.0), CEILING)
+            self.ohms = min(max(self._level - EVIDENCE + QUICK * max(error, 0.0), 0.0), CEILING)
+
+    def refuse_at_once(self) -> None:
+        """Refuse all but critical requests until the next observation, whatever the evidence."""
+        self.ohms = max(self.ohms, NOT_CRITICAL)
+
+
+@final
+class LoopQueue:
+    """What waits for an event loop, and what that adds to resistance: ``process``.
+
+    A loop serves batches: what became ready while it served the one before. A request has waited for those ahead of it
+    in its batch, and up to as long as the batch before took, whatever kept the thread from running: handlers that
+    compute, threads that hold the interpreter's lock, or another process on its CPU. After a rest a request has waited
+    for nothing, however long it takes itself.
+    """
+
+    __slots__ = (
+        "_admitted",
+        "_ahead",
+        "_arrived",
+        "_backlog",
+        "_before",
+        "_began",
+        "_ended",
+        "_looked",
+        "_open",
+        "_pace",
+        "_rests",
+        "process",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.process: Process = Process(now)
+        self._began: float = now
+        self._ended: float = now
+        self._open: bool = False
+        self._rests: bool = True
+        self._looked: bool = False
+        self._before: float = 0.0
+        self._ahead: int = 0
+        self._arrived: int = 0
+        self._admitted: int = 0
+        self._backlog: int = 0
+        self._pace: float = 0.0
+
+    def arrive(self, now: float, backlog: int = 0) -> bool:
+        """The loop takes up a request, while so many connections wait to be accepted; whether it had rested.
+
+        Then its owner begins to call :meth:`turn` each time the loop has come round, as long as that asks for it.
+        """
+        rested = self._rests
+        if self._open:
+            self._measure(now)
+        else:
+            self._begin(now, backlog)
+        self._arrived += 1
+        if self._waited(now) >= LATE and self._ahead + self._admitted >= AHEAD:
+            self.process.refuse_at_once()
+        return rested
+
+    def admit(self) -> None:
+        """The last that arrived was admitted."""
+        self._admitted += 1
+
+    def turn(self, now: float) -> bool:
+        """The loop has come round: what was ready has run. Whether to tell of the next time as well."""
+        if self._open:
+            self._measure(now)
+            self._open = False
+            self._ended = now
+            self._rests = now - self._began < BRIEF
+        else:
+            # A loop with nothing to do comes round at once. Else its next requests are being read: one look more.
+            self._rests = self._looked or now - self._ended < BRIEF
+            self._looked = True
+        return not self._rests
+
+    def rest(self, now: float) -> None:
+        """Forget the batch that is being served: its loop has ended."""
+        self._open = False
+        self._rests = True
+        self._ended = now
+
+    def _begin(self, now: float, backlog: int) -> None:
+        if backlog > 0 and self._backlog > 0:
+            # A loop with a backlog does not rest: so long it takes to serve one.
+            self._pace += PACE * ((now - self._began) / self._arrived - self._pace)
+            self._rests = False
+        elif backlog == 0:
+            self._pace = 0.0
+        if self._rests and now - self._ended >= BRIEF:
+            self._before = 0.0
+            self._ahead = 0
+            self.process.observe(now, REST)
+        else:
+            # Bounded, so that a pause of the process is no reason to refuse what has piled up and is soon served.
+            self._before = min(now - self._began, 0.5 * LATE)
+            self._ahead = self._admitted
+        self._began = now
+        self._open = True
+        self._rests = self._looked = False
+        self._arrived = self._admitted = 0
+        self._ahead += backlog
+        self._backlog = backlog
+        self._measure(now)
+
+    def _waited(self, now: float) -> float:
+        """Seconds that the last in line waits until it is taken up."""
+        return now - self._began + self._before + self._backlog * self._pace
+
+    def _measure(self, now: float) -> None:
+        crowd = min(self._waited(now) / WAIT, (self._ahead + self._admitted) / AHEAD)
+        self.process.observe(now, max(crowd - 1.0, -1.0))
 
 
 @final
 class Threads:
-    """How long every one of ``size`` threads, at least 1, was busy at once. Calls come one at a time: hold a lock."""
+    """How busy a pool of ``size`` threads, at least 1, is, and what that adds to resistance: ``process``.
 
-    __slots__ = ("_began", "_full", "_last", "busy", "size")
+    The calls of :meth:`enter` and :meth:`leave` come one at a time: hold a lock.
+    """
+
+    __slots__ = ("_began", "_busy", "_entered", "_goal", "_last", "_rested", "_used", "process", "size")
 
     def __init__(self, size: int, now: float) -> None:
+        self.process: Process = Process(now)
         self.size: int = size
-        self.busy: int = 0
-        self._full: float = 0.0
+        self._goal: float = 1.0 - SPARE / math.sqrt(size)
+        self._busy: int = 0
+        self._used: float = 0.0
+        self._entered: int = 0
+        self._rested: int = 0
         self._began: float = now
         self._last: float = now
 
-    def enter(self, now: float) -> None:
-        """A thread takes up a call."""
+    def enter(self, now: float, between: float = 0.0, backlog: int = 0) -> None:
+        """A thread takes up a call, ``between`` seconds after its last one without a rest; 0 where it has rested.
+
+        While most others are busy, a thread that does not rest has found a call that waited for it: what it does
+        between calls counts as busy. So many connections wait to be accepted: ``backlog``.
+        """
         self._pass(now)
-        self.busy += 1
+        self._entered += 1
+        if between > 0.0 and 2 * self._busy >= self.size - 1:
+            self._used += between
+        else:
+            self._rested += 1
+        if now - self._began >= TICK:
+            self._tick(now, backlog)
+        self._busy += 1
 
     def leave(self, now: float) -> None:
         """A thread is done with one."""
         self._pass(now)
-        self.busy = max(self.busy - 1, 0)
+        self._busy = max(self._busy - 1, 0)
 
     def _pass(self, now: float) -> None:
         if now > self._last:
-            if self.busy >= self.size:
-                self._full += now - self._last
+            self._used += min(self._busy, self.size) * (now - self._last)
             self._last = now
 
-    def due(self, now: float) -> bool:
-        """Whether a tick has passed since the last :meth:`share`."""
-        return now - self._began >= TICK
-
-    def share(self, now: float) -> float:
-        """The share of the time since the last time it was asked, 0 to 1, in which all were busy."""
-        self._pass(now)
+    def _tick(self, now: float, backlog: int) -> None:
         passed = now - self._began
-        share = min(self._full / passed, 1.0) if passed > 0.0 else 0.0
+        share = min(self._used / (self.size * passed), 1.0)
+        error = (share - self._goal) / (1.0 - self._goal)
+        if error > 0.0:
+            error *= min(self._entered / PROOF, 1.0)
+        # Threads that rest before most calls have nobody waiting, however busy their few clients keep them.
+        if 2 * self._rested >= self._entered:
+            error = min(error, -1.0)
+        waited = backlog * passed / self._entered
+        if backlog > 0:
+            error = max(error, min(waited / WAIT, backlog / AHEAD) - 1.0)
+        self.process.observe(now, error)
+        if waited >= LATE and backlog >= AHEAD:
+            self.process.refuse_at_once()
         self._began = now
-        self._full = 0.0
-        return share
+        self._used = 0.0
+        self._entered = self._rested = 0

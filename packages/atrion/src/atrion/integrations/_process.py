@@ -1,22 +1,27 @@
-"""The clocks of the thread that runs an event loop, read for :class:`~atrion.control.process.Process`."""
+"""What waits for an event loop or for a pool of threads, on real clocks: the shell of :mod:`atrion.control.process`."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
+import sys
 import threading
 import time
+from contextvars import Context
+from typing import Any
 
-from atrion.control.process import TICK, Process
+from atrion.control.process import REST, STEEP, TICK, LoopQueue, Process, Threads
+from atrion.integrations._sockets import Watch
 
 try:
     from resource import RUSAGE_THREAD, getrusage
 except ImportError:  # anything but Linux
-    KNOWS_RESTS = False
+    COUNTS_RESTS = False
 else:
-    KNOWS_RESTS = True
+    COUNTS_RESTS = True
 
-__all__ = ["LoopThread", "Loops", "waited"]
+__all__ = ["Arrivals", "LoopThread", "Loops", "ThreadPool", "waited"]
 
 LATE = 0.25
 """Seconds of waiting before the guard above which a request is late: half of what people and proxies put up with."""
@@ -24,6 +29,8 @@ OLDEST = 60.0
 """Seconds above which an age is none, but a clock that is wrong."""
 FORGIVEN = 0.01
 """Seconds per second by which the least wait is forgotten, so that a clock that was set is forgiven within a minute."""
+COMPUTING = 0.8
+"""Share of a core above which a process computes: its threads wait for the interpreter's lock, and do not rest."""
 
 
 def waited(stamp: str, wall: float) -> float | None:
@@ -48,96 +55,99 @@ def waited(stamp: str, wall: float) -> float | None:
     return age if 0.0 <= age <= OLDEST else None
 
 
+class Arrivals:
+    """When requests came, as a server or a proxy says; where most are late at the guard, that adds to resistance."""
+
+    __slots__ = ("_began", "_late", "_least", "_soonest", "_stamped", "process")
+
+    def __init__(self, now: float) -> None:
+        self.process = Process(now)
+        self._began = now
+        self._late = self._stamped = 0
+        self._least = self._soonest = OLDEST
+
+    def hear(self, wait: float, now: float) -> None:
+        """A request has waited for ``wait`` seconds."""
+        # Clocks of two machines differ by a constant, which the least wait of late has in it.
+        self._least = min(self._least, wait)
+        self._soonest = min(self._soonest, wait)
+        self._stamped += 1
+        self._late += wait - self._least > LATE
+        if now - self._began >= TICK:
+            self._tick(now)
+
+    def _tick(self, now: float) -> None:
+        if self._soonest - self._least > LATE:
+            error = STEEP  # slow uploads may be late, but not all requests
+        else:
+            error = 1.0 if 2 * self._late > self._stamped else REST
+        self.process.observe(now, error)
+        self._least = min(self._least + FORGIVEN * (now - self._began), OLDEST)
+        self._soonest = OLDEST
+        self._began = now
+        self._late = self._stamped = 0
+
+    def or_else(self, other: Process) -> Process:
+        """Its own process or the other: the one with more resistance."""
+        return self.process if self.process.ohms > other.ohms else other
+
+
+def _running() -> Any:
+    """The asyncio loop or the trio run of this thread; None where there is neither."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        trio = sys.modules.get("trio")
+    try:
+        return None if trio is None else trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
+
+
 class LoopThread:
-    """The thread that makes it: how busy it is, whether requests wait for it, and what that adds to resistance.
+    """The queue of the event loop that runs in one thread."""
 
-    Busy is its CPU time and, on Linux, the time for which it waits for a CPU.
-    """
-
-    __slots__ = (
-        "_begun",
-        "_cpu",
-        "_due",
-        "_file",
-        "_last",
-        "_late",
-        "_least",
-        "_queued",
-        "_rests",
-        "_stamped",
-        "process",
-    )
+    __slots__ = ("_arrivals", "_backlog", "_context", "_loop", "_queue")
 
     def __init__(self) -> None:
         now = time.monotonic()
-        self.process = Process(now=now)
-        try:
-            self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except (OSError, AttributeError):
-            self._file = -1
-        self._begun = 0
-        self._rests = self._rested()
-        self._late = self._stamped = 0
-        self._least = OLDEST
-        self._last = now
-        self._due = now + TICK
-        self._cpu = time.thread_time()
-        self._queued = self._read()
+        self._queue = LoopQueue(now)
+        self._arrivals = Arrivals(now)
+        self._context = Context()  # empty: the loop is to hold on to nothing of the request
+        self._loop: Any = None
+        self._backlog = Watch(now)
 
-    def __del__(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+    def arrive(self, port: object = None, wait: float | None = None) -> Process:
+        """A request begins on this thread's loop, which came to the server's ``port``; what the process is like now.
 
-    @staticmethod
-    def _rested() -> int:
-        """How often the thread has gone to rest of itself; 0 where nobody counts that."""
-        return getrusage(RUSAGE_THREAD).ru_nvcsw if KNOWS_RESTS else 0
-
-    def _read(self) -> float:
-        """Seconds for which the thread has waited for a CPU since it began."""
-        if self._file < 0:
-            return 0.0
-        try:
-            return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):
-            return self._queued
-
-    def arrive(self, wait: float | None = None) -> Process:
-        """A request begins, after ``wait`` seconds where that is known; what the process is like now."""
-        self._begun += 1
-        if wait is not None:
-            self._stamped += 1
-            # Clocks of two machines differ by a constant, which the least wait of late has in it.
-            self._least = min(self._least, wait)
-            if wait - self._least > LATE:
-                self._late += 1
+        ``wait`` is for how many seconds it has waited, where that is known.
+        """
         now = time.monotonic()
-        if now >= self._due:
-            self._tick(now)
-        return self.process
+        queue = self._queue
+        if wait is not None:
+            self._arrivals.hear(wait, now)
+        loop = _running()
+        if loop is not self._loop:
+            self._loop = loop
+            queue.rest(now)
+        if loop is not None and queue.arrive(now, self._backlog.waiting(now, port)):
+            self._tell_next(loop)
+        return self._arrivals.or_else(queue.process)
 
-    def _tick(self, now: float) -> None:
-        passed = now - self._last
-        cpu = time.thread_time()
-        queued = self._read()
-        share = min((cpu - self._cpu + queued - self._queued) / passed, 1.0)
-        # A loop that rests before most requests has nobody waiting, however busy its only client keeps it.
-        waiting = True
-        if KNOWS_RESTS:
-            rests = self._rested()
-            waiting = 2 * (rests - self._rests) < self._begun
-            self._rests = rests
-        if 2 * self._late > self._stamped:
-            share = 1.0
-            waiting = True
-        self.process.observe(now, share, waiting)
-        self._cpu = cpu
-        self._queued = queued
-        self._last = now
-        self._due = now + TICK
-        self._begun = self._late = self._stamped = 0
-        self._least = min(self._least + FORGIVEN * passed, OLDEST)
+    def admit(self) -> None:
+        """The request that began last was admitted."""
+        self._queue.admit()
+
+    def _tell_next(self, loop: Any) -> None:
+        """Hear of it when all that is ready on the loop now has run."""
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            loop.call_soon(self._come_round, loop, context=self._context)
+        else:
+            loop.run_sync_soon(self._come_round, loop)
+
+    def _come_round(self, loop: Any) -> None:
+        if loop is self._loop and self._queue.turn(time.monotonic()):
+            self._tell_next(loop)
 
 
 class Loops(threading.local):
@@ -154,3 +164,71 @@ class Loops(threading.local):
             self._process_id = os.getpid()
             self._own = own = LoopThread()
         return own
+
+
+class _Worker(threading.local):
+    """What one thread was like when it was done with its last call."""
+
+    left: float | None = None
+    """When that was, in seconds; None before."""
+    computed: float = 0.0
+    """CPU time of the whole process then, in seconds."""
+    rests: int = 0
+    """How often the thread had blocked of its own accord."""
+
+
+class ThreadPool:
+    """A server's pool of ``size`` threads, at least 1, in which synchronous handlers run.
+
+    Whoever guards them calls :meth:`enter` as a request begins, hands what it returns to :meth:`Flow.behind
+    <atrion.control.flow.Flow.behind>` before it decides, and calls :meth:`leave` when the thread is done with the
+    request, refused or not. Both belong to the thread that runs the handler, and may be called by all at once. A
+    server that starts a thread for each request has no pool that could be full, and is never found crowded.
+    """
+
+    __slots__ = ("_arrivals", "_backlog", "_lock", "_threads", "_worker")
+
+    def __init__(self, size: int) -> None:
+        now = time.monotonic()
+        self._threads = Threads(size, now)
+        self._arrivals = Arrivals(now)
+        self._backlog = Watch(now)
+        self._lock = threading.Lock()
+        self._worker = _Worker()
+
+    def enter(self, port: object = None, wait: float | None = None) -> Process:
+        """A request begins that came to the server's ``port``; what the process is like now.
+
+        ``wait`` is for how many seconds it has waited, where that is known.
+        """
+        worker = self._worker
+        with self._lock:
+            now = time.monotonic()
+            between = 0.0
+            if worker.left is not None and not self._rested(worker, now - worker.left):
+                between = now - worker.left
+            self._threads.enter(now, between, self._backlog.waiting(now, port))
+            if wait is not None:
+                self._arrivals.hear(wait, now)
+            return self._arrivals.or_else(self._threads.process)
+
+    def leave(self) -> None:
+        """The request has ended."""
+        worker = self._worker
+        with self._lock:
+            worker.left = time.monotonic()
+            worker.computed = time.process_time()
+            worker.rests = _rests()
+            self._threads.leave(worker.left)
+
+    @staticmethod
+    def _rested(worker: _Worker, passed: float) -> bool:
+        """Whether the thread has waited for a request since it left, and not only for the interpreter's lock."""
+        if COUNTS_RESTS and _rests() == worker.rests:
+            return False
+        return time.process_time() - worker.computed < COMPUTING * passed
+
+
+def _rests() -> int:
+    """How often the thread has blocked of its own accord; 0 where nobody counts that."""
+    return getrusage(RUSAGE_THREAD).ru_nvcsw if COUNTS_RESTS else 0

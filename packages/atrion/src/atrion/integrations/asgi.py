@@ -38,6 +38,12 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
     return None
 
 
+def _port(scope: Scope) -> object:
+    """The port that the server listens on, or None where it is no port or nobody says."""
+    server = scope.get("server")
+    return server[1] if server else None
+
+
 def _is_callable(field: str, value: object, gives: str) -> None:
     if value is None:
         return
@@ -150,9 +156,12 @@ class AtrionMiddleware:
             if self._pool is not None:
                 self.atrion.default_pool(route, self._pool)
             flow = self.atrion.flow(route, self._tier_of(scope), key=self._key_of(scope))
-            flow.behind(self._loops.mine().arrive(self._waited(scope) if self._stamped else None))
+            thread = self._loops.mine()
+            wait = self._waited(scope) if self._stamped else None
+            flow.behind(thread.arrive(_port(scope), wait))
             decision = flow.decide()
             if decision.allowed:
+                thread.admit()
                 flow.enclose()
             else:
                 refusal = _refusal(decision)
