@@ -11,7 +11,7 @@ from atrion.cli.demo_result import Service
 from atrion.cli.demo_view import Scene
 from atrion.cli.lab_real import _table
 from atrion.cli.lab_real_http import play, served
-from atrion.cli.lab_real_process import PROCESS
+from atrion.cli.lab_real_process import PROCESS, possible
 from atrion.cli.lab_real_streams import Companions
 from atrion.lab.policies.catalog import controller
 from atrion.lab.scenario import simulate
@@ -82,22 +82,35 @@ def test_a_process_is_measured_then_overloaded(monkeypatch: pytest.MonkeyPatch) 
         loaded = {**row, "offered": scene.overload * scene.capacity}
         return dict.fromkeys(("calm", "overload", "recovery"), loaded), Service(cpu=0.5, computes=True)
 
-    monkeypatch.setattr(lab_real_process, "measure", lambda *_: 100.0)
+    def measure(view: object, shape: str, *rest: object) -> float:
+        return 2000.0 if shape == "empty" else 100.0
+
+    monkeypatch.setattr(lab_real_process, "measure", measure)
     monkeypatch.setattr(lab_real_process, "play", play)
     told: list[float] = []
     found, notes = PROCESS["cpu-threads"].played(1, protected=True, tell=told.append)
     assert asked == [300.0, 600.0] * 2
     assert told == [0.25, 0.5, 0.75, 1.0]
     assert found["compute capacity, 1/s"] == 100.0
-    assert found["hold 6x: goodput / capacity"] == 0.9
+    assert found["compute 6x: goodput / possible"] == pytest.approx(0.9 * 0.95 / 0.7)
+    assert found["hold 6x: goodput / possible"] == 0.9
     assert len(notes) == 4
     assert "50% of a core" in notes[0]
+
+
+@pytest.mark.parametrize("overload", [1.0, 3.0, 6.0, 100.0])
+def test_what_is_possible_is_what_refusing_the_rest_leaves(overload: float) -> None:
+    share = possible(200.0, overload, 10000.0)
+    assert 0.0 <= share <= 1.0
+    busy = share * 200.0 / 200.0 + (overload - share) * 200.0 / 10000.0
+    assert busy == pytest.approx(1.0) or share == 0.0
+    assert possible(200.0, 3.0, 100.0) == 1.0
 
 
 def test_the_table_says_where_there_is_no_simulation_and_what_is_held() -> None:
     lines = _table(
         {
-            "cpu-async": {"3x: goodput / capacity": [None, 0.5], "3x: critical success": [None, 0.99]},
+            "cpu-async": {"3x: goodput / possible": [None, 0.5], "3x: critical success": [None, 0.99]},
             "outage": {"seconds to full service": [0.5, 0.4], "rejected": [0.1, 0.2]},
         }
     ).splitlines()

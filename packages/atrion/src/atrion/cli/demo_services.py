@@ -99,6 +99,15 @@ def _on_loop(slots: int) -> Work:
     return work
 
 
+def _idle(slots: int) -> Work:
+    """Async handlers that answer at once: what is left is the server's own work."""
+
+    async def work(factor: float) -> None:
+        pass
+
+    return work
+
+
 def _in_threads(run: Callable[[float], None], draw: Callable[[], float]) -> Callable[[int], Work]:
     """Sync handlers in a pool of threads, as frameworks run them."""
 
@@ -172,6 +181,14 @@ SHAPES: dict[str, Shape] = {
         asks=_two_routes(),
         slots=THREADS,
         crowd=30,
+    ),
+    "empty": Shape(
+        about="async handlers answer at once",
+        make=_idle,
+        asks=_two_routes(),
+        slots=40,
+        crowd=20,
+        computes=True,
     ),
 }
 DEMO = ("pooled", "cpu", "seven-routes")
