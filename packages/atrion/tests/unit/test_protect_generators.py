@@ -121,19 +121,42 @@ def test_what_a_caller_does_with_an_item_is_not_the_generators_time(
     assert engine.snapshot()["r"].service_time == pytest.approx(0.02, rel=0.2)
 
 
-def test_a_context_manager_made_of_a_generator(engine: Atrion) -> None:
-    @contextmanager
-    @engine.protect("r")
+@pytest.mark.parametrize("outside", [True, False])
+@pytest.mark.parametrize("error", [None, ConnectionError()])
+def test_a_context_manager_is_in_flight_until_it_is_left(
+    outside: bool, error: Exception | None, engine: Atrion, clock: VirtualClock
+) -> None:
+    protect = engine.protect("r")
+
     def session() -> Iterator[str]:
         yield "session"
 
-    with session() as opened:
-        assert opened == "session"
-        assert in_flight(engine) == 1
-    assert in_flight(engine) == 0
-    with pytest.raises(KeyError, match="body"), session():
-        raise KeyError("body")
-    assert in_flight(engine) == 0
+    async def async_session() -> AsyncIterator[str]:
+        yield "session"
+
+    if outside:
+        opens: Any = protect(contextmanager(session))
+        opens_async: Any = protect(asynccontextmanager(async_session))
+    else:
+        opens = contextmanager(protect(session))
+        opens_async = asynccontextmanager(protect(async_session))
+
+    def use() -> None:
+        with opens() as opened:
+            assert (opened, in_flight(engine)) == ("session", 1)
+            if error is not None:
+                raise error
+
+    async def use_async() -> None:
+        async with opens_async() as opened:
+            assert (opened, in_flight(engine)) == ("session", 1)
+            if error is not None:
+                raise error
+
+    for call in (use, lambda: asyncio.run(use_async())):
+        engine.reset()
+        assert is_noticed(engine, clock, call) is (error is not None)
+        assert in_flight(engine) == 0
 
 
 def test_an_asynchronous_generator_is_in_flight_until_it_is_exhausted_or_closed(engine: Atrion) -> None:

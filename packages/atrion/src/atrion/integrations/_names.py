@@ -48,6 +48,7 @@ class RouteNames:
 
     def __init__(self, app: object) -> None:
         self._app = app
+        self._routers: dict[int, tuple[object, Any]] = {}
         self._shapes = Shapes()
         self._answered: set[str] = set()
 
@@ -63,7 +64,7 @@ class RouteNames:
         if router is None:
             return _joined(scope, self._shapes.shape(self.path(scope)))
         # A scope of its own, without what FastAPI has noted on its way here: it takes notes in what it is asked about.
-        found = _template(router, {**scope, "root_path": self._root(scope), "fastapi": {}})
+        found = self._template(router, {**scope, "root_path": self._root(scope), "fastapi": {}})
         if found is not None:
             return _joined(scope, found)
         shape = _joined(scope, self._shapes.shape(self.path(scope), learn=False))
@@ -80,10 +81,35 @@ class RouteNames:
     def _router(self, scope: Scope) -> Any:
         """The outermost router: the one that came first, where this is asked below one."""
         for owner in (scope.get("router"), self._app, scope.get("app")):
-            router = _router_of(owner)
+            router = None if owner is None else self._router_in(owner)
             if router is not None:
                 return router
         return None
+
+    def _router_in(self, app: object) -> Any:
+        """The router in ``app``, or None; looked for once."""
+        known = self._routers.get(id(app))
+        if known is None:
+            self._routers[id(app)] = known = app, _router_of(app)
+        return known[1]
+
+    def _template(self, router: Any, scope: Scope, depth: int = 0) -> str | None:
+        """The template of what ``router`` serves ``scope`` with, or None; a 405 has a route too."""
+        chosen = _select(router.routes, scope)
+        if chosen is None and getattr(router, "redirect_slashes", False):
+            path = scope["path"]
+            scope = {**scope, "path": path.rstrip("/") if path.endswith("/") else path + "/"}
+            chosen = _select(router.routes, scope)  # it will be redirected there
+        if chosen is None:
+            return _frontend(router, scope) or _default(router)
+        candidate, child = chosen
+        route = getattr(candidate, "starlette_route", None) or candidate
+        template = _path_of(route)
+        inner = self._router_in(route.app) if hasattr(route, "routes") and depth < MAX_NESTING else None
+        if inner is None:
+            return template
+        found = self._template(inner, {**scope, **child}, depth + 1)
+        return None if found is None else template.removesuffix(TAIL) + found
 
     def _root(self, scope: Scope) -> str:
         """The prefix of the outermost application; mounts below it have added theirs to ``root_path``."""
@@ -130,25 +156,6 @@ def _told_root(app: Any) -> str:
         if isinstance(root, str):
             return root
     return ""
-
-
-def _template(router: Any, scope: Scope, depth: int = 0) -> str | None:
-    """The template of what ``router`` serves ``scope`` with, or None; a 405 has a route too."""
-    chosen = _select(router.routes, scope)
-    if chosen is None and getattr(router, "redirect_slashes", False):
-        path = scope["path"]
-        scope = {**scope, "path": path.rstrip("/") if path.endswith("/") else path + "/"}
-        chosen = _select(router.routes, scope)  # it will be redirected there
-    if chosen is None:
-        return _frontend(router, scope) or _default(router)
-    candidate, child = chosen
-    route = getattr(candidate, "starlette_route", None) or candidate
-    template = _path_of(route)
-    inner = _router_of(route.app) if hasattr(route, "routes") and depth < MAX_NESTING else None
-    if inner is None:
-        return template
-    found = _template(inner, {**scope, **child}, depth + 1)
-    return None if found is None else template.removesuffix(TAIL) + found
 
 
 def _select(routes: Iterable[Any], scope: Scope) -> tuple[Any, Scope] | None:
