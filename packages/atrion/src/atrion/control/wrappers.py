@@ -111,7 +111,7 @@ def async_generator_function(function: Function, enter: Enter) -> Function:
 
 def plain_function(function: Function, enter: Enter) -> Function:
     """Any other function, and what it returns."""
-    known: type = NoneType  # of the last result that was complete, besides the common ones
+    known: type = NoneType  # of the last result that was complete
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -125,10 +125,11 @@ def plain_function(function: Function, enter: Enter) -> Function:
             flow.leave(error)
             raise
         kind = type(result)
-        if kind is not known and kind not in PLAIN:
-            followed = _follow(result, flow)
-            if followed is not None:
-                return followed
+        if kind is not known:
+            if kind not in PLAIN:
+                followed = _follow(result, flow)
+                if followed is not None:
+                    return followed
             known = kind
         flow.finish()
         return result
