@@ -98,11 +98,6 @@ print("flows", flush=True)
 """
 
 
-def test_a_system_that_forks_and_has_no_hooks_for_it() -> None:
-    said = run("import os\ndel os.register_at_fork\n" + FLOWS)
-    assert said.stdout.strip() == "flows", said.stderr
-
-
 def test_a_subinterpreter() -> None:
     module = "_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters"
     isolated = "isolated=False" if sys.version_info < (3, 13) else "'legacy'"
