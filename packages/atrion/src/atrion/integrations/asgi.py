@@ -24,7 +24,9 @@ __all__ = ["AtrionMiddleware"]
 
 logger: logging.Logger = logging.getLogger("atrion.asgi")
 
-_rng = random.SystemRandom()  # the host's own may be seeded for its sake, and a copy would be alike in all its children
+_rng = (
+    random.SystemRandom()
+)  # the host's own may be seeded for its sake, and a copy would be alike in all its children
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 

@@ -207,11 +207,18 @@ class Capacity:
         queue = self._queue
         if queue is not None and done > 0.0:
             queue.measure(self.calls, done)
+            slope, deviation = queue.elasticity(self.calls)
+            self._closed = slope + 2.0 * deviation < ELASTIC
             if queue.measured():
                 full, queued = self._judge(queue, done, pressed)
         self._since += done
         self._done += done
-        self._settled = 0.0 if pressed or abs(self.calls - before) > 0.1 * before else self._settled + done
+        if abs(self.calls - before) > 0.1 * before:
+            self._settled = 0.0
+        elif pressed:
+            self._settled = max(self._settled - done, 0.0)
+        else:
+            self._settled = min(self._settled + done, 2.0 * SETTLED * self.calls)
         seen = queue is not None and queue.known
         self.wait = queue.wait if queue is not None and full else 0.0
         if pressed and not full and not self.dipping and done > 0.0:
@@ -253,7 +260,7 @@ class Capacity:
         slope, deviation = queue.elasticity(self.calls)
         free = slope - CERTAIN * deviation > ELASTIC
         if full and not self._sure and self._settled > SETTLED * self.calls:
-            queue.forget()  # the service may have become slower: the low calls are of a time before that
+            queue.renew()  # the service may have become slower: the low calls are of a time before that
             self._settled = 0.0
             return False, True
         if full and free:
@@ -261,7 +268,6 @@ class Capacity:
             self._sure = False
             self.calls = max(self.calls, met)
             return False, True
-        self._closed = slope + 2.0 * deviation < ELASTIC
         if full:
             least = 0.5 * queue.throughput() * queue.usual
             estimate = max(estimate, least, 1.0)

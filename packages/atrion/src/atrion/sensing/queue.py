@@ -202,10 +202,14 @@ class Queue:
         for contrast in self._everybody():
             contrast.forget_lows()
 
-    def forget(self) -> None:
-        """What the low calls were measured by is gone: let new ones replace them altogether."""
+    def renew(self) -> None:
+        """Let new low calls replace those that were seen."""
         for contrast in self._everybody():
             contrast.forget()
+
+    def forget(self) -> None:
+        """What was measured is gone: let new calls replace it altogether."""
+        self.renew()
         self._time = self._done = self._met = self._met_square = self._done_met = 0.0
 
     def _everybody(self) -> list[Contrast]:
