@@ -103,6 +103,29 @@ def test_an_overload_teaches_what_the_workers_carry(workers: int, mean: float) -
     assert sum(seen) / len(seen) == pytest.approx(workers, rel=0.35)
 
 
+@pytest.mark.parametrize(
+    "workers, load, slower", [(16, 0.8, 3.0), (64, 0.5, 3.0), (256, 0.3, 3.0), (256, 0.8, 2.0)]
+)
+def test_a_service_that_becomes_slower_and_still_suffices_is_refused_nobody(
+    workers: int, load: float, slower: float
+) -> None:
+    service = Service(workers, 0.05)
+    rate = load * workers / (0.05 * slower)
+    service.run(max(2.0 * slower, 4000.0 / rate), rate)
+    service.mean *= slower
+    service.run(5.0 * slower, rate)
+    assert service.shed == 0
+
+
+def test_a_long_overload_lets_no_capacity_run_away() -> None:
+    service = Service(16, 0.05)
+    seen = []
+    for _ in range(100):
+        service.run(1.0, 640.0)
+        seen.append(service.capacity.calls)
+    assert max(seen[4:]) < 32.0
+
+
 @pytest.mark.parametrize("workers, mean, load", [(16, 0.05, 0.6), (128, 0.2, 0.8), (16, 5.0, 0.3)])
 def test_what_can_be_served_is_never_too_much(workers: int, mean: float, load: float) -> None:
     service = Service(workers, mean)

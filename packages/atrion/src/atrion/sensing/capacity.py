@@ -6,7 +6,7 @@ import math
 from typing import Final, final
 
 from atrion._native import mypyc_attr
-from atrion.sensing.contrast import EVIDENT, Contrast
+from atrion.sensing.contrast import CERTAIN, EVIDENT, Contrast
 from atrion.sensing.queue import LOW, RARE, Queue
 from atrion.sensing.window import Window
 
@@ -38,6 +38,8 @@ BEGUN = 200.0
 """Completions after which the usual latency is known: the first to come back are the short ones."""
 STRETCH = 8.0
 """Usual latencies that calls may take, by Little's law, where nothing else says how many are too many."""
+SETTLED = 20.0
+"""Completions, in capacities, without pressure or growth, after which only new low calls prove a queue."""
 COLD_CREDIT = 400.0
 """Calls beyond the limit that a route may begin with: a cold start into ordinary traffic refuses nobody."""
 COLD_TIME = 0.5
@@ -60,7 +62,7 @@ DIP_ENOUGH = 0.75
 """Low calls, in capacities, that end a dip."""
 DIP_CLOSED = 4.0
 """Times rarer that they are while departures do not grow with the calls in flight, which says the same for nothing."""
-DIP_PATIENCE = 16.0
+DIP_PATIENCE = 64.0
 """Times rarer that dips become while each finds what the last one found."""
 
 
@@ -89,6 +91,7 @@ class Capacity:
         "_last",
         "_peak",
         "_queue",
+        "_settled",
         "_since",
         "_sure",
         "_throughput",
@@ -129,6 +132,7 @@ class Capacity:
         self._peak: int = 0
         self._born: float = -1.0
         self._first: float = -1.0
+        self._settled: float = 0.0
         self._since: float = 0.0
         self._bound()
 
@@ -155,6 +159,8 @@ class Capacity:
         # A route on which no two calls ever meet needs none.
         if in_flight > 0 and self._queue is None:
             self._queue = Queue(self.calls)
+        if self.dipping and in_flight < self.low_below and self._queue is not None:
+            self._queue.dip_begun += 1
         return in_flight + 1
 
     def end(
@@ -197,13 +203,22 @@ class Capacity:
         pressed = self.pressed = shed > 0 or self._peak >= self.base
         self._average(window, done)
         full = queued = False
+        before = self.calls
         queue = self._queue
         if queue is not None and done > 0.0:
             queue.measure(self.calls, done)
+            slope, deviation = queue.elasticity(self.calls)
+            self._closed = slope + 2.0 * deviation < ELASTIC
             if queue.measured():
                 full, queued = self._judge(queue, done, pressed)
         self._since += done
         self._done += done
+        if abs(self.calls - before) > 0.1 * before:
+            self._settled = 0.0
+        elif pressed:
+            self._settled = max(self._settled - done, 0.0)
+        else:
+            self._settled = min(self._settled + done, 2.0 * SETTLED * self.calls)
         seen = queue is not None and queue.known
         self.wait = queue.wait if queue is not None and full else 0.0
         if pressed and not full and not self.dipping and done > 0.0:
@@ -240,16 +255,19 @@ class Capacity:
         met = queue.high_met
         allowed = QUEUE * math.sqrt(max(self.calls, met))
         estimate = met - max(queue.calls, 0.0)
-        errors = 1.0 if self._sure else 2.0
+        errors = 1.0 if self._sure else CERTAIN
         full = queue.calls - errors * queue.error > allowed
         slope, deviation = queue.elasticity(self.calls)
-        free = slope - 2.0 * deviation > ELASTIC
+        free = slope - CERTAIN * deviation > ELASTIC
+        if full and not self._sure and self._settled > SETTLED * self.calls:
+            queue.renew()  # the service may have become slower: the low calls are of a time before that
+            self._settled = 0.0
+            return False, True
         if full and free:
             queue.forget()  # departures grow with what is in flight: the low calls are of another time
             self._sure = False
             self.calls = max(self.calls, met)
             return False, True
-        self._closed = slope + 2.0 * deviation < ELASTIC
         if full:
             least = 0.5 * queue.throughput() * queue.usual
             estimate = max(estimate, least, 1.0)
@@ -276,6 +294,8 @@ class Capacity:
         """Demand presses, and the workers are not known to be full."""
         if full and not seen and self.calls >= 1.5 * INITIAL:
             return
+        if self._closed and not unqueued:
+            return
         pace = FAST if unqueued else SLOW if self._sure else BLIND
         met = queue.high_met if queue is not None else 0.0
         top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else float(self._peak))
@@ -291,10 +311,10 @@ class Capacity:
             self._since = 1e9
             queue.dip_every = 1.0
         need = max(DIP_ENOUGH * self.calls, 4.0)
-        rate = queue.throughput()
+        rate = queue.rate()
         if self.dipping:
             queue.dip_done += done
-            enough = queue.got >= need or in_flight == 0
+            enough = queue.dip_begun >= need or in_flight == 0
             if enough or queue.dip_done > queue.dip_start + 2.0 * need + 8.0:
                 self.dipping = False
                 self._since = 0.0
@@ -318,6 +338,7 @@ class Capacity:
             if self._since > wait:
                 self.dipping = self.holding = True
                 queue.dip_done = 0.0
+                queue.dip_begun = 0
                 queue.dip_start = in_flight
                 queue.got = 0
         if self.holding and not self.dipping and (in_flight >= self.base or self._since > 3.0 * self.calls):

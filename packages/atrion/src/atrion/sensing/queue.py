@@ -63,6 +63,7 @@ class Queue:
         "_time",
         "calls",
         "common",
+        "dip_begun",
         "dip_calls",
         "dip_done",
         "dip_every",
@@ -108,6 +109,7 @@ class Queue:
         self._low_memory: float = MEMORY
         self._high_memory: float = MEMORY
         self.dip_calls: float = 0.0
+        self.dip_begun: int = 0
         self.dip_done: float = 0.0
         self.dip_every: float = 1.0
         self.dip_rate: float = 0.0
@@ -187,6 +189,10 @@ class Queue:
         """Calls that left a second while many were in flight; 0 when none did."""
         return self._high_done / self._high_time if self._high_time > 0.0 else 0.0
 
+    def rate(self) -> float:
+        """The same over a longer time, and steadier."""
+        return self._done / self._time if self._time > 0.0 else 0.0
+
     def measured(self) -> bool:
         """Whether ``calls`` and ``error`` say something of the present."""
         return self.known and self._high_done >= LEAST and self._high_time > 0.0
@@ -196,10 +202,14 @@ class Queue:
         for contrast in self._everybody():
             contrast.forget_lows()
 
-    def forget(self) -> None:
-        """What the low calls were measured by is gone: let new ones replace them altogether."""
+    def renew(self) -> None:
+        """Let new low calls replace those that were seen."""
         for contrast in self._everybody():
             contrast.forget()
+
+    def forget(self) -> None:
+        """What was measured is gone: let new calls replace it altogether."""
+        self.renew()
         self._time = self._done = self._met = self._met_square = self._done_met = 0.0
 
     def _everybody(self) -> list[Contrast]:
