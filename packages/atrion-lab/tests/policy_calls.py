@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from atrion.lab.policies import Call, Policy
 from atrion.sensing import Outcome
+from atrion_lab.policies import Call, Policy
 
 __all__ = ["DROPPED", "FAILURE", "IGNORED", "SUCCESS", "ask", "crowd", "queue", "serve"]
 

@@ -9,11 +9,11 @@ from random import Random
 import pytest
 
 from atrion.errors import MissingExtraError
-from atrion.lab.policies import LIBRARIES, Facts
-from atrion.lab.policies.breaker import BinaryBreaker
-from atrion.lab.policies.libraries import AioAdaptive, Interlock, PyBreaker
-from atrion.lab.policies.throttle import ClientThrottle
-from packages.atrion.tests.lab.policy_calls import FAILURE, IGNORED, SUCCESS, ask, crowd, serve
+from atrion_lab.policies import LIBRARIES, Facts
+from atrion_lab.policies.breaker import BinaryBreaker
+from atrion_lab.policies.libraries import AioAdaptive, Interlock, PyBreaker
+from atrion_lab.policies.throttle import ClientThrottle
+from policy_calls import FAILURE, IGNORED, SUCCESS, ask, crowd, serve
 
 
 def test_the_breaker_opens_at_half_of_a_hundred_and_not_before() -> None:

@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from atrion.lab.policies import Call
-from atrion.lab.policies.failsafe import AdaptiveLimit, FailsafeLimiter, FailsafeThrottler
-from atrion.lab.policies.priority import Threshold, Usage
-from packages.atrion.tests.lab.policy_calls import DROPPED, FAILURE, SUCCESS, ask, serve
+from atrion_lab.policies import Call
+from atrion_lab.policies.failsafe import AdaptiveLimit, FailsafeLimiter, FailsafeThrottler
+from atrion_lab.policies.priority import Threshold, Usage
+from policy_calls import DROPPED, FAILURE, SUCCESS, ask, serve
 
 
 def windows(

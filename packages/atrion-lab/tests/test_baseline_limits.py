@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from atrion.lab.policies.bbr import BbrShedder
-from atrion.lab.policies.limits import Aimd, Gradient2, Limiter, Vegas
-from packages.atrion.tests.lab.policy_calls import DROPPED, FAILURE, SUCCESS, ask, crowd, serve
+from atrion_lab.policies.bbr import BbrShedder
+from atrion_lab.policies.limits import Aimd, Gradient2, Limiter, Vegas
+from policy_calls import DROPPED, FAILURE, SUCCESS, ask, crowd, serve
 
 
 def filled(limiter: Limiter, now: float, latency: float) -> None:

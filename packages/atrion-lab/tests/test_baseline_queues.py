@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from atrion.lab.policies import Facts
-from atrion.lab.policies.codel import Codel, FacebookCodel
-from atrion.lab.policies.dagor import Dagor
-from atrion.lab.policies.pid import PidRejector
-from packages.atrion.tests.lab.policy_calls import DROPPED, SUCCESS, ask, queue, serve
+from atrion_lab.policies import Facts
+from atrion_lab.policies.codel import Codel, FacebookCodel
+from atrion_lab.policies.dagor import Dagor
+from atrion_lab.policies.pid import PidRejector
+from policy_calls import DROPPED, SUCCESS, ask, queue, serve
 
 
 def test_codel_drops_after_an_interval_above_target_and_then_ever_faster() -> None:

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from atrion.lab.arrivals import Poisson
-from atrion.lab.clients import Traffic
-from atrion.lab.policies import Call
-from atrion.lab.policies.catalog import controller
-from atrion.lab.policies.rajomon import Rajomon
-from atrion.lab.scenario import Route, Scenario, World
-from atrion.lab.services import Fixed, Server
-from packages.atrion.tests.lab.policy_calls import ask
+from atrion_lab.arrivals import Poisson
+from atrion_lab.clients import Traffic
+from atrion_lab.policies import Call
+from atrion_lab.policies.catalog import controller
+from atrion_lab.policies.rajomon import Rajomon
+from atrion_lab.scenario import Route, Scenario, World
+from atrion_lab.services import Fixed, Server
+from policy_calls import ask
 
 
 def waiting(policy: Rajomon, now: float, wait: float) -> None:

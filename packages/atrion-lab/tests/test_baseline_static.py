@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from atrion.lab.policies import BASELINES, Facts
-from atrion.lab.policies.static import BoundedQueue, TokenBucket
-from packages.atrion.tests.lab.policy_calls import DROPPED, FAILURE, SUCCESS, ask, serve
+from atrion_lab.policies import BASELINES, Facts
+from atrion_lab.policies.static import BoundedQueue, TokenBucket
+from policy_calls import DROPPED, FAILURE, SUCCESS, ask, serve
 
 
 def admitted(bucket: TokenBucket, start: float, seconds: float, each: float = 0.001) -> int:

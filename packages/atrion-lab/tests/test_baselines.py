@@ -8,13 +8,13 @@ from random import Random
 import pytest
 
 from atrion.errors import ConfigurationError
-from atrion.lab.policies import BASELINES, BasePolicy, Call, Facts
-from atrion.lab.policies.baselines import ABOUT
-from atrion.lab.policies.catalog import controller
-from atrion.lab.policies.facts import Rolling, failed, level
-from atrion.lab.scenario import simulate
-from atrion.lab.scenarios import scenario
-from packages.atrion.tests.lab.policy_calls import DROPPED, FAILURE, IGNORED, SUCCESS, crowd
+from atrion_lab.policies import BASELINES, BasePolicy, Call, Facts
+from atrion_lab.policies.baselines import ABOUT
+from atrion_lab.policies.catalog import controller
+from atrion_lab.policies.facts import Rolling, failed, level
+from atrion_lab.scenario import simulate
+from atrion_lab.scenarios import scenario
+from policy_calls import DROPPED, FAILURE, IGNORED, SUCCESS, crowd
 
 
 def test_a_late_answer_has_failed_and_a_clients_fault_has_not() -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from atrion.lab.arrivals import Closed, Poisson
-from atrion.lab.clients import Traffic
-from atrion.lab.metrics import Run
-from atrion.lab.policies.catalog import Controller
-from atrion.lab.policies.port import BasePolicy, Call, Policy
-from atrion.lab.scenario import Scenario, simulate
-from atrion.lab.services import LogNormal, Phase, Server
+from atrion_lab.arrivals import Closed, Poisson
+from atrion_lab.clients import Traffic
+from atrion_lab.metrics import Run
+from atrion_lab.policies.catalog import Controller
+from atrion_lab.policies.port import BasePolicy, Call, Policy
+from atrion_lab.scenario import Scenario, simulate
+from atrion_lab.services import LogNormal, Phase, Server
 
 
 class Refuses(BasePolicy):

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from atrion.lab.cluster import Cluster
-from atrion.lab.metrics import Run
-from atrion.lab.policies.catalog import controller
-from atrion.lab.scenario import Scenario, simulate
-from atrion.lab.scenarios import scenario
+from atrion_lab.cluster import Cluster
+from atrion_lab.metrics import Run
+from atrion_lab.policies.catalog import controller
+from atrion_lab.scenario import Scenario, simulate
+from atrion_lab.scenarios import scenario
 
 
 def played(name: str, **changes: object) -> Run:

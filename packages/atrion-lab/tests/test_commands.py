@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from atrion.cli import main
-from atrion.lab.bench import ROWS, bench
-from atrion.lab.measures import MEASURES
-from atrion.lab.metrics import interval, jain, percentile
-from atrion.lab.policies.catalog import CONTROLLERS
-from atrion.lab.scenarios import SCENARIOS, scenario
+from atrion_lab.bench import ROWS, bench
+from atrion_lab.measures import MEASURES
+from atrion_lab.metrics import interval, jain, percentile
+from atrion_lab.policies.catalog import CONTROLLERS
+from atrion_lab.scenarios import SCENARIOS, scenario
 
 ISSUE = (
     "steady-0.5x steady-10x cold-start-in-overload flash-crowd slow-ramp diurnal retry-storm capacity-loss "
@@ -89,6 +89,18 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
 ) -> None:
     assert main(["lab", *arguments]) == 1
     assert "is not usable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["lab"], ["lab", "rnu"], ["demo", "--secs", "9"], ["demo", "--seconds", "x"]]
+)
+def test_what_is_not_understood_ends_with_a_sentence_and_status_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert "error:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from atrion.cli import main
-from atrion.cli.demo import server
-from atrion.cli.demo_crew import Crew
-from atrion.cli.demo_result import Service, as_json, sentence, summary, table, trouble
-from atrion.cli.demo_services import SHAPES, Shape
+from atrion_lab.demo.crew import Crew
+from atrion_lab.demo.play import server
+from atrion_lab.demo.result import Service, as_json, sentence, summary, table, trouble
+from atrion_lab.demo.services import SHAPES, Shape
 
+ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "atrion"]
 RATIOS = {"goodput_ratio", "critical_success"}
 
@@ -128,7 +129,7 @@ def test_on_a_terminal_it_draws_a_picture_that_fits_and_leaves_the_table() -> No
 
 @pytest.mark.slow
 def test_control_c_ends_it_and_its_processes(demo: subprocess.Popen[str]) -> None:
-    children = await_children(demo.pid, "demo_load")
+    children = await_children(demo.pid, "demo.load")
     demo.send_signal(signal.SIGINT)
     _, err = demo.communicate(timeout=20)
     assert demo.returncode == 130
@@ -139,16 +140,16 @@ def test_control_c_ends_it_and_its_processes(demo: subprocess.Popen[str]) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_no_process_outlives_it(demo: subprocess.Popen[str], number: signal.Signals) -> None:
-    children = await_children(demo.pid, "demo_load")
+    children = await_children(demo.pid, "demo.load")
     demo.send_signal(number)
     demo.communicate(timeout=20)
     await_end(children)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["demo_server", "demo_load"])
+@pytest.mark.parametrize("victim", ["demo.server", "demo.load"])
 def test_a_process_that_dies_is_a_plain_sentence(demo: subprocess.Popen[str], victim: str) -> None:
-    children = await_children(demo.pid, "demo_load")
+    children = await_children(demo.pid, "demo.load")
     os.kill(next(number for number, line in children.items() if victim in line), signal.SIGKILL)
     _, err = demo.communicate(timeout=20)
     assert demo.returncode == 1
@@ -161,7 +162,7 @@ def test_a_process_that_dies_is_a_plain_sentence(demo: subprocess.Popen[str], vi
 def test_a_reader_that_leaves_ends_it_quietly(demo: subprocess.Popen[str]) -> None:
     assert demo.stdout is not None
     demo.stdout.readline()
-    children = await_children(demo.pid, "demo_load")
+    children = await_children(demo.pid, "demo.load")
     demo.stdout.close()
     assert demo.wait(20) == 141
     assert demo.stderr is not None
@@ -239,6 +240,14 @@ def test_every_shape_is_served(name: str) -> None:
                 assert reply.status == 200
 
 
+def test_a_missing_extra_is_told_with_the_pip_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
+    assert main(["demo"]) == 1
+    assert 'pip install "atrion[demo]"' in capsys.readouterr().err
+
+
 def test_an_unknown_shape_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--shape", "mars"])
@@ -263,3 +272,14 @@ def test_a_machine_that_is_the_bottleneck_is_told(
 ) -> None:
     found = trouble("with Atrion", {**phase(800, 4000), **change}, service, 400.0)
     assert (found is None) if said is None else (found is not None and said in found)
+
+
+def test_the_readme_shows_what_the_demo_printed() -> None:
+    kept = (ROOT / "docs/tables/demo.txt").read_text()
+    assert kept in (ROOT / "README.md").read_text()
+    run = dict.fromkeys(
+        ("goodput_ratio", "critical_success", "p99_seconds", "false_reject_ratio", "recovery_success"), 0.5
+    )
+    now = table({"unprotected": run, "protected": run}).splitlines()
+    assert now[0] in kept
+    assert [line[:35] for line in now[2:]] == [line[:35] for line in kept.splitlines()[3 : len(now) + 1]]

@@ -7,10 +7,10 @@ import urllib.request
 import pytest
 
 from atrion.cli import main
-from atrion.cli.demo import server, shared_store
-from atrion.cli.demo_crew import Crew
-from atrion.cli.demo_services import SHAPES, slots_of
 from atrion.errors import AtrionError
+from atrion_lab.demo.crew import Crew
+from atrion_lab.demo.play import server, shared_store
+from atrion_lab.demo.services import SHAPES, slots_of
 
 SLOTS = SHAPES["pooled"].slots
 

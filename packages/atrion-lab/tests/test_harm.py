@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from atrion.cli import main
-from atrion.lab import harm as module
-from atrion.lab.arrivals import Poisson
-from atrion.lab.harm import FULL, IDLE, QUICK, WORK, Cell, cells, harm, missed
+from atrion_lab import harm as module
+from atrion_lab.arrivals import Poisson
+from atrion_lab.harm import FULL, IDLE, QUICK, WORK, Cell, cells, harm, missed
 
 SMALL = ["--workers", "4", "--load", ".5,2", "--spread", "1", "--slow", "1", "--processes", "1"]
 GRID = {"workers": (4.0,), "load": (0.5, 2.0), "spread": (1.0,), "slow": (1.0, 2.0)}

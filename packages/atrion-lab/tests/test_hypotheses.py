@@ -10,7 +10,7 @@ import pytest
 
 from atrion.cli import main
 from atrion.errors import ConfigurationError
-from atrion.lab.hypotheses import HYPOTHESES, Hypothesis, Measure, Trial, findings
+from atrion_lab.hypotheses import HYPOTHESES, Hypothesis, Measure, Trial, findings
 
 
 @pytest.fixture(scope="module")

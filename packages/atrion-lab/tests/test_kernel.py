@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from atrion.lab.arrivals import Every, Instants
-from atrion.lab.kernel import Gate, Pool, Simulation
-from atrion.lab.metrics import Recorder
-from atrion.lab.policies.clairvoyant import Clairvoyant
-from atrion.lab.policies.port import BasePolicy, Call
-from atrion.lab.services import Fixed, Mixture, Phase, Recorded, Server
-from atrion.lab.sharing import SharedPool
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.arrivals import Every, Instants
+from atrion_lab.kernel import Gate, Pool, Simulation
+from atrion_lab.metrics import Recorder
+from atrion_lab.policies.clairvoyant import Clairvoyant
+from atrion_lab.policies.port import BasePolicy, Call
+from atrion_lab.services import Fixed, Mixture, Phase, Recorded, Server
+from atrion_lab.sharing import SharedPool
 
 
 class Client:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from atrion.cli import main
-from atrion.cli.lab_published import NAMES, table
-from atrion.lab.arrivals import Profile
-from atrion.lab.measures import NEVER
-from atrion.lab.metrics import Run
-from atrion.lab.published import EXPERIMENTS, lines, play, random_shedding, settles
-from atrion.lab.scenarios import described
-from atrion.lab.scenarios.published import BREAKWATER, DAGOR, METASTABLE, STEP, TARGET, VULNERABLE
+from atrion_lab.arrivals import Profile
+from atrion_lab.commands.published import NAMES, table
+from atrion_lab.measures import NEVER
+from atrion_lab.metrics import Run
+from atrion_lab.published import EXPERIMENTS, lines, play, random_shedding, settles
+from atrion_lab.scenarios import described
+from atrion_lab.scenarios.published import BREAKWATER, DAGOR, METASTABLE, STEP, TARGET, VULNERABLE
 
 
 def peak(arrivals: object) -> float:
@@ -32,7 +32,7 @@ def peak(arrivals: object) -> float:
 def test_dagors_tasks_call_m_once_to_four_times_at_twice_and_four_times_750_a_second(
     scenario: object, factor: float, calls: int
 ) -> None:
-    from atrion.lab.scenario import Scenario
+    from atrion_lab.scenario import Scenario
 
     assert isinstance(scenario, Scenario)
     assert scenario.capacity == pytest.approx(750.0)
@@ -92,8 +92,8 @@ def test_random_shedding_loses_what_the_last_call_needed(calls: int, factor: flo
 
 
 def test_a_server_has_one_policy_for_all_calls_of_a_task() -> None:
-    from atrion.lab.policies.catalog import controller
-    from atrion.lab.scenario import World
+    from atrion_lab.policies.catalog import controller
+    from atrion_lab.scenario import World
 
     gate = World(DAGOR[1], controller("dagor"), 1).pods[0].gates["a"]
     first, second = gate.wanted

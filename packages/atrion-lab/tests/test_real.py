@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
-from atrion.cli import lab_real_process, main
-from atrion.cli.demo_result import Service
-from atrion.cli.demo_view import Scene
-from atrion.cli.lab_real import _table
-from atrion.cli.lab_real_http import play, served
-from atrion.cli.lab_real_process import PROCESS
-from atrion.cli.lab_real_streams import Companions
-from atrion.lab.policies.catalog import controller
-from atrion.lab.scenario import simulate
-from atrion.lab.scenarios.real import REAL
+from atrion.cli import main
+from atrion_lab.commands.real import _table
+from atrion_lab.demo.result import Service
+from atrion_lab.demo.view import Scene
+from atrion_lab.policies.catalog import controller
+from atrion_lab.real import process
+from atrion_lab.real.http import play, served
+from atrion_lab.real.process import PROCESS
+from atrion_lab.real.streams import Companions
+from atrion_lab.scenario import simulate
+from atrion_lab.scenarios.real import REAL
 
 
 @pytest.mark.slow
@@ -82,8 +83,8 @@ def test_a_process_is_measured_then_overloaded(monkeypatch: pytest.MonkeyPatch) 
         loaded = {**row, "offered": scene.overload * scene.capacity}
         return dict.fromkeys(("calm", "overload", "recovery"), loaded), Service(cpu=0.5, computes=True)
 
-    monkeypatch.setattr(lab_real_process, "measure", lambda *_: 100.0)
-    monkeypatch.setattr(lab_real_process, "play", play)
+    monkeypatch.setattr(process, "measure", lambda *_: 100.0)
+    monkeypatch.setattr(process, "play", play)
     told: list[float] = []
     found, notes = PROCESS["cpu-threads"].played(1, protected=True, tell=told.append)
     assert asked == [300.0, 600.0] * 2

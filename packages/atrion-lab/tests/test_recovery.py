@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from atrion.cli import main
-from atrion.lab import recovery as module
-from atrion.lab.metastable import Patience, Trigger, amplification, seconds_to_recover, state
-from atrion.lab.recovery import FULL, QUICK, Cell, agrees, cells, missed, recoveries
+from atrion_lab import recovery as module
+from atrion_lab.metastable import Patience, Trigger, amplification, seconds_to_recover, state
+from atrion_lab.recovery import FULL, QUICK, Cell, agrees, cells, missed, recoveries
 
 PAUSE = Trigger(10.0, 2.0, capacity=0.0)
 ONE = {

@@ -8,12 +8,12 @@ import pytest
 
 from atrion.cli import main
 from atrion.errors import AtrionError, ConfigurationError
-from atrion.lab import fifo
-from atrion.lab.judge import rows
-from atrion.lab.metrics import Run
-from atrion.lab.policies.catalog import controller
-from atrion.lab.replay import BadTelemetry, read, recorded
-from atrion.lab.scenario import simulate
+from atrion_lab import fifo
+from atrion_lab.judge import rows
+from atrion_lab.metrics import Run
+from atrion_lab.policies.catalog import controller
+from atrion_lab.replay import BadTelemetry, read, recorded
+from atrion_lab.scenario import simulate
 
 
 def write(folder: Path, text: str) -> Path:

@@ -8,14 +8,14 @@ import pytest
 
 from atrion.cli import main
 from atrion.errors import AtrionError, ConfigurationError
-from atrion.lab.arrivals import Closed, Instants, Poisson
-from atrion.lab.judge import keeps, mean, rows, worst
-from atrion.lab.policies.catalog import controller
-from atrion.lab.replay import BadTelemetry
-from atrion.lab.scenario_file import Described, load_file, read_text
-from atrion.lab.scenarios import DESCRIBED, SCENARIOS, described
-from atrion.lab.services import Mixture, Recorded
 from atrion.physics.config import SLO
+from atrion_lab.arrivals import Closed, Instants, Poisson
+from atrion_lab.judge import keeps, mean, rows, worst
+from atrion_lab.policies.catalog import controller
+from atrion_lab.replay import BadTelemetry
+from atrion_lab.scenario_file import Described, load_file, read_text
+from atrion_lab.scenarios import DESCRIBED, SCENARIOS, described
+from atrion_lab.services import Mixture, Recorded
 
 SERVER = """
 [servers.api]
@@ -296,7 +296,7 @@ def test_only_files_are_scaled(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("name", ["azure-conv", "azure-code"])
 def test_the_example_of_recorded_traffic_reads_what_it_names(tmp_path: Path, name: str) -> None:
-    text = (Path(__file__).parents[4] / f"examples/traces/{name}.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / f"examples/traces/{name}.toml").read_text(encoding="utf-8")
     recording = tmp_path / f"AzureLLMInferenceTrace_{name[-4:]}.csv"
     recording.write_text(
         "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n"

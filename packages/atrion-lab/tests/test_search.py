@@ -5,16 +5,16 @@ import json
 import pytest
 
 from atrion.cli import main
-from atrion.lab.scenarios import SCENARIOS
-from atrion.lab.scenarios.training import TRAINING
-from atrion.lab.search import CLAIMS, _try, defaults, search
+from atrion_lab.scenarios import SCENARIOS
+from atrion_lab.scenarios.training import TRAINING
+from atrion_lab.search import CLAIMS, _try, defaults, search
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search is the same whatever it looks at, and a few scenarios are sooner seen."""
     chosen = [each for each in TRAINING if each.name in ("train-calm", "train-dead")]
-    monkeypatch.setattr("atrion.lab.search.TRAINING", chosen)
+    monkeypatch.setattr("atrion_lab.search.TRAINING", chosen)
 
 
 @pytest.mark.slow

@@ -11,10 +11,10 @@ import pytest
 import atrion
 from atrion.cli import main
 from atrion.errors import AtrionError
-from atrion.lab.constants import CONFIG, Constant, changed, constants
-from atrion.lab.scenarios import DESCRIBED
-from atrion.lab.sensitivity import FACTORS, MEASURES, SCENARIOS, sensitivity
 from atrion.physics.config import PhysicsConfig
+from atrion_lab.constants import CONFIG, Constant, changed, constants
+from atrion_lab.scenarios import DESCRIBED
+from atrion_lab.sensitivity import FACTORS, MEASURES, SCENARIOS, sensitivity
 
 pure = pytest.mark.skipif(atrion.compiled, reason="the compiled core has its constants built in")
 GAIN = Constant("gain", CONFIG, 50.0, "Ohms a weight of 1 is worth, > 0.")
@@ -102,7 +102,7 @@ def test_each_constant_is_halved_and_doubled_against_the_defaults() -> None:
 
 
 def test_a_value_that_the_control_cannot_work_with_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    from atrion.lab import sensitivity as module
+    from atrion_lab import sensitivity as module
 
     real = module.simulate
 
@@ -119,7 +119,7 @@ def test_a_value_that_the_control_cannot_work_with_is_reported(monkeypatch: pyte
 
 
 def test_what_suffers_most_is_named() -> None:
-    from atrion.lab.sensitivity import Change
+    from atrion_lab.sensitivity import Change
 
     fine = {"idle_rejects": 0.0, "work_over_possible": 1.0, "critical_success": 1.0, "p99_over_deadline": 0.5}
     base = Change(None, 0.0, {"calm": fine, "crowd": fine})

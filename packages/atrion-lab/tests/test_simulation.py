@@ -7,9 +7,9 @@ import pytest
 
 from atrion.cli import main
 from atrion.errors import ConfigurationError
-from atrion.lab.policies.catalog import CONTROLLERS, controller
-from atrion.lab.scenario import simulate
-from atrion.lab.scenarios import scenario
+from atrion_lab.policies.catalog import CONTROLLERS, controller
+from atrion_lab.scenario import simulate
+from atrion_lab.scenarios import scenario
 
 
 def test_a_seed_decides_everything() -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atrion.cli import lab_map
 from atrion.control.saturation import Saturation
 from atrion.errors import ConfigurationError
-from atrion.lab.arrays import PhysicsArrays, Recording, SaturationArrays, difference_from_engine
-from atrion.lab.plant import admitted_share
-from atrion.lab.region import largest_box
-from atrion.lab.stability import CLASSES, PRESETS, SWEPT, StabilityMap, stability_map
 from atrion.physics import BAND_WIDTH, SLO, PhysicsConfig, Tier, band
+from atrion_lab.arrays import PhysicsArrays, Recording, SaturationArrays, difference_from_engine
+from atrion_lab.commands import stability
+from atrion_lab.plant import admitted_share
+from atrion_lab.region import largest_box
+from atrion_lab.stability import CLASSES, PRESETS, SWEPT, StabilityMap, stability_map
 
 SETTINGS = [
     {"decay_rate": 0.02, "damping": 0.005, "scar_factor": 1.0},
@@ -170,7 +170,7 @@ def test_absurd_maps_are_refused_in_words(argument: str, value: object) -> None:
 
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    lab_map.add_parser(parser.add_subparsers())
+    stability.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["map", *arguments])
     return int(parsed.run(parsed))
 

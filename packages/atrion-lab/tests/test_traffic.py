@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from atrion.lab.arrivals import Arrivals, Bursty, Closed, Poisson, Profile, diurnal
-from atrion.lab.services import Bimodal, Exponential, HeavyTailed, LogNormal, ServiceTime
+from atrion_lab.arrivals import Arrivals, Bursty, Closed, Poisson, Profile, diurnal
+from atrion_lab.services import Bimodal, Exponential, HeavyTailed, LogNormal, ServiceTime
 
 
 def count(arrivals: Arrivals, start: float, end: float, seed: int = 1) -> int:

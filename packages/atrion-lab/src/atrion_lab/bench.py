@@ -9,13 +9,13 @@ from random import Random
 from typing import Any
 
 from atrion.errors import MissingExtraError
-from atrion.lab.measures import MEASURES
-from atrion.lab.metrics import interval
-from atrion.lab.parallel import parallel
-from atrion.lab.policies.catalog import BASELINES, controller
-from atrion.lab.policies.facts import Facts
-from atrion.lab.scenario import simulate
-from atrion.lab.scenarios import scenario
+from atrion_lab.measures import MEASURES
+from atrion_lab.metrics import interval
+from atrion_lab.parallel import parallel
+from atrion_lab.policies.catalog import BASELINES, controller
+from atrion_lab.policies.facts import Facts
+from atrion_lab.scenario import simulate
+from atrion_lab.scenarios import scenario
 
 __all__ = ["ROWS", "Job", "Result", "Row", "available", "bench", "jobs", "play", "results"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrion.lab.compare import Standing
-from atrion.lab.figure import GRID, INK, new_figure, save
-from atrion.lab.scenario import Scenario
+from atrion_lab.compare import Standing
+from atrion_lab.figure import GRID, INK, new_figure, save
+from atrion_lab.scenario import Scenario
 
 __all__ = ["plot_rows", "plot_standings"]
 

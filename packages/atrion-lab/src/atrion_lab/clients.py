@@ -9,11 +9,11 @@ from itertools import accumulate
 from random import Random
 from typing import final
 
-from atrion.lab.arrivals import Arrivals, Closed
-from atrion.lab.kernel import Target, Timeline
-from atrion.lab.metrics import Recorder
-from atrion.lab.policies.port import Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.arrivals import Arrivals, Closed
+from atrion_lab.kernel import Target, Timeline
+from atrion_lab.metrics import Recorder
+from atrion_lab.policies.port import Call
 
 __all__ = ["MIX", "Clients", "Request", "Traffic"]
 

@@ -12,9 +12,9 @@ from random import Random
 from typing import Any
 
 from atrion.engine import Atrion
-from atrion.lab.kernel import Simulation
-from atrion.state.memory import InMemoryProvider
+from atrion.providers.memory import InMemoryProvider
 from atrion.state.port import ClusterScar, NodeRow, PhysicsVector, Remembered
+from atrion_lab.kernel import Simulation
 
 __all__ = ["Cluster", "Network", "Wire"]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from atrion.lab.replay import BadTelemetry, instant, number, reading
+from atrion_lab.replay import BadTelemetry, instant, number, reading
 
 __all__ = ["instants", "seconds", "weighted"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atrion.errors import ConfigurationError
-from atrion.lab.bench import Job, available, results
-from atrion.lab.metrics import interval
-from atrion.lab.policies.catalog import BASELINES, CONTROLLERS
+from atrion_lab.bench import Job, available, results
+from atrion_lab.metrics import interval
+from atrion_lab.policies.catalog import BASELINES, CONTROLLERS
 
 __all__ = ["MEASURED", "Standing", "chosen", "compare"]
 

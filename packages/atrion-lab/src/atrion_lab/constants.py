@@ -69,7 +69,7 @@ def constants() -> tuple[Constant, ...]:
         raise AtrionError(
             "constants can only be changed in the pure Python core, and this one is compiled: "
             "install the source with ATRION_COMPILE=0, such as "
-            "ATRION_COMPILE=0 pip install --no-binary atrion 'atrion[lab]'"
+            'ATRION_COMPILE=0 pip install --no-binary atrion "atrion[lab]"'
         )
     return (*_fields(), *(each for name in _modules() for each in _documented(name)))
 
@@ -123,7 +123,7 @@ def changed(constant: Constant | None, value: float) -> Iterator[PhysicsConfig]:
     holders = [
         module
         for name, module in list(sys.modules.items())
-        if name.startswith("atrion.") and vars(module).get(constant.name) is own
+        if name.startswith(("atrion.", "atrion_lab.")) and vars(module).get(constant.name) is own
     ]
     try:
         for module in holders:

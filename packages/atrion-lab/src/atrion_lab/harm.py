@@ -12,7 +12,7 @@ Arrivals are Poisson and clients wait for :data:`PATIENCE` mean service times of
 alone makes no answer late. A run begins with a cold controller at full load, and its start counts: it lasts as many
 service times as :data:`CALLS` arrivals need, within :data:`LENGTH`.
 
-Two measures of :mod:`atrion.lab.judge` are bounded. Below capacity (load < 1) ``idle_rejects`` is at most
+Two measures of :mod:`atrion_lab.judge` are bounded. Below capacity (load < 1) ``idle_rejects`` is at most
 :data:`IDLE`; above, ``work_over_possible`` is at least :data:`WORK` times the share of the work that is in calls no
 longer than their clients' patience. The clairvoyant refuses the longer ones; nobody else can tell them from the others
 before they have run, and at a spread of 3 they are 22% of the work. That share is the distribution of the length-biased
@@ -30,13 +30,13 @@ from itertools import product
 from statistics import NormalDist
 from typing import Any, Final, final
 
-from atrion.lab.arrivals import Poisson
-from atrion.lab.clients import Traffic
-from atrion.lab.judge import mean, rows, worst
-from atrion.lab.parallel import parallel
-from atrion.lab.policies.catalog import controller
-from atrion.lab.scenario import Scenario
-from atrion.lab.services import Exponential, Fixed, LogNormal, Phase, Server, ServiceTime
+from atrion_lab.arrivals import Poisson
+from atrion_lab.clients import Traffic
+from atrion_lab.judge import mean, rows, worst
+from atrion_lab.parallel import parallel
+from atrion_lab.policies.catalog import controller
+from atrion_lab.scenario import Scenario
+from atrion_lab.services import Exponential, Fixed, LogNormal, Phase, Server, ServiceTime
 
 __all__ = ["FULL", "QUICK", "Cell", "cells", "harm", "missed", "of"]
 

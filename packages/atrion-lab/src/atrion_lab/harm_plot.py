@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrion.lab.figure import INK, new_figure, save
-from atrion.lab.harm import IDLE, WORK, missed
-from atrion.lab.heat import Grid, heat
+from atrion_lab.figure import INK, new_figure, save
+from atrion_lab.harm import IDLE, WORK, missed
+from atrion_lab.heat import Grid, heat
 
 __all__ = ["plot"]
 

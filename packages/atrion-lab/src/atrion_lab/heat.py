@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atrion.lab.figure import INK
+from atrion_lab.figure import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

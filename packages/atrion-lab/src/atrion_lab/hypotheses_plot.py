@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atrion.lab.figure import INK, new_figure, save
-from atrion.lab.hypotheses import Hypothesis, Trial
 from atrion.physics import PhysicsConfig
+from atrion_lab.figure import INK, new_figure, save
+from atrion_lab.hypotheses import Hypothesis, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from atrion.lab.ledger import Accounts
-from atrion.lab.metrics import Run, percentile
-from atrion.lab.policies.catalog import POSSIBLE, Controller
-from atrion.lab.scenario import Scenario, simulate
-from atrion.lab.summary import TIER_NAMES
+from atrion_lab.ledger import Accounts
+from atrion_lab.metrics import Run, percentile
+from atrion_lab.policies.catalog import POSSIBLE, Controller
+from atrion_lab.scenario import Scenario, simulate
+from atrion_lab.summary import TIER_NAMES
 
 __all__ = ["AT_MOST", "BOUNDED", "flat", "keeps", "mean", "measure", "rows", "worst"]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Protocol, final
 
-from atrion.lab.metrics import Recorder
-from atrion.lab.needs import Wanted, ask
-from atrion.lab.policies.port import Call, Policy
-from atrion.lab.services import Phase, Server
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.metrics import Recorder
+from atrion_lab.needs import Wanted, ask
+from atrion_lab.policies.port import Call, Policy
+from atrion_lab.services import Phase, Server
 
 __all__ = ["Gate", "Pool", "Simulation", "Target", "Timeline"]
 

@@ -6,9 +6,9 @@ from array import array
 from typing import Any, final
 
 from atrion.control.observer import Transition
-from atrion.lab.policies.port import Call
 from atrion.physics.modes import Mode
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.port import Call
 
 __all__ = ["Accounts", "Ledger"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from atrion.lab.metrics import BIN, Run, jain, percentile
-from atrion.lab.scenario import Scenario
+from atrion_lab.metrics import BIN, Run, jain, percentile
+from atrion_lab.scenario import Scenario
 
 __all__ = ["MEASURES", "Measure", "onset", "recovery", "shed_after"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from atrion.lab.ledger import Ledger
-from atrion.lab.policies.port import Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.ledger import Ledger
+from atrion_lab.policies.port import Call
 
 __all__ = ["BIN", "KINDS", "Recorder", "Run", "Sample", "interval", "jain", "percentile"]
 

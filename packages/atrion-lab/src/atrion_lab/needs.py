@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Union, final
 
-from atrion.lab.policies.port import Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.port import Call
 
 if TYPE_CHECKING:
-    from atrion.lab.kernel import Gate, Timeline
+    from atrion_lab.kernel import Gate, Timeline
 
 __all__ = ["Nested", "Tell", "Wanted", "ask"]
 

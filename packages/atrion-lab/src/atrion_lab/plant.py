@@ -13,9 +13,9 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from atrion.lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, SaturationArrays, normalized
 from atrion.physics import BAND_WIDTH, PhysicsConfig, Tier, band
 from atrion.sensing.capacity import SLACK, SPREAD
+from atrion_lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, SaturationArrays, normalized
 
 __all__ = ["CAPACITY", "TICK", "Plant", "admitted_share"]
 

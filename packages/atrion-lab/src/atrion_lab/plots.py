@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atrion.lab.figure import GRID, INK, new_figure, save
-from atrion.lab.metrics import BIN, Run
 from atrion.physics.modes import Mode
+from atrion_lab.figure import GRID, INK, new_figure, save
+from atrion_lab.metrics import BIN, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from atrion.lab.cluster import Wire
-from atrion.lab.kernel import Gate, Pool
-from atrion.lab.needs import Wanted
-from atrion.lab.policies.atrion import AtrionPolicy
-from atrion.lab.policies.port import Policy
+from atrion_lab.cluster import Wire
+from atrion_lab.kernel import Gate, Pool
+from atrion_lab.needs import Wanted
+from atrion_lab.policies.atrion import AtrionPolicy
+from atrion_lab.policies.port import Policy
 
 if TYPE_CHECKING:
-    from atrion.lab.scenario import Calls, World
+    from atrion_lab.scenario import Calls, World
 
 __all__ = ["Pod"]
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atrion.lab.measures import MEASURES, NEVER, recovery
-from atrion.lab.metrics import Run, interval
-from atrion.lab.parallel import parallel
-from atrion.lab.policies.catalog import Controller, controller
-from atrion.lab.policies.dagor import Dagor
-from atrion.lab.scenario import Scenario, simulate
-from atrion.lab.scenarios import described
-from atrion.lab.scenarios.published import BREAKWATER, DAGOR, METASTABLE, STEP
+from atrion_lab.measures import MEASURES, NEVER, recovery
+from atrion_lab.metrics import Run, interval
+from atrion_lab.parallel import parallel
+from atrion_lab.policies.catalog import Controller, controller
+from atrion_lab.policies.dagor import Dagor
+from atrion_lab.scenario import Scenario, simulate
+from atrion_lab.scenarios import described
+from atrion_lab.scenarios.published import BREAKWATER, DAGOR, METASTABLE, STEP
 
 __all__ = ["EXPERIMENTS", "Experiment", "Row", "lines", "play", "play_all", "random_shedding", "settles"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrion.lab.figure import GRID, INK, new_figure, save
-from atrion.lab.measures import NEVER
+from atrion_lab.figure import GRID, INK, new_figure, save
+from atrion_lab.measures import NEVER
 
 __all__ = ["plot"]
 

@@ -6,11 +6,11 @@ A cell is a server of 16 workers with lognormal work of 50 ms, clients who wait 
 * ``trigger`` and ``seconds``: what happens after :data:`CALM` seconds, and for how long. ``pause``: nothing is begun;
   ``slow``: every call takes :data:`SLOW` times as long; ``outage``: every call fails; ``burst``: :data:`BURST` times
   the capacity arrives.
-* ``retries``, ``budget``, ``backoff``: see :class:`atrion.lab.metastable.Patience`.
+* ``retries``, ``budget``, ``backoff``: see :class:`atrion_lab.metastable.Patience`.
 
-A run is back, as :func:`atrion.lab.measures.recovery` judges it, from when on 99% of the requests are answered in
+A run is back, as :func:`atrion_lab.measures.recovery` judges it, from when on 99% of the requests are answered in
 time, retries included, until :data:`OBSERVED` seconds after the trigger. What theory predicts is of a service without
-control: see :mod:`atrion.lab.metastable`.
+control: see :mod:`atrion_lab.metastable`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final, final
 
-from atrion.lab.arrivals import Arrivals, Poisson, Profile
-from atrion.lab.clients import BUDGET_BURST, Traffic
-from atrion.lab.measures import NEVER, recovery
-from atrion.lab.metastable import Patience, Trigger, seconds_to_recover, state
-from atrion.lab.parallel import parallel
-from atrion.lab.policies.catalog import controller
-from atrion.lab.scenario import Scenario, simulate
-from atrion.lab.services import Phase, Server
+from atrion_lab.arrivals import Arrivals, Poisson, Profile
+from atrion_lab.clients import BUDGET_BURST, Traffic
+from atrion_lab.measures import NEVER, recovery
+from atrion_lab.metastable import Patience, Trigger, seconds_to_recover, state
+from atrion_lab.parallel import parallel
+from atrion_lab.policies.catalog import controller
+from atrion_lab.scenario import Scenario, simulate
+from atrion_lab.services import Phase, Server
 
 __all__ = [
     "FULL",
@@ -146,7 +146,7 @@ Job = tuple[Cell, str, int]
 
 
 def play(job: Job) -> tuple[Job, float]:
-    """Seconds after the trigger until a run is back, :data:`~atrion.lab.measures.NEVER` for never."""
+    """Seconds after the trigger until a run is back, :data:`~atrion_lab.measures.NEVER` for never."""
     cell, name, seed = job
     scenario = cell.scenario()
     run = simulate(scenario, controller(name), seed)

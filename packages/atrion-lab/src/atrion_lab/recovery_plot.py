@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrion.lab.figure import new_figure, save
-from atrion.lab.heat import Grid, heat
-from atrion.lab.recovery import OBSERVED, cell_of, clients_of
+from atrion_lab.figure import new_figure, save
+from atrion_lab.heat import Grid, heat
+from atrion_lab.recovery import OBSERVED, cell_of, clients_of
 
 __all__ = ["plot"]
 

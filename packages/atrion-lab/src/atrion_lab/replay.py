@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from atrion.errors import AtrionError, ConfigurationError
-from atrion.lab import fifo
-from atrion.lab.arrivals import Instants
-from atrion.lab.clients import Traffic
-from atrion.lab.metrics import BIN
-from atrion.lab.scenario import Scenario
-from atrion.lab.services import Phase, Recorded, Server
 from atrion.physics.voltage import Tier
+from atrion_lab import fifo
+from atrion_lab.arrivals import Instants
+from atrion_lab.clients import Traffic
+from atrion_lab.metrics import BIN
+from atrion_lab.scenario import Scenario
+from atrion_lab.services import Phase, Recorded, Server
 
 __all__ = ["BadTelemetry", "Entry", "read", "recorded"]
 

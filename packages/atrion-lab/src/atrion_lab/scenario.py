@@ -9,17 +9,17 @@ from itertools import cycle
 from random import Random
 from typing import TypeAlias
 
-from atrion.lab.clients import Clients, Request, Traffic
-from atrion.lab.cluster import Cluster, Network
-from atrion.lab.kernel import Gate, Pool, Simulation
-from atrion.lab.ledger import Accounts
-from atrion.lab.metrics import Recorder, Run
-from atrion.lab.pod import Pod
-from atrion.lab.policies.catalog import Controller
-from atrion.lab.policies.facts import Facts
-from atrion.lab.services import Server
-from atrion.lab.sharing import SharedPool
 from atrion.physics.config import SLO
+from atrion_lab.clients import Clients, Request, Traffic
+from atrion_lab.cluster import Cluster, Network
+from atrion_lab.kernel import Gate, Pool, Simulation
+from atrion_lab.ledger import Accounts
+from atrion_lab.metrics import Recorder, Run
+from atrion_lab.pod import Pod
+from atrion_lab.policies.catalog import Controller
+from atrion_lab.policies.facts import Facts
+from atrion_lab.services import Server
+from atrion_lab.sharing import SharedPool
 
 __all__ = ["Calls", "Route", "Scenario", "World", "simulate"]
 

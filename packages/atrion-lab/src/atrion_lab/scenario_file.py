@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from atrion.errors import AtrionError, ConfigurationError
-from atrion.lab.cluster import Cluster
-from atrion.lab.judge import BOUNDED
-from atrion.lab.scenario import Calls, Route, Scenario
-from atrion.lab.scenario_parts import LONGEST, read_server, read_traffic
-from atrion.lab.summary import TIER_NAMES
-from atrion.lab.table import Table
 from atrion.physics.config import SLO
+from atrion_lab.cluster import Cluster
+from atrion_lab.judge import BOUNDED
+from atrion_lab.scenario import Calls, Route, Scenario
+from atrion_lab.scenario_parts import LONGEST, read_server, read_traffic
+from atrion_lab.summary import TIER_NAMES
+from atrion_lab.table import Table
 
 __all__ = ["Described", "load_file", "read_text"]
 

@@ -6,10 +6,10 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from atrion.lab import columns
-from atrion.lab.arrivals import Arrivals, Bursty, Closed, Every, Instants, Poisson, Profile
-from atrion.lab.clients import MIX, Traffic
-from atrion.lab.services import (
+from atrion_lab import columns
+from atrion_lab.arrivals import Arrivals, Bursty, Closed, Every, Instants, Poisson, Profile
+from atrion_lab.clients import MIX, Traffic
+from atrion_lab.services import (
     Bimodal,
     Exponential,
     Fixed,
@@ -21,8 +21,8 @@ from atrion.lab.services import (
     Server,
     ServiceTime,
 )
-from atrion.lab.summary import TIER_NAMES
-from atrion.lab.table import Table
+from atrion_lab.summary import TIER_NAMES
+from atrion_lab.table import Table
 
 __all__ = ["LONGEST", "read_server", "read_traffic"]
 

@@ -12,12 +12,12 @@ from random import Random
 from typing import Any
 
 from atrion.errors import ConfigurationError
-from atrion.lab.measures import MEASURES, Measure, recovery, shed_after
-from atrion.lab.policies.atrion import AtrionPolicy
-from atrion.lab.policies.catalog import Controller
-from atrion.lab.scenario import simulate
-from atrion.lab.scenarios.training import TRAINING
 from atrion.physics.config import SLO, PhysicsConfig
+from atrion_lab.measures import MEASURES, Measure, recovery, shed_after
+from atrion_lab.policies.atrion import AtrionPolicy
+from atrion_lab.policies.catalog import Controller
+from atrion_lab.scenario import simulate
+from atrion_lab.scenarios.training import TRAINING
 
 __all__ = ["CLAIMS", "Claim", "Trial", "defaults", "search"]
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-from atrion.lab.constants import CONFIG, Constant, allowed, changed
-from atrion.lab.judge import measure
-from atrion.lab.ledger import Accounts
-from atrion.lab.parallel import parallel
-from atrion.lab.policies.atrion import AtrionPolicy
-from atrion.lab.policies.catalog import POSSIBLE, Controller
-from atrion.lab.scenario import simulate
-from atrion.lab.scenarios import described
+from atrion_lab.constants import CONFIG, Constant, allowed, changed
+from atrion_lab.judge import measure
+from atrion_lab.ledger import Accounts
+from atrion_lab.parallel import parallel
+from atrion_lab.policies.atrion import AtrionPolicy
+from atrion_lab.policies.catalog import POSSIBLE, Controller
+from atrion_lab.scenario import simulate
+from atrion_lab.scenarios import described
 
 __all__ = ["FACTORS", "MEASURES", "SCENARIOS", "Change", "sensitivity"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import final
 
-from atrion.lab.kernel import Pool, Timeline
-from atrion.lab.policies.port import Call
-from atrion.lab.services import Phase, Server
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.kernel import Pool, Timeline
+from atrion_lab.policies.port import Call
+from atrion_lab.services import Phase, Server
 
 __all__ = ["SharedPool"]
 

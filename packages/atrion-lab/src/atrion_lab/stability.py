@@ -1,6 +1,6 @@
 """The stability map of RFC-0003: which λ, μ and σ rest, swing, lock up or neither rest nor repeat.
 
-Every setting of a 20 × 20 × 20 grid governs the same simulated service (:mod:`atrion.lab.plant`) for 1,000 ticks
+Every setting of a 20 × 20 × 20 grid governs the same simulated service (:mod:`atrion_lab.plant`) for 1,000 ticks
 of 0.1 s, under the same noise: calm, four times the capacity for 30 s, calm, an outage of 10 s, calm. Three
 indices judge it:
 
@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrion.errors import ConfigurationError
-from atrion.lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, Recording, difference_from_engine
-from atrion.lab.plant import TICK, Plant
-from atrion.lab.region import Region, largest_box
 from atrion.physics import SLO, PhysicsConfig
+from atrion_lab.arrays import CIRCUIT_BREAKER, PhysicsArrays, Recording, difference_from_engine
+from atrion_lab.plant import TICK, Plant
+from atrion_lab.region import Region, largest_box
 
 __all__ = ["CLASSES", "PRESETS", "SWEPT", "StabilityMap", "stability_map"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atrion.lab.figure import new_figure, save
-from atrion.lab.stability import CLASSES, PRESETS, StabilityMap
+from atrion_lab.figure import new_figure, save
+from atrion_lab.stability import CLASSES, PRESETS, StabilityMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

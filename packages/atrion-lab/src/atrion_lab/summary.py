@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atrion.lab.metrics import Run
+from atrion_lab.metrics import Run
 
 __all__ = ["TIER_NAMES", "summary", "text"]
 

@@ -27,7 +27,7 @@ class MissingExtraError(AtrionError, ImportError):
     """An optional integration is not installed; the message names the pip command."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional extra: pip install 'atrion[{extra}]'")
+        super().__init__(f'{feature} needs an optional extra: pip install "atrion[{extra}]"')
 
 
 class ProviderError(AtrionError):

@@ -6,11 +6,11 @@ import argparse
 import json
 from typing import Any
 
-from atrion.cli.lab_map import progress
-from atrion.cli.lab_run import seed
 from atrion.errors import ConfigurationError
-from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
+from atrion_lab.commands.progress import progress
+from atrion_lab.commands.run import seed
+from atrion_lab.figure import check_plot
 
 __all__ = ["add_parser", "table"]
 
@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown controller, an unusable number or plot file, or no row that matches.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion.lab.bench import ROWS, bench
-    from atrion.lab.policies.catalog import controller
+    from atrion_lab.bench import ROWS, bench
+    from atrion_lab.policies.catalog import controller
 
     target = check_plot(arguments.plot)
     for name, high in (("seeds", 1000), ("workers", 64)):
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         tell=lambda done, of: show(done / of),
     )
     if target is not None:
-        from atrion.lab.bench_plots import plot_rows
+        from atrion_lab.bench_plots import plot_rows
 
         plot_rows(found, target)
     print("\n".join(json.dumps(row) for row in found) if arguments.json else table(found))

@@ -7,13 +7,13 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from atrion.cli.lab_map import progress
-from atrion.cli.lab_run import seed
-from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
+from atrion_lab.commands.progress import progress
+from atrion_lab.commands.run import seed
+from atrion_lab.figure import check_plot
 
 if TYPE_CHECKING:
-    from atrion.lab.compare import Standing
+    from atrion_lab.compare import Standing
 
 __all__ = ["add_parser"]
 
@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown name, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion.lab.compare import chosen, compare
-    from atrion.lab.scenarios import scenario
+    from atrion_lab.compare import chosen, compare
+    from atrion_lab.scenarios import scenario
 
     target = check_plot(arguments.plot)
     check_number("--seeds", arguments.seeds, 1, 1000)
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     show = progress("playing")
     found = compare(played.name, names, seeds, arguments.workers, tell=lambda done, of: show(done / of))
     if target is not None:
-        from atrion.lab.bench_plots import plot_standings
+        from atrion_lab.bench_plots import plot_standings
 
         plot_standings(played, found, DRAWN, target)
     if arguments.json:

@@ -7,13 +7,13 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from atrion.cli.lab_map import progress
-from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
+from atrion_lab.commands.progress import progress
+from atrion_lab.figure import check_plot
 
 if TYPE_CHECKING:
-    from atrion.lab.metrics import Run
-    from atrion.lab.scenario_file import Described
+    from atrion_lab.metrics import Run
+    from atrion_lab.scenario_file import Described
 
 __all__ = ["run_described", "show"]
 
@@ -43,7 +43,7 @@ def _cell(value: float | None) -> str:
 
 
 def _verdict(described: Described, summary: dict[str, Any]) -> list[str]:
-    from atrion.lab.judge import AT_MOST, flat, keeps
+    from atrion_lab.judge import AT_MOST, flat, keeps
 
     found = flat(summary)
     return [
@@ -54,7 +54,7 @@ def _verdict(described: Described, summary: dict[str, Any]) -> list[str]:
 
 
 def _table(described: Described, found: dict[str, list[dict[str, Any]]]) -> str:
-    from atrion.lab.judge import keeps, mean, worst
+    from atrion_lab.judge import keeps, mean, worst
 
     columns = [name for name in SHOWN if any(name in row for rows in found.values() for row in rows)]
     lines = [f"{'':<28}{''.join(f'{SHOWN[name]:>10}' for name in columns)}"]
@@ -78,8 +78,8 @@ def run_described(described: Described, arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown controller, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion.lab.judge import keeps, mean, rows, worst
-    from atrion.lab.policies.catalog import controller
+    from atrion_lab.judge import keeps, mean, rows, worst
+    from atrion_lab.policies.catalog import controller
 
     target = check_plot(arguments.plot)
     check_number("--seeds", arguments.seeds or 1, 1, 1000)
@@ -88,7 +88,7 @@ def run_described(described: Described, arguments: argparse.Namespace) -> int:
     scenario = described.scenario
     keep = None
     if target is not None:
-        from atrion.lab.plots import plot_run
+        from atrion_lab.plots import plot_run
 
         keep = lambda run: plot_run(run, target)  # noqa: E731  # a function of one line, needed once
     found: dict[str, list[dict[str, Any]]] = {each.name: [] for each in controllers}
@@ -121,11 +121,11 @@ def show(run: Run, numbers: dict[str, Any], arguments: argparse.Namespace, about
         ConfigurationError: an unusable plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion.lab.summary import text
+    from atrion_lab.summary import text
 
     target = check_plot(arguments.plot)
     if target is not None:
-        from atrion.lab.plots import plot_run
+        from atrion_lab.plots import plot_run
 
         plot_run(run, target)
     if arguments.json:

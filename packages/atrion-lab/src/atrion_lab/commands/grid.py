@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atrion.cli.lab_run import seed
 from atrion.errors import ConfigurationError
-from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
+from atrion_lab.commands.run import seed
+from atrion_lab.figure import check_plot
 
 __all__ = ["Chosen", "add_options", "answer", "axes", "chosen", "numbers"]
 
@@ -69,8 +69,8 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
         ConfigurationError: an unknown controller, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, or a library that is a controller, is not installed.
     """
-    from atrion.lab.bench import available
-    from atrion.lab.policies.catalog import controller
+    from atrion_lab.bench import available
+    from atrion_lab.policies.catalog import controller
 
     target = check_plot(arguments.plot)
     check_number("--seeds", arguments.seeds, 1, 1000)

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from atrion.cli.lab_grid import add_options, answer, axes, chosen, numbers
-from atrion.cli.lab_map import progress
+from atrion_lab.commands.grid import add_options, answer, axes, chosen, numbers
+from atrion_lab.commands.progress import progress
 
 __all__ = ["add_parser", "table"]
 
@@ -42,7 +42,7 @@ def add_parser(actions: Any) -> None:
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """Workers × load for each controller and measure, the worst of the spreads and slow-downs; then who misses."""
-    from atrion.lab.harm import MEASURED, missed
+    from atrion_lab.harm import MEASURED, missed
 
     lines = []
     misses = list(missed(found))
@@ -74,7 +74,7 @@ def _panel(rows: Sequence[dict[str, Any]], measure: str) -> list[str]:
 
 
 def _miss(row: dict[str, Any]) -> str:
-    from atrion.lab.harm import IDLE, of
+    from atrion_lab.harm import IDLE, of
 
     measure, sign, bound = (
         ("idle_rejects", "≤", IDLE) if row["load"] < 1.0 else ("work_over_possible", "≥", of(row).least_work)
@@ -92,13 +92,13 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown controller, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, or a library that is a controller, is not installed.
     """
-    from atrion.lab.harm import FULL, QUICK, harm, missed
+    from atrion_lab.harm import FULL, QUICK, harm, missed
 
     asked = chosen(arguments)
     grid = axes(arguments, QUICK, FULL)
     found = harm(grid, asked.controllers, asked.seeds, asked.processes, progress("measuring"))
     if asked.plot is not None:
-        from atrion.lab.harm_plot import plot
+        from atrion_lab.harm_plot import plot
 
         plot(found, asked.plot)
     return answer(arguments, found, table, missed(found))

@@ -6,10 +6,10 @@ import argparse
 import json
 from typing import Any
 
-from atrion.cli.lab_map import progress
-from atrion.lab.figure import check_plot
-from atrion.lab.hypotheses import HYPOTHESES, findings
 from atrion.physics.config import check_number
+from atrion_lab.commands.progress import progress
+from atrion_lab.figure import check_plot
+from atrion_lab.hypotheses import HYPOTHESES, findings
 
 __all__ = ["add_parser"]
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     rows = findings(chosen, seeds, progress("testing"))
     if target is not None:
-        from atrion.lab.hypotheses_plot import plot
+        from atrion_lab.hypotheses_plot import plot
 
         plot(chosen, arguments.seed, target)
     print("\n".join(json.dumps(row) for row in rows) if arguments.json else table(rows))

@@ -6,17 +6,17 @@ import argparse
 import json
 from typing import Any
 
-from atrion.cli import (
-    lab_bench,
-    lab_compare,
-    lab_harm,
-    lab_hypotheses,
-    lab_map,
-    lab_published,
-    lab_real,
-    lab_recovery,
-    lab_run,
-    lab_search,
+from atrion_lab.commands import (
+    bench,
+    compare,
+    harm,
+    hypotheses,
+    published,
+    real,
+    recovery,
+    run,
+    search,
+    stability,
 )
 
 __all__ = ["add_parser"]
@@ -35,22 +35,22 @@ def add_parser(commands: Any) -> None:
     )
     listing.add_argument("--json", action="store_true", help="print one JSON object")
     listing.set_defaults(run=run_list)
-    lab_run.add_parsers(actions)
-    lab_compare.add_parser(actions)
-    lab_bench.add_parser(actions)
-    lab_search.add_parser(actions)
-    lab_real.add_parser(actions)
-    lab_map.add_parser(actions)
-    lab_harm.add_parser(actions)
-    lab_recovery.add_parser(actions)
-    lab_hypotheses.add_parser(actions)
-    lab_published.add_parser(actions)
+    run.add_parsers(actions)
+    compare.add_parser(actions)
+    bench.add_parser(actions)
+    search.add_parser(actions)
+    real.add_parser(actions)
+    stability.add_parser(actions)
+    harm.add_parser(actions)
+    recovery.add_parser(actions)
+    hypotheses.add_parser(actions)
+    published.add_parser(actions)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
     """``atrion lab list``."""
-    from atrion.lab.policies.catalog import CONTROLLERS  # here and below: a command's imports slow no other
-    from atrion.lab.scenarios import DESCRIBED, SCENARIOS, described
+    from atrion_lab.policies.catalog import CONTROLLERS  # here and below: a command's imports slow no other
+    from atrion_lab.scenarios import DESCRIBED, SCENARIOS, described
 
     found = {
         "scenarios": {each.name: each.about for each in SCENARIOS.values()},

@@ -7,10 +7,10 @@ import json
 import os
 from typing import Any
 
-from atrion.cli.lab_map import progress
-from atrion.cli.lab_run import seed
-from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
+from atrion_lab.commands.progress import progress
+from atrion_lab.commands.run import seed
+from atrion_lab.figure import check_plot
 
 __all__ = ["NAMES", "add_parser", "table"]
 
@@ -43,7 +43,7 @@ def add_parser(actions: Any) -> None:
 
 
 def _cell(value: float | None, width: int) -> str:
-    from atrion.lab.measures import NEVER
+    from atrion_lab.measures import NEVER
 
     text = "" if value is None else "never" if value >= NEVER else f"{value:.3f}"
     return text.rjust(width)
@@ -51,7 +51,7 @@ def _cell(value: float | None, width: int) -> str:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a person reads them, a block for each experiment."""
-    from atrion.lab.published import EXPERIMENTS
+    from atrion_lab.published import EXPERIMENTS
 
     lines = []
     for name, experiment in EXPERIMENTS.items():
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion.lab.published import EXPERIMENTS, play_all
+    from atrion_lab.published import EXPERIMENTS, play_all
 
     target = check_plot(arguments.plot)
     check_number("--seeds", arguments.seeds, 1, 1000)
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = [EXPERIMENTS[name] for name in names]
     found = play_all(chosen, seeds, arguments.processes, progress("playing"))
     if target is not None:
-        from atrion.lab.published_plot import plot
+        from atrion_lab.published_plot import plot
 
         plot(found, target)
     if arguments.json:

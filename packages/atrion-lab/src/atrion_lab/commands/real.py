@@ -9,12 +9,12 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from atrion.cli.lab_map import progress
-from atrion.cli.lab_run import seed
 from atrion.errors import ConfigurationError, MissingExtraError
+from atrion_lab.commands.progress import progress
+from atrion_lab.commands.run import seed
 
 if TYPE_CHECKING:
-    from atrion.lab.scenarios.real import Bound
+    from atrion_lab.scenarios.real import Bound
 
 __all__ = ["add_parser"]
 
@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown scenario.
         MissingExtraError: uvicorn is not installed.
     """
-    from atrion.cli.lab_real_process import PROCESS
-    from atrion.lab.scenarios.real import REAL
+    from atrion_lab.real.process import PROCESS
+    from atrion_lab.scenarios.real import REAL
 
     known = [*REAL, *PROCESS]
     if arguments.only is not None and arguments.only not in known:
@@ -82,11 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _both(name: str, dice_seed: int, protected: bool) -> tuple[Found, list[str]]:
     """A scenario simulated and real, and what is to be said of the machine."""
-    from atrion.cli.lab_real_http import play, served
-    from atrion.cli.lab_real_streams import Companions
-    from atrion.lab.policies.catalog import controller
-    from atrion.lab.scenario import simulate
-    from atrion.lab.scenarios.real import REAL
+    from atrion_lab.policies.catalog import controller
+    from atrion_lab.real.http import play, served
+    from atrion_lab.real.streams import Companions
+    from atrion_lab.scenario import simulate
+    from atrion_lab.scenarios.real import REAL
 
     each = REAL[name]
     simulated: dict[str, float] = {}
@@ -106,8 +106,8 @@ def _both(name: str, dice_seed: int, protected: bool) -> tuple[Found, list[str]]
 
 
 def _bound(name: str, measure: str) -> Bound | None:
-    from atrion.cli.lab_real_process import PROCESS
-    from atrion.lab.scenarios.real import REAL
+    from atrion_lab.real.process import PROCESS
+    from atrion_lab.scenarios.real import REAL
 
     return PROCESS[name].bound(measure) if name in PROCESS else REAL[name].bounds.get(measure)
 

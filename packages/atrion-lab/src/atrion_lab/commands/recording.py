@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atrion.cli.lab_file import run_described, show
-from atrion.cli.lab_map import progress
 from atrion.errors import ConfigurationError
+from atrion_lab.commands.described import run_described, show
+from atrion_lab.commands.progress import progress
 
 __all__ = ["add_arguments", "positive", "refuse", "run"]
 
@@ -85,11 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
         AtrionError: the file cannot be read.
         ConfigurationError: what is given does not suffice, or an unknown controller.
     """
-    from atrion.lab.policies.catalog import controller
-    from atrion.lab.replay import read, recorded
-    from atrion.lab.scenario import simulate
-    from atrion.lab.scenario_file import Described
-    from atrion.lab.summary import summary
+    from atrion_lab.policies.catalog import controller
+    from atrion_lab.replay import read, recorded
+    from atrion_lab.scenario import simulate
+    from atrion_lab.scenario_file import Described
+    from atrion_lab.summary import summary
 
     if arguments.seeds is not None:
         raise ConfigurationError("--seeds", arguments.seeds, "leave it out: a recording has no dice")

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from atrion.cli.lab_grid import add_options, answer, axes, chosen, numbers
-from atrion.cli.lab_map import progress
+from atrion_lab.commands.grid import add_options, answer, axes, chosen, numbers
+from atrion_lab.commands.progress import progress
 
 __all__ = ["add_parser", "table"]
 
@@ -21,7 +21,7 @@ AXES = {
 
 def triggers(text: str) -> tuple[str, ...]:
     """Reads names of triggers, separated by commas."""
-    from atrion.lab.recovery import TRIGGERS
+    from atrion_lab.recovery import TRIGGERS
 
     names = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
     if not set(names) <= set(TRIGGERS):
@@ -68,7 +68,7 @@ def add_parser(actions: Any) -> None:
 
 def _foretold(row: dict[str, Any]) -> str:
     """The fluid is not followed for ever, where it drains slowly."""
-    from atrion.lab.metastable import HORIZON
+    from atrion_lab.metastable import HORIZON
 
     value = row["predicted_seconds"]
     return f"> {HORIZON:g}" if value is None and row["predicted"] == "stable" else _seconds(value)
@@ -80,7 +80,7 @@ def _seconds(value: float | None) -> str:
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """A line for each cell: what theory says, and seconds until each controller is back; then sums."""
-    from atrion.lab.recovery import OBSERVED, cell_of, clients_of
+    from atrion_lab.recovery import OBSERVED, cell_of, clients_of
 
     names = list(dict.fromkeys(row["controller"] for row in found))
     cells: dict[Any, list[dict[str, Any]]] = {}
@@ -100,7 +100,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _sums(found: Sequence[dict[str, Any]], names: Sequence[str], count: int) -> list[str]:
-    from atrion.lab.recovery import agrees, missed
+    from atrion_lab.recovery import agrees, missed
 
     lines = []
     away = list(missed(found))
@@ -120,13 +120,13 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown controller, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, or a library that is a controller, is not installed.
     """
-    from atrion.lab.recovery import FULL, QUICK, missed, recoveries
+    from atrion_lab.recovery import FULL, QUICK, missed, recoveries
 
     asked = chosen(arguments)
     grid = axes(arguments, QUICK, FULL)
     found = recoveries(grid, asked.controllers, asked.seeds, asked.processes, progress("measuring"))
     if asked.plot is not None:
-        from atrion.lab.recovery_plot import plot
+        from atrion_lab.recovery_plot import plot
 
         plot(found, asked.plot)
     return answer(arguments, found, table, missed(found))

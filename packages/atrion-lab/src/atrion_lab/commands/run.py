@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atrion.cli import lab_csv
-from atrion.cli.lab_csv import positive
-from atrion.cli.lab_file import run_described, show
-from atrion.cli.lab_map import progress
 from atrion.errors import ConfigurationError
-from atrion.lab.figure import check_plot
 from atrion.physics.config import check_number
+from atrion_lab.commands import recording
+from atrion_lab.commands.described import run_described, show
+from atrion_lab.commands.progress import progress
+from atrion_lab.commands.recording import positive
+from atrion_lab.figure import check_plot
 
 if TYPE_CHECKING:
-    from atrion.lab.scenario import Scenario
+    from atrion_lab.scenario import Scenario
 
 __all__ = ["add_parsers", "seed"]
 
@@ -69,7 +69,7 @@ def add_parsers(actions: Any) -> None:
         default=1.0,
         help="factor on the traffic of a .toml or .csv file (default 1)",
     )
-    lab_csv.add_arguments(play)
+    recording.add_arguments(play)
     play.set_defaults(run=run)
     cluster = actions.add_parser(
         "cluster",
@@ -92,17 +92,17 @@ def run(arguments: argparse.Namespace) -> int:
         BadTelemetry: a recording that cannot be read.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion.lab.policies.catalog import controller
-    from atrion.lab.scenario import simulate
-    from atrion.lab.scenario_file import Described, load_file
-    from atrion.lab.scenarios import DESCRIBED, described, scenario
-    from atrion.lab.summary import summary
+    from atrion_lab.policies.catalog import controller
+    from atrion_lab.scenario import simulate
+    from atrion_lab.scenario_file import Described, load_file
+    from atrion_lab.scenarios import DESCRIBED, described, scenario
+    from atrion_lab.summary import summary
 
     check_plot(arguments.plot)
     name = arguments.scenario
     if name.lower().endswith(".csv"):
-        return lab_csv.run(arguments)
-    lab_csv.refuse(arguments)
+        return recording.run(arguments)
+    recording.refuse(arguments)
     if name.lower().endswith(".toml"):
         return run_described(load_file(Path(name), arguments.scale), arguments)
     if name in DESCRIBED:
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _changed(arguments: argparse.Namespace) -> Scenario:
-    from atrion.lab.scenarios import scenario
+    from atrion_lab.scenarios import scenario
 
     chosen = scenario(arguments.scenario)
     cluster = chosen.cluster
@@ -144,10 +144,10 @@ def run_cluster(arguments: argparse.Namespace) -> int:
         ConfigurationError: no such scenario, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion.lab.measures import MEASURES
-    from atrion.lab.policies.catalog import controller
-    from atrion.lab.scenario import simulate
-    from atrion.lab.summary import summary
+    from atrion_lab.measures import MEASURES
+    from atrion_lab.policies.catalog import controller
+    from atrion_lab.scenario import simulate
+    from atrion_lab.summary import summary
 
     check_plot(arguments.plot)
     chosen = _changed(arguments)

@@ -7,14 +7,14 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from atrion.cli import lab_sensitivity
-from atrion.cli.lab_map import progress
-from atrion.cli.lab_run import seed
 from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
+from atrion_lab.commands import sensitivity
+from atrion_lab.commands.progress import progress
+from atrion_lab.commands.run import seed
 
 if TYPE_CHECKING:
-    from atrion.lab.search import Trial
+    from atrion_lab.search import Trial
 
 __all__ = ["add_parser"]
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_number(f"--{name}", getattr(arguments, name), 1, high)
     if arguments.sensitivity:
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-        return lab_sensitivity.run(arguments, {"seeds": seeds, "workers": arguments.workers})
+        return sensitivity.run(arguments, {"seeds": seeds, "workers": arguments.workers})
     for name in ("only", "scenarios"):
         if getattr(arguments, name) is not None:
             raise ConfigurationError(f"--{name}", getattr(arguments, name), "use it with --sensitivity")
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    from atrion.lab.search import defaults, search
+    from atrion_lab.search import defaults, search
 
     base, best = search(
         arguments.trials,

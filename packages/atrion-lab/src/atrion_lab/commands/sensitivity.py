@@ -6,12 +6,12 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from atrion.cli.lab_map import progress
 from atrion.errors import ConfigurationError
+from atrion_lab.commands.progress import progress
 
 if TYPE_CHECKING:
-    from atrion.lab.constants import Constant
-    from atrion.lab.sensitivity import Change
+    from atrion_lab.constants import Constant
+    from atrion_lab.sensitivity import Change
 
 __all__ = ["run"]
 
@@ -20,7 +20,7 @@ TITLES = ("idle", "work", "critical", "p99/deadline")
 
 
 def _chosen(only: str | None) -> list[Constant]:
-    from atrion.lab.constants import constants
+    from atrion_lab.constants import constants
 
     found = constants()
     if only is None:
@@ -34,8 +34,8 @@ def _chosen(only: str | None) -> list[Constant]:
 
 
 def _scenarios(names: str | None) -> tuple[str, ...]:
-    from atrion.lab.scenarios import DESCRIBED
-    from atrion.lab.sensitivity import SCENARIOS
+    from atrion_lab.scenarios import DESCRIBED
+    from atrion_lab.sensitivity import SCENARIOS
 
     if names is None:
         return SCENARIOS
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
         AtrionError: the core is compiled.
         ConfigurationError: an unknown constant or scenario.
     """
-    from atrion.lab.sensitivity import FACTORS, sensitivity
+    from atrion_lab.sensitivity import FACTORS, sensitivity
 
     chosen = _chosen(arguments.only)
     scenarios = _scenarios(arguments.scenarios)

@@ -40,7 +40,7 @@ class Crew:
         errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the crew is left
         self._errors.append(errors)
         process = subprocess.Popen(
-            [sys.executable, "-m", f"atrion.cli.{module}", *map(str, arguments)],
+            [sys.executable, "-m", f"atrion_lab.demo.{module}", *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

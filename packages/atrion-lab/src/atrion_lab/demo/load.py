@@ -16,9 +16,9 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
-from atrion.cli.connection import Connection
-from atrion.cli.demo_crew import event_loop, say, tied_to_parent
-from atrion.cli.demo_services import MIX, SHAPES, Ask, Shape
+from atrion_lab.demo.connection import Connection
+from atrion_lab.demo.crew import event_loop, say, tied_to_parent
+from atrion_lab.demo.services import MIX, SHAPES, Ask, Shape
 
 __all__ = ["DEADLINE", "PHASES"]
 

@@ -7,9 +7,9 @@ import math
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from atrion.cli.demo_load import CALM, PHASES, REPORT
-from atrion.cli.demo_services import MIX
-from atrion.cli.demo_view import Scene
+from atrion_lab.demo.load import CALM, PHASES, REPORT
+from atrion_lab.demo.services import MIX
+from atrion_lab.demo.view import Scene
 
 __all__ = ["picture"]
 

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from atrion.cli.demo_load import DEADLINE
+from atrion_lab.demo.load import DEADLINE
 
 __all__ = ["Service", "as_json", "sentence", "summary", "table", "trouble"]
 

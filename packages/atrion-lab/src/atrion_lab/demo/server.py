@@ -8,10 +8,10 @@ import sys
 import time
 from typing import Any
 
-from atrion.cli.demo_crew import event_loop, say, tied_to_parent
-from atrion.cli.demo_services import SHAPES, Shape, slots_of
 from atrion.engine import Atrion
 from atrion.integrations.asgi import AtrionMiddleware
+from atrion_lab.demo.crew import event_loop, say, tied_to_parent
+from atrion_lab.demo.services import SHAPES, Shape, slots_of
 
 __all__ = ["BACKLOG"]
 

@@ -126,7 +126,7 @@ class LiveView(QuietView):
         from rich.console import Console
         from rich.live import Live
 
-        from atrion.cli.demo_picture import picture
+        from atrion_lab.demo.picture import picture
 
         self._draw = picture
         self._began = time.monotonic()

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from atrion.lab.hypotheses.flapping import FLAPPING
-from atrion.lab.hypotheses.healing import HEALING
-from atrion.lab.hypotheses.routing import ROUTING
-from atrion.lab.hypotheses.trial import Hypothesis, Measure, Trial, findings
+from atrion_lab.hypotheses.flapping import FLAPPING
+from atrion_lab.hypotheses.healing import HEALING
+from atrion_lab.hypotheses.routing import ROUTING
+from atrion_lab.hypotheses.trial import Hypothesis, Measure, Trial, findings
 
 __all__ = ["HYPOTHESES", "Hypothesis", "Measure", "Trial", "findings"]
 

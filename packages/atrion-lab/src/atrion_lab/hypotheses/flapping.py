@@ -14,10 +14,10 @@ from random import Random
 from typing import Final
 
 from atrion.engine import Atrion
-from atrion.lab.hypotheses.trial import Clock, Hypothesis, Measure, Trial
-from atrion.lab.kernel import Simulation
 from atrion.physics import SLO, Mode, PhysicsConfig
 from atrion.sensing import Telemetry
+from atrion_lab.hypotheses.trial import Clock, Hypothesis, Measure, Trial
+from atrion_lab.kernel import Simulation
 
 __all__ = ["FLAPPING"]
 

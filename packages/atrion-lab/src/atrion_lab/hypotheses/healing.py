@@ -11,10 +11,10 @@ from random import Random
 from typing import Final
 
 from atrion.engine import Atrion
-from atrion.lab.hypotheses.trial import Clock, Hypothesis, Measure, Trace, Trial
-from atrion.lab.kernel import Simulation
 from atrion.physics import Mode, PhysicsConfig
 from atrion.sensing import Outcome
+from atrion_lab.hypotheses.trial import Clock, Hypothesis, Measure, Trace, Trial
+from atrion_lab.kernel import Simulation
 
 __all__ = ["HEALING"]
 

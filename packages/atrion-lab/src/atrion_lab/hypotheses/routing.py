@@ -13,10 +13,10 @@ from typing import Final
 
 from atrion.engine import Atrion
 from atrion.errors import FlowRejected
-from atrion.lab.hypotheses.trial import Clock, Hypothesis, Measure, Trace, Trial
-from atrion.lab.kernel import Simulation
 from atrion.physics import SLO, PhysicsConfig
 from atrion.sensing import Outcome
+from atrion_lab.hypotheses.trial import Clock, Hypothesis, Measure, Trace, Trial
+from atrion_lab.kernel import Simulation
 
 __all__ = ["ROUTING"]
 

@@ -7,11 +7,11 @@ from typing import Any, final
 
 from atrion.engine import Atrion, RouteState
 from atrion.errors import FlowRejected
-from atrion.lab.needs import Nested
-from atrion.lab.policies.port import Call
 from atrion.physics.config import SLO, PhysicsConfig
 from atrion.physics.voltage import Tier
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.needs import Nested
+from atrion_lab.policies.port import Call
 
 __all__ = ["TIERS", "AtrionPolicy", "Clock"]
 

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from atrion.lab.policies.bbr import BbrShedder
-from atrion.lab.policies.breaker import BinaryBreaker
-from atrion.lab.policies.codel import Codel, FacebookCodel
-from atrion.lab.policies.dagor import Dagor
-from atrion.lab.policies.facts import Facts
-from atrion.lab.policies.failsafe import FailsafeLimiter, FailsafeThrottler
-from atrion.lab.policies.libraries import AioAdaptive, Interlock, PyBreaker
-from atrion.lab.policies.limits import Aimd, Gradient2, Vegas
-from atrion.lab.policies.pid import PidRejector
-from atrion.lab.policies.port import BasePolicy, Policy
-from atrion.lab.policies.rajomon import Rajomon
-from atrion.lab.policies.static import BoundedQueue, TokenBucket
-from atrion.lab.policies.throttle import ClientThrottle
+from atrion_lab.policies.bbr import BbrShedder
+from atrion_lab.policies.breaker import BinaryBreaker
+from atrion_lab.policies.codel import Codel, FacebookCodel
+from atrion_lab.policies.dagor import Dagor
+from atrion_lab.policies.facts import Facts
+from atrion_lab.policies.failsafe import FailsafeLimiter, FailsafeThrottler
+from atrion_lab.policies.libraries import AioAdaptive, Interlock, PyBreaker
+from atrion_lab.policies.limits import Aimd, Gradient2, Vegas
+from atrion_lab.policies.pid import PidRejector
+from atrion_lab.policies.port import BasePolicy, Policy
+from atrion_lab.policies.rajomon import Rajomon
+from atrion_lab.policies.static import BoundedQueue, TokenBucket
+from atrion_lab.policies.throttle import ClientThrottle
 
 __all__ = ["ABOUT", "BASELINES", "LIBRARIES"]
 

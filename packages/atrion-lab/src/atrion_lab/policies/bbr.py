@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import final
 
-from atrion.lab.policies.facts import Rolling
-from atrion.lab.policies.port import BasePolicy, Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.facts import Rolling
+from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["BbrShedder"]
 

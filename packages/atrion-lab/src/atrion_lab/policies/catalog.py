@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from atrion.errors import ConfigurationError
-from atrion.lab.policies.atrion import AtrionPolicy
-from atrion.lab.policies.baselines import ABOUT
-from atrion.lab.policies.baselines import BASELINES as MAKERS
-from atrion.lab.policies.clairvoyant import Clairvoyant
-from atrion.lab.policies.port import Policy
-from atrion.lab.policies.sampled import SampledPolicy
 from atrion.physics.config import PhysicsConfig
+from atrion_lab.policies.atrion import AtrionPolicy
+from atrion_lab.policies.baselines import ABOUT
+from atrion_lab.policies.baselines import BASELINES as MAKERS
+from atrion_lab.policies.clairvoyant import Clairvoyant
+from atrion_lab.policies.port import Policy
+from atrion_lab.policies.sampled import SampledPolicy
 
 __all__ = ["BASELINES", "CONTROLLERS", "POSSIBLE", "Controller", "controller"]
 
@@ -22,7 +22,7 @@ class Controller:
     """A policy with its parameters.
 
     ``make`` builds it, with keyword options of the pod it runs in where it ``spans`` all routes of a pod;
-    others are built once for every route, from dice and the :class:`~atrion.lab.policies.Facts` of its server.
+    others are built once for every route, from dice and the :class:`~atrion_lab.policies.Facts` of its server.
     ``fifo`` plays servers that share themselves as first-in first-out.
     """
 

@@ -7,8 +7,8 @@ from bisect import bisect_right
 from heapq import heappop, heappush
 from typing import Any, final
 
-from atrion.lab.policies.port import BasePolicy, Call
-from atrion.lab.services import Phase, Server
+from atrion_lab.policies.port import BasePolicy, Call
+from atrion_lab.services import Phase, Server
 
 __all__ = ["Clairvoyant"]
 

@@ -10,10 +10,10 @@ from random import Random
 from typing import final
 
 from atrion.errors import ConfigurationError
-from atrion.lab.policies.port import Call
 from atrion.physics import unit_hash
 from atrion.physics.config import check_number
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.port import Call
 
 __all__ = ["Facts", "Rolling", "failed", "level", "waited"]
 

@@ -11,10 +11,10 @@ from collections import OrderedDict, deque
 from random import Random
 from typing import final
 
-from atrion.lab.policies.facts import Rolling, failed
-from atrion.lab.policies.port import BasePolicy, Call
-from atrion.lab.policies.priority import Threshold, Usage, random_level
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.facts import Rolling, failed
+from atrion_lab.policies.port import BasePolicy, Call
+from atrion_lab.policies.priority import Threshold, Usage, random_level
 
 __all__ = ["AdaptiveLimit", "FailsafeLimiter", "FailsafeThrottler"]
 
@@ -138,7 +138,7 @@ class FailsafeLimiter(BasePolicy):
     Up to twice the limit may queue for a permit before anything is rejected, at three times the limit everything is; in
     between the rejection rate grows linearly. Once a second the rate becomes a level, by what was admitted while all
     permits were taken, below which a call that finds no permit is rejected. Levels are the tier, then the key's usage
-    of the last minute (see :class:`~atrion.lab.policies.priority.Usage`), or a draw where there is no key. Who waits
+    of the last minute (see :class:`~atrion_lab.policies.priority.Usage`), or a draw where there is no key. Who waits
     for a permit leaves at the deadline, as with a context that ends; a call that ends late is no sample.
 
     The port has no queue in front of the server: whoever waits for a permit waits in the server's own queue, in the

@@ -1,6 +1,6 @@
 """Real libraries as policies: their own code decides, on the simulation's time.
 
-They come with ``pip install 'atrion[peers]'``. What the time of each is bound to, and how it is moved, stands with
+They come with ``pip install "atrion[peers]"``. What the time of each is bound to, and how it is moved, stands with
 each class.
 """
 
@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import Any, final
 
 from atrion.errors import MissingExtraError
-from atrion.lab.policies.facts import failed
-from atrion.lab.policies.limits import Limiter
-from atrion.lab.policies.port import BasePolicy, Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.facts import failed
+from atrion_lab.policies.limits import Limiter
+from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["AioAdaptive", "Interlock", "PyBreaker"]
 

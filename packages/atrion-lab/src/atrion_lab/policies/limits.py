@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from random import Random
 from typing import final
 
-from atrion.lab.policies.port import BasePolicy, Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["Aimd", "Gradient2", "Limiter", "Vegas", "WindowedLimiter"]
 

@@ -6,9 +6,9 @@ from collections import deque
 from random import Random
 from typing import final
 
-from atrion.lab.policies.facts import Facts, level
-from atrion.lab.policies.port import BasePolicy, Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.facts import Facts, level
+from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["PidRejector"]
 

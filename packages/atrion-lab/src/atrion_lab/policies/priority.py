@@ -12,8 +12,8 @@ from collections import deque
 from random import Random
 from typing import final
 
-from atrion.lab.policies.facts import Rolling
-from atrion.lab.policies.port import Call
+from atrion_lab.policies.facts import Rolling
+from atrion_lab.policies.port import Call
 
 __all__ = ["WIDTH", "Threshold", "Usage", "random_level"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, final
 
-from atrion.lab.policies.facts import LEVELS, level
-from atrion.lab.policies.port import BasePolicy, Call
+from atrion_lab.policies.facts import LEVELS, level
+from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["Rajomon"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from atrion.engine import Atrion
-from atrion.lab.policies.atrion import TIERS, Clock
-from atrion.lab.policies.port import Call
 from atrion.sensing.telemetry import Outcome, Telemetry
+from atrion_lab.policies.atrion import TIERS, Clock
+from atrion_lab.policies.port import Call
 
 __all__ = ["SampledPolicy"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
-from atrion.lab.policies.port import BasePolicy, Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["BoundedQueue", "TokenBucket"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import final
 
-from atrion.lab.policies.facts import Rolling, failed
-from atrion.lab.policies.port import BasePolicy, Call
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.policies.facts import Rolling, failed
+from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["ClientThrottle"]
 

@@ -16,18 +16,18 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from atrion.cli.connection import Connection
-from atrion.cli.lab_real_server import READY, SETTING, RealTime
-from atrion.cli.lab_real_streams import Companions
 from atrion.errors import AtrionError
-from atrion.lab.clients import Clients, Traffic
-from atrion.lab.kernel import Target
-from atrion.lab.metrics import Recorder, Run
-from atrion.lab.policies.port import Call
-from atrion.lab.scenario import Scenario
-from atrion.lab.scenarios.real import REAL
 from atrion.physics.voltage import Tier
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.clients import Clients, Traffic
+from atrion_lab.demo.connection import Connection
+from atrion_lab.kernel import Target
+from atrion_lab.metrics import Recorder, Run
+from atrion_lab.policies.port import Call
+from atrion_lab.real.server import READY, SETTING, RealTime
+from atrion_lab.real.streams import Companions
+from atrion_lab.scenario import Scenario
+from atrion_lab.scenarios.real import REAL
 
 __all__ = ["Strain", "Wires", "play", "served"]
 
@@ -52,7 +52,7 @@ def served(name: str, protected: bool) -> Iterator[tuple[int, float]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "atrion.cli.lab_real_server:app", "--factory"]
+    command = [sys.executable, "-m", "uvicorn", "atrion_lab.real.server:app", "--factory"]
     command += [
         "--workers",
         str(REAL[name].workers),

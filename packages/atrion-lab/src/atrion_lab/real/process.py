@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from atrion.cli.demo import measure, play
-from atrion.cli.demo_result import summary, trouble
-from atrion.cli.demo_view import QuietView, Scene
-from atrion.lab.scenarios.real import Bound
+from atrion_lab.demo.play import measure, play
+from atrion_lab.demo.result import summary, trouble
+from atrion_lab.demo.view import QuietView, Scene
+from atrion_lab.scenarios.real import Bound
 
 __all__ = ["PROCESS", "ProcessShape"]
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from atrion.cli.lab_real_streams import stream
 from atrion.engine import Atrion
 from atrion.integrations.asgi import AtrionMiddleware
-from atrion.lab.kernel import Gate, Pool
-from atrion.lab.metrics import Recorder
-from atrion.lab.policies.port import BasePolicy, Call
-from atrion.lab.scenarios.real import REAL
 from atrion.sensing.telemetry import Outcome
+from atrion_lab.kernel import Gate, Pool
+from atrion_lab.metrics import Recorder
+from atrion_lab.policies.port import BasePolicy, Call
+from atrion_lab.real.streams import stream
+from atrion_lab.scenarios.real import REAL
 
 __all__ = ["READY", "SETTING", "RealTime", "app"]
 

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 from atrion.errors import ConfigurationError
-from atrion.lab.scenario import Scenario
-from atrion.lab.scenario_file import Described, load_file
-from atrion.lab.scenarios.apps import APPS
-from atrion.lab.scenarios.clusters import CLUSTERS
-from atrion.lab.scenarios.faults import FAULTS
-from atrion.lab.scenarios.load import LOAD, steady
-from atrion.lab.scenarios.published import PUBLISHED
+from atrion_lab.scenario import Scenario
+from atrion_lab.scenario_file import Described, load_file
+from atrion_lab.scenarios.apps import APPS
+from atrion_lab.scenarios.clusters import CLUSTERS
+from atrion_lab.scenarios.faults import FAULTS
+from atrion_lab.scenarios.load import LOAD, steady
+from atrion_lab.scenarios.published import PUBLISHED
 
 __all__ = ["DESCRIBED", "SCENARIOS", "described", "scenario"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from atrion.lab.arrivals import Closed, Poisson, Profile
-from atrion.lab.clients import Traffic
-from atrion.lab.scenario import Route, Scenario
-from atrion.lab.services import LogNormal, Phase, Server
 from atrion.physics.config import SLO
+from atrion_lab.arrivals import Closed, Poisson, Profile
+from atrion_lab.clients import Traffic
+from atrion_lab.scenario import Route, Scenario
+from atrion_lab.services import LogNormal, Phase, Server
 
 __all__ = ["APPS", "MODELS"]
 

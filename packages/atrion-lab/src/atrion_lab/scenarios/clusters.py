@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from atrion.lab.arrivals import Poisson
-from atrion.lab.clients import Traffic
-from atrion.lab.cluster import Cluster
-from atrion.lab.scenario import Scenario
-from atrion.lab.scenarios.faults import dependency
-from atrion.lab.services import Phase, Server
+from atrion_lab.arrivals import Poisson
+from atrion_lab.clients import Traffic
+from atrion_lab.cluster import Cluster
+from atrion_lab.scenario import Scenario
+from atrion_lab.scenarios.faults import dependency
+from atrion_lab.services import Phase, Server
 
 __all__ = ["CLUSTERS"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from atrion.lab.arrivals import Poisson
-from atrion.lab.clients import Traffic
-from atrion.lab.scenario import Scenario
-from atrion.lab.services import LogNormal, Phase, Server
+from atrion_lab.arrivals import Poisson
+from atrion_lab.clients import Traffic
+from atrion_lab.scenario import Scenario
+from atrion_lab.services import LogNormal, Phase, Server
 
 __all__ = ["FAULTS", "dependency"]
 

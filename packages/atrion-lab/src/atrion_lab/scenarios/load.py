@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from atrion.lab.arrivals import Bursty, Poisson, Profile, diurnal
-from atrion.lab.clients import Traffic
-from atrion.lab.scenario import Scenario
-from atrion.lab.services import Bimodal, Exponential, HeavyTailed, LogNormal, Phase, Server, ServiceTime
+from atrion_lab.arrivals import Bursty, Poisson, Profile, diurnal
+from atrion_lab.clients import Traffic
+from atrion_lab.scenario import Scenario
+from atrion_lab.services import Bimodal, Exponential, HeavyTailed, LogNormal, Phase, Server, ServiceTime
 
 __all__ = ["CAPACITY", "LOAD", "SERVER", "steady"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from atrion.lab.arrivals import Poisson, Profile
-from atrion.lab.clients import Traffic
-from atrion.lab.scenario import Route, Scenario
-from atrion.lab.services import Bimodal, Exponential, Phase, Server, ServiceTime
 from atrion.physics.config import SLO
+from atrion_lab.arrivals import Poisson, Profile
+from atrion_lab.clients import Traffic
+from atrion_lab.scenario import Route, Scenario
+from atrion_lab.services import Bimodal, Exponential, Phase, Server, ServiceTime
 
 __all__ = ["BREAKWATER", "DAGOR", "METASTABLE", "PUBLISHED", "STEP", "TARGET", "TRIGGER", "VULNERABLE"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from atrion.lab.arrivals import Arrivals, Poisson, Profile
-from atrion.lab.clients import Traffic
-from atrion.lab.cluster import Cluster
-from atrion.lab.measures import MEASURES, recovery, shed_after
-from atrion.lab.metrics import Run
-from atrion.lab.scenario import Route, Scenario
-from atrion.lab.scenarios import described
-from atrion.lab.services import LogNormal, Phase, Server
+from atrion_lab.arrivals import Arrivals, Poisson, Profile
+from atrion_lab.clients import Traffic
+from atrion_lab.cluster import Cluster
+from atrion_lab.measures import MEASURES, recovery, shed_after
+from atrion_lab.metrics import Run
+from atrion_lab.scenario import Route, Scenario
+from atrion_lab.scenarios import described
+from atrion_lab.services import LogNormal, Phase, Server
 
 __all__ = ["PODS", "REAL", "Bound", "RealScenario"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from atrion.lab.arrivals import Bursty, Poisson, Profile
-from atrion.lab.clients import Traffic
-from atrion.lab.scenario import Scenario
-from atrion.lab.services import Bimodal, Exponential, LogNormal, Phase, Server, ServiceTime
+from atrion_lab.arrivals import Bursty, Poisson, Profile
+from atrion_lab.clients import Traffic
+from atrion_lab.scenario import Scenario
+from atrion_lab.services import Bimodal, Exponential, LogNormal, Phase, Server, ServiceTime
 
 __all__ = ["TRAINING"]
 

@@ -1,4 +1,4 @@
-"""What a look at the folder of a :class:`~atrion.state.workers.WorkersProvider` finds; without opening the store."""
+"""What a look at the folder of a :class:`~atrion.providers.workers.WorkersProvider` finds, the store unopened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from atrion.state._hoststore import DATA, GATE
+from atrion.providers._hoststore import DATA, GATE
 from atrion.state.port import Finding
 
 __all__ = ["check_folder"]

@@ -17,14 +17,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atrion.state._hoststore import TABLES
+from atrion.providers._hoststore import TABLES
 from atrion.state.blending import EXPIRY, JUMP
 from atrion.state.port import NodeRow, PhysicsVector
 
 if TYPE_CHECKING:
     import lmdb
 
-    from atrion.state._hoststore import HostStore
+    from atrion.providers._hoststore import HostStore
 
 __all__ = ["HostClock", "Ledger", "Record"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from atrion.errors import ConfigurationError
-from atrion.state.memory import InMemoryProvider
+from atrion.providers.memory import InMemoryProvider
 from atrion.state.port import StateProvider
 
 __all__ = ["GROUP", "provider_from", "without_password"]

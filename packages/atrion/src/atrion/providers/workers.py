@@ -15,10 +15,10 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from atrion.errors import ConfigurationError, MissingExtraError, ProviderError
-from atrion.state._checkup import check_folder
-from atrion.state._hoststore import DATA, HostStore, enter, leave
-from atrion.state._ledger import HostClock, Ledger, Record, digest
-from atrion.state._listening import Watcher
+from atrion.providers._checkup import check_folder
+from atrion.providers._hoststore import DATA, HostStore, enter, leave
+from atrion.providers._ledger import HostClock, Ledger, Record, digest
+from atrion.providers._listening import Watcher
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, EXPIRY, cluster_scar
 from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 

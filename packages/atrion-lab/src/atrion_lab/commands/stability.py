@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from atrion.errors import MissingExtraError
-from atrion.lab.figure import check_plot
+from atrion_lab.commands.progress import progress
+from atrion_lab.figure import check_plot
 
 if TYPE_CHECKING:
-    from atrion.lab.stability import StabilityMap
+    from atrion_lab.stability import StabilityMap
 
-__all__ = ["add_parser", "progress"]
+__all__ = ["add_parser"]
 
 SYMBOLS = {"decay_rate": "λ (1/s)", "damping": "μ (Ω·s)", "scar_factor": "σ (Ω)"}
 
@@ -40,21 +38,9 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def progress(title: str) -> Callable[[float], None]:
-    """Shows the share that is done on a terminal's error stream, once it takes longer than two seconds."""
-    begun = time.monotonic()
-
-    def show(share: float) -> None:
-        if sys.stderr.isatty() and time.monotonic() - begun > 2.0:
-            end = "\r\x1b[K" if share >= 1.0 else ""
-            print(f"\r{title} {share:4.0%}", end=end, file=sys.stderr, flush=True)
-
-    return show
-
-
 def text(result: StabilityMap) -> str:
     """The result as a person reads it."""
-    from atrion.lab.stability import CLASSES, PRESETS
+    from atrion_lab.stability import CLASSES, PRESETS
 
     settings = result.classes.size
     lines = [f"{settings} settings of λ, μ and σ; the other constants are {result.preset}"]
@@ -97,12 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     target = check_plot(arguments.plot)
     try:
-        from atrion.lab.stability import stability_map
+        from atrion_lab.stability import stability_map
     except ImportError as error:
         raise MissingExtraError("atrion lab map", "lab") from error
     result = stability_map(arguments.preset, seed=arguments.seed, progress=progress("mapping"))
     if target is not None:
-        from atrion.lab.stability_plot import plot
+        from atrion_lab.stability_plot import plot
 
         plot(result, target)
     print(json.dumps(result.to_dict()) if arguments.json else text(result))
