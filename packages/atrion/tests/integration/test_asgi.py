@@ -60,7 +60,7 @@ def engine(clock: VirtualClock) -> Atrion:
 
 def sicken(engine: Atrion, clock: VirtualClock, route: str) -> None:
     for _ in range(12):
-        engine.update_physics(route, Telemetry(latency=float("inf"), error_rate=1.0))
+        engine.update_physics(route, Telemetry(error_rate=1.0))
         clock.advance(0.1)
     assert engine.snapshot()[route].mode is Mode.CIRCUIT_BREAKER
 
@@ -159,7 +159,7 @@ def test_sheds_a_sick_route_with_a_problem(
         wait = int(response.headers["retry-after"])
         assert max(expected, 1.0) <= wait <= max(expected + 1, 1.0) * 1.25 + 1
         assert problem["retry_after"] == wait
-        assert (problem["status"], problem["route"], problem["reason"]) == (503, route, "circuit_breaker")
+        assert (problem["status"], problem["route"], problem["reason"]) == (503, route, "failing")
         assert {"type", "title", "detail"} <= problem.keys()
         assert engine.snapshot()[route].admitted == 1
         assert client.head(path).status_code != 503  # another route

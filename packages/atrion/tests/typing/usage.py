@@ -51,6 +51,7 @@ assert_type(add(1, b=3), int)
 add("1")  # type: ignore[arg-type]
 assert_type(engine.decide("r", Tier.LOW, key="alice"), Decision)
 assert_type(engine.decide("r").reason, Reason)
+assert_type(engine.snapshot()["r"].reason, Reason | None)
 assert_type(engine.decide("r").mode, Mode)
 assert_type(engine.update_physics("r", Telemetry(latency=0.1)), RouteState)
 assert_type(engine.route("r", Telemetry(), 60.0), Decision)

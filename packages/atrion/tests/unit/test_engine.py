@@ -126,7 +126,7 @@ def test_the_breaker_opens_probes_and_heals(engine: Atrion, clock: VirtualClock,
     decisions = [engine.decide("r", Tier.CRITICAL) for _ in range(200)]
     probes = [decision for decision in decisions if decision]
     assert [decision.reason for decision in probes] == [Reason.PROBE]  # at most three a second
-    assert decisions[0].reason is Reason.CIRCUIT_BREAKER
+    assert decisions[0].reason is Reason.FAILING
     assert decisions[0].mode is Mode.CIRCUIT_BREAKER
     assert all(0.05 <= decision.retry_after <= 60.0 for decision in decisions if not decision)
     for _ in range(4000):
@@ -737,7 +737,7 @@ def test_select_leaves_broken_routes_out(engine: Atrion, broken: Breaker) -> Non
             engine.select(["b", "c"])
     with pytest.raises(FlowRejected) as caught:
         engine.select(["b", "c"])
-    assert caught.value.decision.reason is Reason.CIRCUIT_BREAKER
+    assert caught.value.decision.mode is Mode.CIRCUIT_BREAKER
     assert 0.05 <= caught.value.decision.retry_after <= 60.0
 
 

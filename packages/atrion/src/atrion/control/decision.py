@@ -12,13 +12,22 @@ __all__ = ["Decision", "Reason"]
 
 
 class Reason(StrEnum):
-    """Why a request flowed or was shed."""
+    """Why a request flowed, or what adds most to the resistance that shed it; the mode tells of an open breaker.
+
+    A standing queue (``SATURATED``, ``PROCESS_SATURATED``), worthless answers (``FAILING``, ``LATE``) or none
+    (``STALLED``), seen here or by other nodes (``CLUSTER``). A scar keeps the name of what made it; ``RESISTANCE`` is
+    one that was restored, or too low a voltage.
+    """
 
     FLOWS = "flows"
     PROBE = "probe"
     SATURATED = "saturated"
+    PROCESS_SATURATED = "process_saturated"
+    FAILING = "failing"
+    LATE = "late"
+    STALLED = "stalled"
+    CLUSTER = "cluster"
     RESISTANCE = "resistance"
-    CIRCUIT_BREAKER = "circuit_breaker"
 
 
 @mypyc_attr(acyclic=True)

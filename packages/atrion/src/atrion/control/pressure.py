@@ -6,13 +6,20 @@ import math
 from typing import final
 
 from atrion._native import mypyc_attr
+from atrion.control.decision import Reason
 from atrion.control.settings import Settings
 from atrion.physics.laws import normalize
+from atrion.physics.state import Constants
 from atrion.sensing.evidence import Lateness, Share, lower_bound
 from atrion.sensing.samples import Samples
 from atrion.sensing.window import Window
 
 __all__ = ["Pressure"]
+
+FAILING = Reason.FAILING
+TOO_LATE = Reason.LATE
+STALLED = Reason.STALLED
+SATURATED = Reason.SATURATED
 
 ERROR_MEMORY = 12.0
 """Calls over which the share of failures is taken."""
@@ -82,6 +89,16 @@ class Pressure:
         given.clear()
         return count
 
+    def worst(self, constants: Constants) -> tuple[Reason, float]:
+        """The pressure that adds most to resistance, named, and its ohms, which are ≤ 0 where none does."""
+        reason = STALLED if self.silent > 0.0 else FAILING
+        ohms = constants.weight_error * self.error
+        late = constants.weight_latency * self.latency
+        if late > ohms:
+            reason, ohms = TOO_LATE, late
+        told = constants.weight_saturation * self.saturation
+        return (SATURATED, told) if told > ohms else (reason, ohms)
+
     def late_calls(self) -> int:
         """How many calls of the window that was read last came later than was promised."""
         return 0 if self._lateness is None else self._lateness.recent
@@ -105,10 +122,11 @@ class Pressure:
         """
         k = settings.constants.steepness
         finished = window.window_successes + window.window_failures
-        if finished > 0:
+        was_silent = self.silent > 0.0
+        stalled = self._stalled(window, begun, settings.constants.tick, dt, usual)
+        if finished > 0 or (was_silent and stalled == 0):
             self._errors.add(window.window_failures, finished)
             self.error = normalize(self._errors.bound(), settings.error_baseline, k)
-        stalled = self._stalled(window, begun, settings.constants.tick, dt, usual)
         if stalled > 0:
             self.error = normalize(lower_bound(1.0, float(stalled)), settings.error_baseline, k)
         if settings.promise > 0.0:

@@ -13,7 +13,7 @@ from atrion.control.pressure import Pressure
 from atrion.control.probes import Probes
 from atrion.control.process import Process
 from atrion.control.settings import Settings
-from atrion.physics.laws import MAX_RESISTANCE, seconds_until_scar
+from atrion.physics.laws import MAX_RESISTANCE, positive_norm, seconds_until_scar
 from atrion.physics.state import PhysicsState
 from atrion.physics.voltage import level_at
 from atrion.sensing.samples import Samples
@@ -33,8 +33,9 @@ DROPPED: Final = 3
 FLOWS = Reason.FLOWS
 PROBE = Reason.PROBE
 SATURATED = Reason.SATURATED
+PROCESS_SATURATED = Reason.PROCESS_SATURATED
+CLUSTER = Reason.CLUSTER
 RESISTANCE = Reason.RESISTANCE
-BROKEN = Reason.CIRCUIT_BREAKER
 
 PROBES_IN_FLIGHT = 8
 """Calls beyond the limit at which there is enough in flight to be measured by."""
@@ -47,6 +48,8 @@ NOT_CRITICAL = 91.9
 """Volts of everything below the critical band, which alone may make a capacity's dip as long as it lasts."""
 ALL = 1000.0
 """Ohms that nobody passes, for the moment in which even what is critical keeps a dip from its low calls."""
+BEGINNING = 1.2
+"""Times R_base that a route's resistance is at its beginning."""
 TIERS: Final = 8
 EPOCHS: Final = 16
 """A call's token holds what it met, times these, in which pool (by its count, modulo EPOCHS), and its tier."""
@@ -65,6 +68,7 @@ class Route:
         "_last_tick",
         "_probes",
         "_samples",
+        "_scarred_by",
         "_shed",
         "admitted",
         "broken",
@@ -139,6 +143,7 @@ class Route:
             self._move(ALONE if nested else 0, now)
         self.state: PhysicsState = PhysicsState(settings.constants, settings.threshold())
         self.pressure: Pressure = Pressure()
+        self._scarred_by: Reason = RESISTANCE
         self._probes: Probes | None = None  # most routes never refuse anybody
         self._last_tick = now
         self._last_sample: float = now
@@ -287,6 +292,11 @@ class Route:
         scar = self.state.scar_tissue
         pressure = self.pressure
         self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, pressure.silent)
+        if (
+            trauma > 0.0
+            and positive_norm(pressure.latency, pressure.error, pressure.saturation) > constants.critical
+        ):
+            self._scarred_by = pressure.worst(constants)[0]
         window = self.window
         if self._probes is not None:
             late = pressure.late_calls()
@@ -333,6 +343,7 @@ class Route:
         """Begin with a persisted scar, in ohms, ``age`` seconds old; checked, since a store is untrusted."""
         if vector.is_sane() and age >= 0.0:
             self.state.warm(vector.scar_tissue * math.exp(-self.settings.constants.decay_rate * age))
+            self._scarred_by = RESISTANCE
             self._settle()
 
     # --- decisions -----------------------------------------------------------------------------------------
@@ -426,19 +437,33 @@ class Route:
     def rejection(self, volts: float) -> Decision:
         """The decision for a request that :meth:`admits` has just refused."""
         resistance = self.resistance()
-        if self.broken:
-            reason = BROKEN
-        else:
-            reason = SATURATED if volts > self.steady else RESISTANCE
+        reason = self.reason(resistance)
         return Decision(
             False,
             self.id,
             resistance,
             volts,
             self.state.mode_index,
-            reason,
+            RESISTANCE if reason is None else reason,
             self._retry_after(volts, resistance),
         )
+
+    def reason(self, resistance: float) -> Reason | None:
+        """What adds most to ``resistance``, the ohms of this instant; None where they are as low as at first."""
+        base = self.settings.constants.base
+        process = self.process
+        if not self.broken:
+            if resistance <= BEGINNING * base:
+                return None
+            if process is not None and process.ohms > 0.0 and base + process.ohms >= resistance:
+                return PROCESS_SATURATED
+            if resistance - self.steady > self.steady - base:
+                return SATURATED
+        reason, ohms = self.pressure.worst(self.settings.constants)
+        scar = self.state.scar_tissue
+        if scar >= max(ohms, 0.0):
+            reason, ohms = self._scarred_by, scar
+        return CLUSTER if self.blended_scar() - scar > ohms else reason
 
     def _retry_after(self, volts: float, resistance: float) -> float:
         """Seconds until decay alone lets ``volts`` flow; a second where decay alone will not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from atrion.control.decision import Reason
 from atrion.control.route import Route
 from atrion.physics.modes import Mode, mode_of
 
@@ -14,6 +15,7 @@ __all__ = ["RouteState"]
 class RouteState:
     """A route at one instant, as data.
 
+    ``reason`` is what adds most to the resistance, or None in calm, when it is no higher than at the beginning.
     ``resistance``, ``scar_tissue`` (its own) and ``blended_scar`` (with the cluster's) in ohms, ``momentum`` per
     second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight. Routes with
     the same ``pool`` are taken to share a bottleneck, ``pool_reason`` says why; the
@@ -35,6 +37,7 @@ class RouteState:
         "pressure_error",
         "pressure_latency",
         "pressure_saturation",
+        "reason",
         "resistance",
         "route",
         "scar_tissue",
@@ -47,6 +50,7 @@ class RouteState:
         self.route: Final[str] = route.id
         self._mode_index: Final[int] = state.mode_index
         self.resistance: Final[float] = route.resistance()
+        self.reason: Final[Reason | None] = route.reason(self.resistance)
         self.momentum: Final[float] = state.momentum
         self.scar_tissue: Final[float] = state.scar_tissue
         self.blended_scar: Final[float] = route.blended_scar()
