@@ -211,7 +211,6 @@ def test_no_password_of_the_url_is_printed_whoever_says_it(
 ) -> None:
     monkeypatch.setattr(Plain, "from_url", lambda url: Plain("raise", "connect"), raising=False)
     entry = EntryPoint("plain", f"{__name__}:Plain", "atrion.providers")
-    monkeypatch.setattr(EntryPoint, "load", lambda _: Plain)
     monkeypatch.setattr("atrion.providers.registry.entry_points", lambda group: [entry])
     status, result = told(capsys, "plain://u:secret-word@h/?token=another-word")
     assert status == 1

@@ -103,7 +103,11 @@ def add_greeting(subparsers: Any) -> None:
 
 
 def add_nothing(subparsers: Any) -> None:
-    """A command that ends the program instead of being declared."""
+    """An entry point that declares nothing."""
+
+
+def leave(subparsers: Any) -> None:
+    """An entry point that ends the program."""
     sys.exit("no")
 
 
@@ -128,7 +132,8 @@ def test_what_is_not_installed_names_the_pip_command(
 
 
 @pytest.mark.parametrize(
-    "value", ["no_such_module:add", f"{__name__}:no_such_name", f"{__name__}:add_nothing"]
+    "value",
+    ["no_such_module:add", f"{__name__}:no_such_name", f"{__name__}:add_nothing", f"{__name__}:leave"],
 )
 def test_a_broken_command_breaks_no_other(
     value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

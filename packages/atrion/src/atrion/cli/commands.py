@@ -30,6 +30,8 @@ def declare(entry: EntryPoint, commands: Any) -> None:
     """
     try:
         entry.load()(commands)
+        if entry.name not in commands.choices:
+            raise LookupError(f"{entry.value} declares no such command")
     except (Exception, SystemExit) as error:  # anybody may register a command; none may break the others
         whose = f" of {entry.dist.name}" if entry.dist else ""
         raise AtrionError(f"the command {entry.name}{whose} cannot be loaded: {error!r}") from error
