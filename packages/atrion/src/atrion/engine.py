@@ -9,17 +9,17 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, overload
 
 from atrion.control.decision import Decision
 from atrion.control.desk import Desk
 from atrion.control.flow import Flow, Gate
-from atrion.control.guard import protect
+from atrion.control.guard import protect, qualified_name
 from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
 from atrion.control.settings import Settings
-from atrion.control.snapshot import RouteState
+from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
@@ -39,6 +39,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 MAX_ROUTE_ID: Final = 256
 STARVED: Final = 0.02
 """Share of the traffic below which ``select`` sends a route probes."""
+_BY_NAME: Final = object()
+"""Stands for the name of the function that is decorated."""
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
 
 
@@ -267,17 +269,36 @@ class Atrion:
         """
         return self._desk.flow(route_id, tier, key=key)
 
-    def protect(self, route_id: str, *, tier: Tier | str = Tier.NORMAL) -> Callable[[F], F]:
-        """A decorator, for sync and async functions, that admits and measures every call.
+    @overload
+    def protect(self, function: F, /) -> F: ...
+
+    @overload
+    def protect(self, route_id: str = ..., *, tier: Tier | str = ...) -> Callable[[F], F]: ...
+
+    def protect(self, route_id: Any = _BY_NAME, *, tier: Tier | str = Tier.NORMAL) -> Any:
+        """A decorator for functions of any kind that admits and measures every call.
+
+        Without a route id, also as a bare ``@atrion.protect``, the route is the function's qualified name. Coroutines
+        are in flight until they are done and generators until they are exhausted, closed or fail, and so are
+        awaitables, generators and futures that a function returns.
 
         Raises:
-            ConfigurationError: an unusable route id or tier.
+            ConfigurationError: an unusable route id or tier; when decorating, something that cannot be guarded.
         """
         start = band(level_of(tier))
+        if isinstance(route_id, str):
+            gate = self._gate(route_id, start)
+            return lambda function: protect(function, gate)
+        if route_id is _BY_NAME:
+            return lambda function: protect(function, self._gate(qualified_name(function), start))
+        if not (callable(route_id) or hasattr(route_id, "__get__")):
+            check_name("route_id", route_id)
+        return protect(route_id, self._gate(qualified_name(route_id), start))  # bare: it is the function
+
+    def _gate(self, route_id: str, start: float) -> Gate:
         route = self._desk.find(route_id)
         route.pinned = True
-        gate = Gate(route, start, self._now)
-        return lambda function: protect(function, gate)
+        return Gate(route, start, self._now)
 
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
         """Choose one of ``routes`` by softmax over their resistances; β per ohm; broken routes are left out.
@@ -321,7 +342,7 @@ class Atrion:
 
     def snapshot(self) -> dict[str, RouteState]:
         """Every route as data."""
-        return {route.id: RouteState(route) for route in list(self._routes.values())}
+        return {route.id: snapshot_of(route) for route in list(self._routes.values())}
 
     def reset(self, route_id: str | None = None) -> None:
         """Forget what one route, or every route, has learnt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 import re
@@ -103,5 +104,5 @@ def test_every_reason_is_explained() -> None:
 def test_the_snapshots_fields_are_all_there() -> None:
     page = (ROOT / "docs/observing.md").read_text()
     said = set(re.findall(r"`(\w+)`", "".join(row["field"] for row in rows_of(page, "A snapshot"))))
-    assert said == {name for name in dir(RouteState) if not name.startswith("_")} - {"route"}
+    assert said == {field.name for field in dataclasses.fields(RouteState)} - {"route"}
     assert {"allowed", "reason", "retry_after"} <= set(dir(Decision))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_type
 
 from atrion import (
@@ -47,6 +48,19 @@ async def fetch(name: str) -> bytes:
     return name.encode()
 
 
+@engine.protect
+def named_by_itself(a: int) -> str:
+    return str(a)
+
+
+@engine.protect(tier="low")
+def rows(count: int) -> Iterator[int]:
+    yield count
+
+
+assert_type(named_by_itself(1), str)
+assert_type(rows(1), Iterator[int])
+named_by_itself("1")  # type: ignore[arg-type]
 assert_type(add(1, b=3), int)
 add("1")  # type: ignore[arg-type]
 assert_type(engine.decide("r", Tier.LOW, key="alice"), Decision)

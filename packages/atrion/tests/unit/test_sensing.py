@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 
 import pytest
@@ -145,6 +146,44 @@ def test_what_teaches_nothing_changes_nothing() -> None:
     capacity.learn(window, 0.1, 1.0, 0, 0.0)
     capacity.learn(window, 0.0, 1.0, 0, 0.0)
     assert (capacity.calls, capacity.service_time) == (first, 0.0)
+
+
+def contrast_of(low: float, high: float, shift: float = 0.0) -> Contrast:
+    """What calls that took ``low`` and ``high`` seconds say, of which the latter are expected to wait ``shift``."""
+    contrast = Contrast()
+    feed(contrast, low, high, shift)
+    return contrast
+
+
+def feed(contrast: Contrast, low: float, high: float, shift: float = 0.0) -> None:
+    for _ in range(8):
+        for _ in range(10):
+            contrast.add_low(low, 4, 2, 40.0)
+            contrast.add_high(high, 20, 2, 40.0, shift)
+        contrast.measure(1.0)
+
+
+def test_high_calls_that_all_fail_spoil_no_later_measure() -> None:
+    contrast = contrast_of(0.05, 0.05)
+    for _ in range(500):
+        contrast.high.add(0.0, 20, 40.0)
+        contrast.measure(1.0)
+    assert math.isfinite(contrast.wait)
+    feed(contrast, 0.05, 0.08)
+    assert contrast.wait == pytest.approx(0.03, rel=0.2)
+
+
+@pytest.mark.parametrize("before", [1e-6, 1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("after", [1e-6, 1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("shift", [0.0, 1e-3, 30.0, 1e5])
+def test_a_service_may_change_by_any_factor(before: float, after: float, shift: float) -> None:
+    contrast = contrast_of(before, 2.0 * before, shift)
+    feed(contrast, after, 2.0 * after, shift)
+    assert math.isfinite(contrast.wait)
+    assert contrast.error > 0.0
+    for _ in range(6):
+        feed(contrast, after, 1.5 * after)
+    assert contrast.wait == pytest.approx(0.5 * after, rel=0.2)
 
 
 def test_few_calls_are_little_evidence() -> None:

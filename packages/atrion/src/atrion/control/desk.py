@@ -9,7 +9,7 @@ from typing import Any, final
 from atrion.control.decision import Decision
 from atrion.control.flow import Flow
 from atrion.control.route import Route
-from atrion.control.snapshot import RouteState
+from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.physics.voltage import BAND_WIDTH, Tier, band, level_of, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
@@ -73,4 +73,4 @@ class Desk:
         """Take a caller's sample; the route as it then is."""
         route = self.find(route_id)
         route.feed(telemetry, self._now())
-        return RouteState(route)
+        return snapshot_of(route)

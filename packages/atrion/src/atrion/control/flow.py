@@ -119,6 +119,18 @@ class Flow:
             pools.watched += 1
             _enclosing.set(self)
 
+    def suspend(self) -> None:
+        """What begins in this context is made within the call no more, until :meth:`resume`."""
+        if self._watched and _enclosing.get() is self:
+            _enclosing.set(self._outer)
+            self._outer = None
+
+    def resume(self) -> None:
+        """The call goes on in this context, after :meth:`suspend`."""
+        if self._watched and self.open:
+            self._outer = _enclosing.get()
+            _enclosing.set(self)
+
     def behind(self, process: Process) -> None:
         """The call's route is served by ``process``, whose resistance counts as the route's own from now on."""
         self._route.process = process
@@ -129,8 +141,7 @@ class Flow:
             self.open = False
             if self._watched:
                 self._route.pools.watched -= 1
-                _enclosing.set(self._outer)
-                self._outer = None
+                self.suspend()
             now = self._clock()
             if self._outcome < 0:
                 self._outcome = outcome

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from atrion._plain import Plain
 from atrion.control.decision import Decision
 from atrion.control.route import Route
-from atrion.control.snapshot import RouteState
+from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.physics.modes import Mode, mode_of
 
 __all__ = ["Observer", "Observers", "Transition"]
@@ -18,7 +19,7 @@ logger: logging.Logger = logging.getLogger("atrion")
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Plain):
     """A route changed its mode; ``resistance`` in ohms at that tick."""
 
     route: str
@@ -72,7 +73,7 @@ class Observers:
         """A route's law advanced from the mode of index ``before``."""
         if not self._observers:
             return
-        state = RouteState(route)
+        state = snapshot_of(route)
         self._tell(lambda observer: observer.on_tick(state))
         if mode_of(before) is not state.mode:
             transition = Transition(route.id, mode_of(before), state.mode, state.resistance)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from dataclasses import dataclass
 
+from atrion._plain import Plain
 from atrion.control.decision import Reason
 from atrion.control.route import Route
-from atrion.physics.modes import Mode, mode_of
+from atrion.physics.modes import Mode
 
-__all__ = ["RouteState"]
+__all__ = ["RouteState", "snapshot_of"]
 
 
-@final
-class RouteState:
+@dataclass(frozen=True)
+class RouteState(Plain):
     """A route at one instant, as data.
 
     ``reason`` is what adds most to the resistance, or None in calm, when it is no higher than at the beginning.
@@ -23,54 +24,52 @@ class RouteState:
     clock had gone back.
     """
 
-    __slots__ = (
-        "_mode_index",
-        "admitted",
-        "bad_samples",
-        "blended_scar",
-        "capacity",
-        "clock_faults",
-        "in_flight",
-        "momentum",
-        "pool",
-        "pool_reason",
-        "pressure_error",
-        "pressure_latency",
-        "pressure_saturation",
-        "reason",
-        "resistance",
-        "route",
-        "scar_tissue",
-        "service_time",
-        "shed",
-    )
-
-    def __init__(self, route: Route) -> None:
-        state = route.state
-        self.route: Final[str] = route.id
-        self._mode_index: Final[int] = state.mode_index
-        self.resistance: Final[float] = route.resistance()
-        self.reason: Final[Reason | None] = route.reason(self.resistance)
-        self.momentum: Final[float] = state.momentum
-        self.scar_tissue: Final[float] = state.scar_tissue
-        self.blended_scar: Final[float] = route.blended_scar()
-        self.pressure_latency: Final[float] = state.latency
-        self.pressure_error: Final[float] = state.error
-        self.pressure_saturation: Final[float] = state.saturation
-        self.in_flight: Final[int] = route.window.in_flight + route.streaming
-        self.capacity: Final[float] = route.pool.capacity.calls
-        self.service_time: Final[float] = route.membership.latency
-        self.pool: Final[str] = route.pool_name()
-        self.pool_reason: Final[str] = route.pool_reason()
-        self.admitted: Final[int] = route.admitted
-        self.shed: Final[int] = route.total_shed
-        self.bad_samples: Final[int] = route.bad_samples
-        self.clock_faults: Final[int] = route.clock_faults
-
-    @property
-    def mode(self) -> Mode:
-        """The mode the route was in."""
-        return mode_of(self._mode_index)
+    route: str
+    mode: Mode
+    resistance: float
+    reason: Reason | None
+    momentum: float
+    scar_tissue: float
+    blended_scar: float
+    pressure_latency: float
+    pressure_error: float
+    pressure_saturation: float
+    in_flight: int
+    capacity: float
+    service_time: float
+    pool: str
+    pool_reason: str
+    admitted: int
+    shed: int
+    bad_samples: int
+    clock_faults: int
 
     def __repr__(self) -> str:
         return f"<RouteState {self.route}: {self.mode.name}, {self.resistance:.1f} Ω, {self.in_flight} in flight>"
+
+
+def snapshot_of(route: Route) -> RouteState:
+    """The route as it is now."""
+    state = route.state
+    resistance = route.resistance()
+    return RouteState(
+        route=route.id,
+        mode=state.mode,
+        resistance=resistance,
+        reason=route.reason(resistance),
+        momentum=state.momentum,
+        scar_tissue=state.scar_tissue,
+        blended_scar=route.blended_scar(),
+        pressure_latency=state.latency,
+        pressure_error=state.error,
+        pressure_saturation=state.saturation,
+        in_flight=route.window.in_flight + route.streaming,
+        capacity=route.pool.capacity.calls,
+        service_time=route.membership.latency,
+        pool=route.pool_name(),
+        pool_reason=route.pool_reason(),
+        admitted=route.admitted,
+        shed=route.total_shed,
+        bad_samples=route.bad_samples,
+        clock_faults=route.clock_faults,
+    )

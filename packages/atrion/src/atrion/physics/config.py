@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from atrion._plain import Plain
 from atrion.errors import ConfigurationError
 from atrion.physics.laws import weight
 
@@ -27,7 +28,7 @@ def check_number(field: str, value: Any, low: float, high: float = math.inf, *, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SLO:
+class SLO(Plain):
     """What a route promises, and how much each kind of pressure matters to it.
 
     Attributes:
@@ -66,7 +67,7 @@ class SLO:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptiveBreak:
+class AdaptiveBreak(Plain):
     """An adaptive break point ``clamp(mean + k·std, floor, ceiling)``.
 
     Attributes:
@@ -98,7 +99,7 @@ class AdaptiveBreak:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhysicsConfig:
+class PhysicsConfig(Plain):
     """Constants of the laws. The defaults are the shipped controller; :meth:`reference` is the RFC's.
 
     Attributes:

@@ -28,6 +28,8 @@ USUAL_SPREAD = 0.3
 """The spread that LEAST calls more are taken to have below MEMORY calls."""
 LEAST_SPREAD = 0.04
 """Least relative variance of a mean: calls of one length are no certainty."""
+MOST_SPREAD = 1e9
+"""The spread of what nothing can be said of."""
 WITNESSES = 12.0
 """Calls of each kind without which nothing is said on who waits."""
 EVIDENT = 2.0
@@ -40,6 +42,8 @@ ABSENT = 0.5
 """Share of a wait that it must certainly not have to be believed to wait elsewhere."""
 FOREIGN = 4.0
 """Times a wait that is another's."""
+MOST_EXPONENT = 300.0
+"""Exponents beyond which a mean, or its square, is no number: what was ten thousand times faster is no measure."""
 SHARP = 1.25
 """Change of θ below which the means are not worth converting."""
 
@@ -68,8 +72,8 @@ class Group:
     def spread(self) -> float:
         """Variance of a value over the mean's square."""
         if self.mean <= 1e-100:
-            return 1e9
-        spread = max(self.square / (self.mean * self.mean) - 1.0, LEAST_SPREAD)
+            return MOST_SPREAD
+        spread = min(max(self.square / (self.mean * self.mean) - 1.0, LEAST_SPREAD), MOST_SPREAD)
         # A few calls may be alike by chance.
         return (
             (self.seen * spread + LEAST * USUAL_SPREAD) / (self.seen + LEAST)
@@ -78,10 +82,14 @@ class Group:
         )
 
     def convert(self, power: float) -> None:
-        """The means for θ times ``power``, as if the latencies were alike."""
+        """The means for θ times ``power``, as if the latencies were alike; forgotten where they cannot be told so."""
         if self.mean > 0.0:
-            spread = self.square / (self.mean * self.mean) - 1.0
-            self.mean = self.mean**power
+            log = math.log(self.mean)
+            if abs(log) * max(power, 1.0) > MOST_EXPONENT:
+                self.mean = self.square = self.seen = 0.0
+                return
+            spread = min(self.square / (self.mean * self.mean) - 1.0, MOST_SPREAD)
+            self.mean = math.exp(power * log)
             self.square = (1.0 + spread * power * power) * self.mean * self.mean
 
 
@@ -153,7 +161,8 @@ class Contrast:
         theta = self._theta * self._factors[tier]
         self.high.add(math.exp(-theta * latency), met, memory)
         self.high_latency += (latency - self.high_latency) / self.high.seen
-        self.shifted.add(math.exp(-theta * (latency - shift)), met, memory)
+        exponent = min(theta * (shift - latency), MOST_EXPONENT)
+        self.shifted.add(math.exp(exponent), met, memory)
         self._shift += (shift - self._shift) / self.shifted.seen
 
     def judge(self, wait: float) -> None:
@@ -206,7 +215,7 @@ class Contrast:
         # While a queue grows or shrinks, short waits weigh most; what is left beside the expected wait hardly varies.
         shifted = self.shifted
         shifted.seen = min(shifted.seen, high.seen)
-        if 0.0 < shifted.mean < math.inf and shifted.spread() < high.spread():
+        if shifted.mean > 0.0 and shifted.spread() < high.spread():
             self.wait = self._shift + (base - math.log(shifted.mean)) / self._theta
             high = shifted
         self.error = math.sqrt(low.spread() / low.seen + min(high.spread(), 50.0) / high.seen) / self._theta
@@ -215,7 +224,9 @@ class Contrast:
         """Let θ follow the latencies, so that the usual ones weigh most."""
         if self.lows <= 0.0:
             return
-        theta = 1.0 / (math.exp(self.log_latency) + 0.5 * max(self.wait, 0.0))
+        # What failed makes a wait that has no end; what was answered waited for less than it took.
+        wait = min(max(self.wait, 0.0), self.high_latency)
+        theta = 1.0 / (math.exp(self.log_latency) + 0.5 * wait)
         power = theta / self._theta
         if not 1.0 / SHARP < power < SHARP:
             self._theta = theta

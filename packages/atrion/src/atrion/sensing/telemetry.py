@@ -33,7 +33,7 @@ class Telemetry:
     What is no number, NaN or negative is dropped and counted when the sample reaches a route; nothing is raised.
     """
 
-    __slots__ = ("error_rate", "latency", "saturation")
+    __slots__ = ("_error_rate", "_latency", "_saturation")
 
     # Typed as what has a float in it, so that the compiled build lets rubbish pass to where it is counted.
     def __init__(
@@ -42,11 +42,41 @@ class Telemetry:
         error_rate: SupportsFloat | None = None,
         saturation: SupportsFloat | None = None,
     ) -> None:
-        self.latency: Any = latency
-        self.error_rate: Any = error_rate
-        self.saturation: Any = saturation
+        self._latency: Any = latency
+        self._error_rate: Any = error_rate
+        self._saturation: Any = saturation
+
+    @property
+    def latency(self) -> Any:
+        """Seconds."""
+        return self._latency
+
+    @property
+    def error_rate(self) -> Any:
+        """Share of failing calls."""
+        return self._error_rate
+
+    @property
+    def saturation(self) -> Any:
+        """Share of capacity in use."""
+        return self._saturation
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as they were given, None where one was left out."""
+        return {
+            "latency": self._latency,
+            "error_rate": self._error_rate,
+            "saturation": self._saturation,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Telemetry, (self._latency, self._error_rate, self._saturation)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Telemetry) and self.as_dict() == other.as_dict()
+
+    def __hash__(self) -> int:
+        return hash((self._latency, self._error_rate, self._saturation))
 
     def __repr__(self) -> str:
-        return (
-            f"Telemetry(latency={self.latency}, error_rate={self.error_rate}, saturation={self.saturation})"
-        )
+        return f"Telemetry(latency={self._latency}, error_rate={self._error_rate}, saturation={self._saturation})"

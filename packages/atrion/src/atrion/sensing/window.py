@@ -85,10 +85,12 @@ class Window:
     def fail(self) -> None:
         """What had ended as a success has failed after all."""
         self.failures_total += 1
+        self.successes_total -= 1
 
     def roll(self) -> None:
         """Close the window: its statistics become readable, the next one starts."""
-        self.window_successes = self.successes_total - self._successes
+        # Below 0 where successes of an earlier window were taken back: those to come make up for it.
+        self.window_successes = max(self.successes_total - self._successes, 0)
         self.window_failures = self.failures_total - self._failures
         self.window_answers = self.answers_total - self._answers
         self.window_drops = self.drops_total - self._drops

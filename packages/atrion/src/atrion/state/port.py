@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from atrion._plain import Plain
+
 __all__ = [
     "ClusterScar",
     "Finding",
@@ -35,7 +37,7 @@ def _are_sane(*values: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class PhysicsVector:
+class PhysicsVector(Plain):
     """What a store keeps of a route.
 
     ``resistance`` and ``scar_tissue`` in ohms, ``momentum`` per second, ``timestamp`` in seconds of the clock
@@ -86,7 +88,7 @@ class SupportsBatch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(Plain):
     """A vector as a store kept it, ``age`` seconds ago by the store's own clock."""
 
     vector: PhysicsVector
@@ -111,7 +113,7 @@ class SupportsRecall(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRow:
+class NodeRow(Plain):
     """What one node says of a route: its own ``vector``, never blended.
 
     Its scar decays at ``decay_rate`` per second and is believed by ``evidence`` (recent observations, ≥ 0), which
@@ -128,7 +130,7 @@ class NodeRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterScar:
+class ClusterScar(Plain):
     """What the other nodes believe: the mean ``scar`` in ohms, weighted by their ``evidence``, summed here."""
 
     scar: float
@@ -188,7 +190,7 @@ class SupportsSync(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Plain):
     """One thing that was found out about a store, for a person.
 
     ``check`` names what was looked at in a word or two, ``detail`` says in plain words what was found, and ``cure``
