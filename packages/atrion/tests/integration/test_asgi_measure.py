@@ -16,10 +16,12 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from atrion import Atrion, Flow, FlowRejected, PhysicsVector, Tier
 from atrion.integrations.asgi import AtrionMiddleware
@@ -448,8 +450,9 @@ def test_a_rejection_that_the_framework_answers_is_nobodys_fault(engine: Watched
     assert engine.ended() == [Outcome.IGNORED]
 
 
-def test_an_unhappy_answer_of_ones_own_is_a_failure(engine: Watched) -> None:
-    """A rejection that was dealt with excuses nothing that is answered later."""
+@pytest.mark.parametrize("status, outcome", [(503, Outcome.IGNORED), (500, Outcome.FAILURE)])
+def test_an_answer_made_where_a_call_was_shed(status: int, outcome: Outcome, engine: Watched) -> None:
+    """It is nobody's fault if it says so, by 503; a rejection that was dealt with excuses nothing else."""
 
     async def page(request: Request) -> Response:
         try:
@@ -457,12 +460,84 @@ def test_an_unhappy_answer_of_ones_own_is_a_failure(engine: Watched) -> None:
                 raise AssertionError
         except FlowRejected:
             pass
-        return PlainTextResponse("worse", 503)
+        return PlainTextResponse("busy", status)
 
     with serve(starlette(engine, page)) as client:
         engine.restore("bank", PhysicsVector(0.0, 0.0, 150.0, 0.0))
-        assert client.get("/").status_code == 503
-    assert engine.ended() == [Outcome.FAILURE]
+        assert client.get("/").status_code == status
+    assert engine.ended() == [outcome]
+
+
+def test_a_503_without_any_rejection_is_a_failure_also_after_a_request_with_one(engine: Watched) -> None:
+    async def page(request: Request) -> Response:
+        if "shed" in request.query_params:
+            async with engine.flow("bank"):
+                raise AssertionError
+        return PlainTextResponse("out of order", 503)
+
+    with serve(starlette(engine, page)) as client:
+        engine.restore("bank", PhysicsVector(0.0, 0.0, 150.0, 0.0))
+        assert client.get("/?shed").status_code == client.get("/").status_code == 503
+    assert engine.ended() == [Outcome.IGNORED, Outcome.FAILURE]
+
+
+class InAnotherTask(BaseHTTPMiddleware):
+    """As `@app.middleware("http")` makes one: what lies below runs in a task of its own."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+@pytest.mark.parametrize("endpoint", ["async", "in a thread"])
+def test_a_rejection_that_is_answered_in_another_task_or_thread_is_nobodys_fault(
+    endpoint: str, engine: Watched
+) -> None:
+    app = FastAPI()
+
+    if endpoint == "async":
+
+        @app.get("/")
+        async def pay() -> None:
+            async with engine.flow("bank"):
+                raise AssertionError
+    else:
+
+        @app.get("/")
+        def pay_in_a_thread() -> None:
+            with engine.flow("bank"):
+                raise AssertionError
+
+    @app.exception_handler(FlowRejected)
+    def busy(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("busy", 503)
+
+    app.add_middleware(InAnotherTask)
+    with serve(inside(engine, app)) as client:
+        engine.restore("bank", PhysicsVector(0.0, 0.0, 150.0, 0.0))
+        assert client.get("/").text == "busy"
+    assert engine.ended() == [Outcome.IGNORED]
+
+
+def test_a_request_that_an_inner_middleware_sheds_is_not_the_outers_fault(engine: Watched) -> None:
+    async def page(request: Request) -> Response:
+        raise AssertionError
+
+    inner = Starlette(routes=[Route("/", page)], middleware=[Middleware(AtrionMiddleware, atrion=engine)])
+    outer = Starlette(routes=[Mount("/", inner)], middleware=[Middleware(InAnotherTask)])
+    engine.restore("GET /", PhysicsVector(0.0, 0.0, 150.0, 0.0))
+    with serve(under(engine, outer)) as client:
+        response = client.get("/")
+    assert (response.status_code, response.json()["route"]) == (503, "GET /")
+    assert engine.ended() == [Outcome.IGNORED]
+
+
+def test_an_answer_below_500_that_is_raised_is_the_callers_fault(engine: Watched) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise HTTPException(404)
+
+    with serve(under(engine, app)) as client:
+        assert client.get("/").status_code == 500  # nobody turns it into an answer
+    assert engine.ended() == [Outcome.IGNORED]
 
 
 def test_a_rejection_after_the_answer_began_is_raised(engine: Watched) -> None:

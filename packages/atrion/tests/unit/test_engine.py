@@ -372,7 +372,7 @@ def test_rejected_coroutines_leave_nothing(engine: Atrion, clock: VirtualClock, 
     assert [
         thing
         for thing in gc.get_objects()
-        if isinstance(thing, FlowRejected) and thing.args[0] is not None and thing.decision.route == "r"
+        if type(thing) is FlowRejected and thing.args[0] is not None and thing.decision.route == "r"
     ] == []
     assert engine.snapshot()["r"].in_flight == 0
 

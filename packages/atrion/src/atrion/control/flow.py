@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -11,6 +10,7 @@ from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.control.decision import Decision
+from atrion.control.outcome import note_rejection, outcome_of
 from atrion.control.process import Process
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
@@ -18,7 +18,7 @@ from atrion.physics.config import check_number
 from atrion.physics.voltage import BAND_WIDTH
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Flow", "Gate", "outcome_of"]
+__all__ = ["Flow", "Gate"]
 
 _SUCCESS: Final = int(Outcome.SUCCESS)
 _FAILURE: Final = int(Outcome.FAILURE)
@@ -29,15 +29,6 @@ FIRST: Final = 32
 EVERY: Final = 64
 """Later, one in so many: looking costs as much as a tenth of a call."""
 _enclosing: ContextVar[Flow | None] = ContextVar("atrion_enclosing", default=None)
-
-
-def outcome_of(error: BaseException) -> int:
-    """What an exception says of the dependency: cancelled calls were dropped, exits say nothing."""
-    if isinstance(error, asyncio.CancelledError):
-        return _DROPPED
-    if isinstance(error, FlowRejected) or not isinstance(error, Exception):
-        return _IGNORED
-    return _FAILURE
 
 
 @mypyc_attr(acyclic=True)
@@ -99,6 +90,8 @@ class Flow:
             self._started = now
             self._token = self._route.begin(self._volts, now)
             self.open = True
+        else:
+            note_rejection()
         return decision
 
     def within(self, outer: Flow) -> None:
@@ -225,6 +218,7 @@ class Flow:
 
     def rejection(self) -> Decision:
         """The decision for the caller whom :meth:`ask` has just refused."""
+        note_rejection()
         return self._route.rejection(self._volts)
 
     def leave(self, error: BaseException | None) -> None:

@@ -450,20 +450,22 @@ class Route:
 
     def reason(self, resistance: float) -> Reason | None:
         """What adds most to ``resistance``, the ohms of this instant; None where they are as low as at first."""
-        base = self.settings.constants.base
-        process = self.process
-        if not self.broken:
-            if resistance <= BEGINNING * base:
-                return None
-            if process is not None and process.ohms > 0.0 and base + process.ohms >= resistance:
-                return PROCESS_SATURATED
-            if resistance - self.steady > self.steady - base:
-                return SATURATED
-        reason, ohms = self.pressure.worst(self.settings.constants)
+        constants = self.settings.constants
+        if resistance <= BEGINNING * constants.base and not self.broken:
+            return None
+        reason, ohms = self.pressure.worst(constants)
         scar = self.state.scar_tissue
         if scar >= max(ohms, 0.0):
             reason, ohms = self._scarred_by, scar
-        return CLUSTER if self.blended_scar() - scar > ohms else reason
+        pull = self.blended_scar() - scar
+        if pull > ohms:
+            reason, ohms = CLUSTER, pull
+        if self.broken:
+            return reason
+        process = self.process
+        if process is not None and process.ohms > 0.0 and constants.base + process.ohms >= resistance:
+            return PROCESS_SATURATED
+        return SATURATED if resistance - self.steady > ohms else reason
 
     def _retry_after(self, volts: float, resistance: float) -> float:
         """Seconds until decay alone lets ``volts`` flow; a second where decay alone will not."""

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from atrion.control.flow import Flow
-from atrion.errors import FlowRejected
+from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_from_rejection
+from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Exchange", "Message", "Receive", "Send", "rejection_in"]
+__all__ = ["Exchange", "Message", "Receive", "Send"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,15 +27,6 @@ def _is_event_stream(message: Message) -> bool:
     )
 
 
-def rejection_in(error: BaseException | None) -> FlowRejected | None:
-    """The rejection that ``error`` is, or a group of nothing else; None for every other error."""
-    if isinstance(error, FlowRejected):
-        return error
-    if isinstance(error, BaseExceptionGroup) and error.split(FlowRejected)[1] is None:
-        return rejection_in(error.exceptions[0])
-    return None
-
-
 class Exchange:
     """One request and its response, watched as they pass; ``complain`` hears of trouble, which stops nothing."""
 
@@ -43,6 +35,7 @@ class Exchange:
         "_complain",
         "_flow",
         "_receive",
+        "_rejections",
         "_send",
         "_since",
         "_waits",
@@ -59,6 +52,8 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._complain = complain
+        self._rejections = Rejections()
+        self._rejections.enter()
         self._waits = 0
         self._since = 0.0
         self._answered = False
@@ -112,7 +107,9 @@ class Exchange:
             self.started = True
             if not self.gone:  # what an application answers to nobody says nothing of it
                 self.status = int(message["status"])
-                self.rejected = rejection_in(sys.exception()) is not None
+                self.rejected = stems_from_rejection(sys.exception()) or (
+                    self.status == 503 and self._rejections.seen
+                )
             try:
                 if _is_event_stream(message):
                     self._answer()  # its first event comes when there is one to tell
@@ -154,6 +151,11 @@ class Exchange:
             except Exception:
                 self._complain("a measurement")
 
+    def leave(self, error: BaseException | None) -> None:
+        """The application is done with the request, or ``error`` has left it."""
+        self._rejections.leave()
+        self.close(error)
+
     def close(self, error: BaseException | None) -> None:
         """End the flow, unless it has ended, with the outcome that the exchange and ``error``, if any, make."""
         try:
@@ -173,9 +175,9 @@ class Exchange:
         elif self.gone:
             flow.ignore()
         elif error is not None:
-            if isinstance(error, Exception):
+            if outcome_of(error) == Outcome.FAILURE:
                 flow.fail()
-            else:  # cancelled, or the process is leaving
+            else:  # cancelled, the caller's fault, or the process is leaving
                 flow.ignore()
         elif self.status >= 400:
             flow.ignore()

@@ -14,9 +14,10 @@ from typing import Any
 
 from atrion.control.decision import Decision
 from atrion.control.flow import Flow
+from atrion.control.outcome import rejection_in
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
-from atrion.integrations._exchange import Exchange, Message, Receive, Send, rejection_in
+from atrion.integrations._exchange import Exchange, Message, Receive, Send
 from atrion.integrations._process import Loops, waited
 from atrion.physics.voltage import Tier
 
@@ -250,7 +251,7 @@ class AtrionMiddleware:
             if refusal is None:
                 raise
         finally:
-            exchange.close(error)
+            exchange.leave(error)
             error = None  # no cycle through the traceback
         if refusal is not None:
             await _refuse(refusal, send)
