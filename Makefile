@@ -16,11 +16,11 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --constraints constraints.txt --build-constraints constraints.txt
 
 PROJECTS := $(wildcard packages/*/pyproject.toml packages/*/setup.py)
-SOURCES := $(sort $(shell find packages/*/src -type f \( -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null))
+SOURCES := $(sort $(shell find packages/*/src -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' -o -name py.typed \) 2>/dev/null))
 LINTED := packages $(wildcard benchmarks docs examples)
 TYPED := $(wildcard packages/*/src packages/*/tests/typing benchmarks)
 # The part of the package whose coverage is held at 95%.
-CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/*,*/atrion/engine*
+CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/*,*/atrion/providers/*,*/atrion/engine*
 
 # Settings of the caller's shell must not decide what is built here.
 unexport ATRION_COMPILE PYTHONPATH PYTHONHOME VIRTUAL_ENV
@@ -32,9 +32,9 @@ FORCE:
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-env: $(VENV)/.stamp ## Make .venv: the package from source, and every tool
+env: $(VENV)/.stamp ## Make .venv: the packages from source, and every tool
 
-compiled: $(COMPILED)/.stamp ## Make .venv-compiled: the package from its compiled wheel
+compiled: $(COMPILED)/.stamp ## Make .venv-compiled: the core and the lab from their wheels, the core compiled
 
 demo: $(COMPILED)/.stamp ## Show a service at four times its capacity, without and with Atrion
 	@$(COMPILED)/bin/atrion demo $(ARGS)
@@ -80,7 +80,7 @@ docs: $(VENV)/.stamp ## Build the documentation into site/, warnings being error
 
 lock: $(VENV)/.stamp ## Pin the newest versions of all dependencies in constraints.txt
 	@echo "Pinning versions in constraints.txt."
-	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-emit-package atrion \
+	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-emit-package atrion --no-emit-package atrion-lab \
 		--custom-compile-command "make lock" --all-extras --group dev --group bench --group docs \
 		packages/*/pyproject.toml --output-file constraints.txt $(ARGS) >/dev/null
 
@@ -99,7 +99,8 @@ $(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@ATRION_COMPILE=0 $(INSTALL) --python $(BIN)/python --group dev --group bench --group docs \
-		--editable 'packages/atrion[asgi,demo,lab,workers]' --editable packages/atrion-cluster
+		--editable 'packages/atrion[asgi,demo,lab,workers]' \
+		--editable packages/atrion-lab --editable packages/atrion-cluster
 	@touch $@
 
 # Changes when a source is added, removed or renamed, which leaves no newer file behind.
@@ -110,11 +111,13 @@ $(COMPILED)/.stamp: $(VENV)/.stamp $(VENV)/.sources $(SOURCES)
 	@echo "Compiling the wheel into $(COMPILED)." >&2
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("include"), "Python.h").stat()' 2>/dev/null || \
 		scripts/debian-packages python3-dev
-	@rm -rf packages/atrion/build dist
-	@ATRION_COMPILE=1 $(UV) build --wheel --python $(BIN)/python --build-constraints constraints.txt \
-		--out-dir dist packages/atrion >$(VENV)/compile.txt 2>&1 || { cat $(VENV)/compile.txt >&2; exit 1; }
+	@rm -rf packages/*/build dist
+	@for package in atrion atrion-lab; do \
+		ATRION_COMPILE=1 $(UV) build --wheel --python $(BIN)/python --build-constraints constraints.txt \
+		--out-dir dist packages/$$package >$(VENV)/compile.txt 2>&1 || { cat $(VENV)/compile.txt >&2; exit 1; }; done
 	@$(COMPILED)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python $(BIN)/python $(COMPILED)
 	@wheel=$$(echo dist/atrion-*.whl); \
 		$(INSTALL) --python $(COMPILED)/bin/python --group test --group bench \
-		--no-sources --reinstall-package atrion "$$wheel[asgi,demo,lab,workers]" --editable packages/atrion-cluster
+		--no-sources --reinstall-package atrion --reinstall-package atrion-lab \
+		"$$wheel[asgi,demo,lab,workers]" dist/atrion_lab-*.whl --editable packages/atrion-cluster
 	@touch $@

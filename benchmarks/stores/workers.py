@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from atrion import Atrion, FlowRejected, PhysicsVector
+from atrion.providers.workers import WorkersProvider
 from atrion.state import NodeRow
-from atrion.state.workers import WorkersProvider
 
 INTERVAL = 0.1
 SCARRED, ROSE = 10.0, 1.0

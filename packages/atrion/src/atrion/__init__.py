@@ -10,8 +10,9 @@ from atrion.control.route import Route as _Route
 from atrion.engine import Atrion, RouteState
 from atrion.errors import AtrionError, ConfigurationError, FlowRejected, MissingExtraError, ProviderError
 from atrion.physics import SLO, AdaptiveBreak, Mode, PhysicsConfig, Tier
+from atrion.providers import InMemoryProvider
 from atrion.sensing import Outcome, Telemetry
-from atrion.state import InMemoryProvider, PhysicsVector, StateManager, StateProvider
+from atrion.state import PhysicsVector, StateManager, StateProvider
 
 __all__ = [
     "SLO",

@@ -25,12 +25,12 @@ from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
 from atrion.physics.voltage import Tier, band, level_of
+from atrion.providers.registry import provider_from
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
 from atrion.state.port import PhysicsVector, SupportsListen, SupportsSync
 from atrion.state.pulse import Pulse, to_the_end
-from atrion.state.registry import provider_from
 
 __all__ = ["Atrion", "RouteState", "check_name"]
 

@@ -83,7 +83,7 @@ class MissingExtraError(AtrionError, ImportError):
 
     def __str__(self) -> str:
         feature, extra = self.args
-        return f"{feature} needs an optional extra: pip install 'atrion[{extra}]'"
+        return f'{feature} needs an optional extra: pip install "atrion[{extra}]"'
 
 
 class ProviderError(AtrionError):

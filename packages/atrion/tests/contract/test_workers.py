@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from atrion.state.workers import WorkersProvider
+from atrion.providers.workers import WorkersProvider
 from atrion.testing import Law, check_law, laws_for
 
 

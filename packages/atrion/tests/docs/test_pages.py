@@ -23,7 +23,6 @@ from atrion import (
     RouteState,
     Tier,
 )
-from atrion.cli.demo_result import table
 from atrion.physics import BAND_WIDTH, band
 
 ROOT = Path(__file__).parents[4]
@@ -107,14 +106,3 @@ def test_the_snapshots_fields_are_all_there() -> None:
     said = set(re.findall(r"`(\w+)`", "".join(row["field"] for row in rows_of(page, "A snapshot"))))
     assert said == {field.name for field in dataclasses.fields(RouteState)} - {"route"}
     assert {"allowed", "reason", "retry_after"} <= set(dir(Decision))
-
-
-def test_the_readme_shows_what_the_demo_printed() -> None:
-    kept = (ROOT / "docs/tables/demo.txt").read_text()
-    assert kept in (ROOT / "README.md").read_text()
-    run = dict.fromkeys(
-        ("goodput_ratio", "critical_success", "p99_seconds", "false_reject_ratio", "recovery_success"), 0.5
-    )
-    now = table({"unprotected": run, "protected": run}).splitlines()
-    assert now[0] in kept
-    assert [line[:35] for line in now[2:]] == [line[:35] for line in kept.splitlines()[3 : len(now) + 1]]

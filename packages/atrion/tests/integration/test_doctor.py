@@ -12,8 +12,8 @@ import pytest
 from atrion import InMemoryProvider, PhysicsVector
 from atrion.cli import main
 from atrion.cli.doctor import examine
+from atrion.providers.workers import WorkersProvider
 from atrion.state import Finding
-from atrion.state.workers import WorkersProvider
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -105,7 +105,7 @@ def test_a_folder_on_the_network_or_of_another_user_is_bad(
         return levels(asyncio.run(WorkersProvider(path).diagnose()))
 
     assert "file system" not in found(tmp_path)
-    monkeypatch.setattr("atrion.state._checkup._file_system", lambda _: "nfs4")
+    monkeypatch.setattr("atrion.providers._checkup._file_system", lambda _: "nfs4")
     assert found(tmp_path)["file system"] == "bad"
     monkeypatch.setattr(
         "os.access", lambda *_: False
@@ -211,7 +211,6 @@ def test_no_password_of_the_url_is_printed_whoever_says_it(
 ) -> None:
     monkeypatch.setattr(Plain, "from_url", lambda url: Plain("raise", "connect"), raising=False)
     entry = EntryPoint("plain", f"{__name__}:Plain", "atrion.providers")
-    monkeypatch.setattr(EntryPoint, "load", lambda _: Plain)
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry])
     status, result = told(capsys, "plain://u:secret-word@h/?token=another-word")
     assert status == 1

@@ -18,10 +18,10 @@ import lmdb
 import pytest
 
 from atrion import Atrion, ConfigurationError, MissingExtraError, PhysicsVector, ProviderError, Telemetry
+from atrion.providers._ledger import HostClock, Record, digest
+from atrion.providers.workers import WorkersProvider
 from atrion.state import ClusterScar, NodeRow
-from atrion.state._ledger import HostClock, Record, digest
 from atrion.state.blending import EVIDENCE_SECONDS
-from atrion.state.workers import WorkersProvider
 from atrion.testing import VirtualClock
 
 WORKER = Path(__file__).with_name("worker_process.py")
@@ -445,5 +445,5 @@ def test_what_cannot_be_used_is_refused_in_words(url: str, word: str) -> None:
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "lmdb", None)
     monkeypatch.setitem(sys.modules, "lmdb.verify", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'atrion\[workers\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "atrion\[workers\]"'):
         WorkersProvider(tmp_path)

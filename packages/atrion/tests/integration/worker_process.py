@@ -7,8 +7,8 @@ import sys
 from contextlib import suppress
 
 from atrion import Atrion, FlowRejected, PhysicsVector
+from atrion.providers.workers import WorkersProvider
 from atrion.state import NodeRow
-from atrion.state.workers import WorkersProvider
 
 
 def say(*words: object) -> None:

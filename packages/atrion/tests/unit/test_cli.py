@@ -1,37 +1,46 @@
 from __future__ import annotations
 
-import argparse
+import contextlib
+import io
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
+from typing import Any
 
 import pytest
 
 from atrion import compiled
-from atrion.cli import _parser, main
+from atrion.cli import main
+
+GROUP = "atrion.commands"
 
 
-def commands(
-    parser: argparse.ArgumentParser, name: str = ""
-) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Every command and subcommand, by the words one types."""
-    yield name, parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for word, below in action.choices.items():
-                yield from commands(below, f"{name} {word}".strip())
-
-
-COMMANDS = dict(commands(_parser()))
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main([*name.split(), "--help"])
+def help_of(*words: str) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
     assert end.value.code == 0
-    said = capsys.readouterr().out
+    return said.getvalue()
+
+
+def listed(said: str) -> list[str]:
+    """The commands that a help lists."""
+    part = re.search(r"^  (?:COMMAND|ACTION)\n((?:    .*\n)+)", said, re.MULTILINE)
+    return re.findall(r"^    (\S+)", part[1], re.MULTILINE) if part else []
+
+
+def commands(name: str = "") -> Iterator[str]:
+    """Every command and subcommand that is installed, as one types it."""
+    yield name
+    for word in listed(help_of(*name.split())):
+        yield from commands(f"{name} {word}".strip())
+
+
+@pytest.mark.parametrize("name", [*commands()])
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    said = help_of(*name.split())
     assert f"usage: atrion {name}".strip() in said
     assert f"atrion {name}".strip() in said[said.index("example") :]
     assert all(len(line) <= 120 for line in said.splitlines())
@@ -47,12 +56,10 @@ def test_the_version_tells_which_core_runs(capsys: pytest.CaptureFixture[str]) -
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert "atrion demo" in capsys.readouterr().err
+    assert "atrion doctor" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "words", [["dmeo"], ["lab"], ["lab", "rnu"], ["demo", "--secs", "9"], ["demo", "--seconds", "x"]]
-)
+@pytest.mark.parametrize("words", [["dcotor"], ["doctor"], ["doctor", "memory:", "--timeout", "x"]])
 def test_what_is_not_understood_ends_with_a_sentence_and_status_2(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,14 +69,6 @@ def test_what_is_not_understood_ends_with_a_sentence_and_status_2(
     assert "error:" in capsys.readouterr().err
 
 
-def test_a_missing_extra_is_told_with_the_pip_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
-    assert main(["demo"]) == 1
-    assert "pip install 'atrion[demo]'" in capsys.readouterr().err
-
-
 def test_the_command_runs_as_a_module_too() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "atrion", "--version"], capture_output=True, text=True, check=True
@@ -77,8 +76,80 @@ def test_the_command_runs_as_a_module_too() -> None:
     assert done.stdout.startswith("atrion ")
 
 
-def test_a_command_imports_nothing_that_is_an_extra() -> None:
+@pytest.mark.parametrize("words", [["--help"], ["doctor", "--help"]])
+def test_a_command_imports_nothing_that_is_an_extra(words: list[str]) -> None:
     extras = ("numpy", "matplotlib", "rich", "uvicorn", "lmdb")
-    code = f"import sys, atrion.cli; atrion.cli._parser(); print([m for m in {extras} if m in sys.modules])"
+    code = f"""
+import sys
+from atrion.cli import main
+try:
+    main({words})
+except SystemExit:
+    print([name for name in {extras} if name in sys.modules])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def brought(monkeypatch: pytest.MonkeyPatch, **commands: str) -> None:
+    """As if other distributions had these entry points, and no more."""
+    entries = [EntryPoint(name, value, GROUP) for name, value in commands.items()]
+    monkeypatch.setattr("atrion.cli.commands.entry_points", lambda group: entries if group == GROUP else [])
+
+
+def add_greeting(subparsers: Any) -> None:
+    """A command that another distribution might bring."""
+    subparsers.add_parser("greet", help="say hello").set_defaults(run=lambda _: print("hello") or 0)
+
+
+def add_nothing(subparsers: Any) -> None:
+    """An entry point that declares nothing."""
+
+
+def leave(subparsers: Any) -> None:
+    """An entry point that ends the program."""
+    sys.exit("no")
+
+
+def test_another_distribution_brings_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brought(monkeypatch, greet=f"{__name__}:add_greeting")
+    assert main(["greet"]) == 0
+    assert capsys.readouterr().out == "hello\n"
+    assert listed(help_of()) == ["doctor", "greet"]
+
+
+@pytest.mark.parametrize("name", ["demo", "lab"])
+def test_what_is_not_installed_names_the_pip_command(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brought(monkeypatch)
+    for words in ([name], [name, "--help"], [name, "run", "flash-crowd", "--seed", "3"]):
+        assert main(words) == 2
+        assert capsys.readouterr().err == f'atrion {name} is not installed: pip install "atrion[{name}]"\n'
+    assert listed(help_of()) == ["doctor"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["no_such_module:add", f"{__name__}:no_such_name", f"{__name__}:add_nothing", f"{__name__}:leave"],
+)
+def test_a_broken_command_breaks_no_other(
+    value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brought(monkeypatch, broken=value, greet=f"{__name__}:add_greeting")
+    said = help_of()
+    assert listed(said) == ["doctor", "greet"]
+    assert "the command broken cannot be loaded" in said
+    assert main(["greet"]) == 0
+    assert main(["broken", "--anything"]) == 1
+    assert "atrion: the command broken cannot be loaded: " in capsys.readouterr().err
+
+
+def test_no_distribution_replaces_a_command_of_the_core(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brought(monkeypatch, doctor="no_such_module:add")
+    assert main(["doctor", "memory:"]) == 0
+    assert "All is well." in capsys.readouterr().out

@@ -18,7 +18,7 @@ from atrion import (
 )
 from atrion.errors import MissingExtraError
 from atrion.physics import unit_hash, weight
-from atrion.state import provider_from
+from atrion.providers import provider_from
 
 BAD: list[tuple[Any, str, Any]] = [
     *[
@@ -197,4 +197,4 @@ def test_hashed_places_are_the_same_in_every_process_and_spread() -> None:
 
 
 def test_a_missing_extra_names_the_command() -> None:
-    assert "pip install 'atrion[lab]'" in str(MissingExtraError("plots", "lab"))
+    assert 'pip install "atrion[lab]"' in str(MissingExtraError("plots", "lab"))

@@ -8,23 +8,7 @@ import pytest
 
 from atrion import SLO, Atrion, ConfigurationError
 from atrion.integrations.asgi import AtrionMiddleware
-from atrion.lab.policies.atrion import AtrionPolicy
-from atrion.lab.policies.catalog import Controller
-from atrion.lab.scenario import simulate
-from atrion.lab.scenarios import described
 from atrion.testing import VirtualClock
-
-
-def played(name: str, seed: int = 1) -> AtrionPolicy:
-    """The engine after a packaged scenario."""
-    kept: list[AtrionPolicy] = []
-
-    def make(**options: object) -> AtrionPolicy:
-        kept.append(AtrionPolicy(**options))  # type: ignore[arg-type]  # a forwarder
-        return kept[-1]
-
-    simulate(described(name).scenario, Controller("atrion", "", make, spans=True), seed)
-    return kept[0]
 
 
 def test_routes_share_a_pool_until_there_is_evidence() -> None:
@@ -91,17 +75,6 @@ def test_calls_in_flight_go_with_their_route() -> None:
         atrion.configure("a", pool="database")
         assert atrion.snapshot()["a"].in_flight == 1
     assert atrion.snapshot()["a"].in_flight == 0
-
-
-def test_routes_of_one_database_are_found_to_share_it() -> None:
-    seen = played("seven-routes-3x").engine.snapshot()
-    assert {state.pool for state in seen.values()} == {"shared"}
-
-
-def test_routes_of_a_database_that_is_well_leave_those_of_one_that_is_not() -> None:
-    seen = played("two-databases-4x").engine.snapshot()
-    assert seen["a"].pool == seen["b"].pool == "shared"
-    assert "shared" not in {seen["c"].pool, seen["d"].pool}
 
 
 def test_the_middleware_puts_its_routes_into_a_pool() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import atrion
 
-LAYERS = ("control", "engine", "errors", "physics", "sensing", "state", "testing")
+LAYERS = ("control", "engine", "errors", "physics", "providers", "sensing", "state", "testing")
 
 
 def names() -> list[str]:

@@ -5,29 +5,35 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
 
+from atrion.cli.commands import LAB, declare, found
 from atrion.errors import AtrionError
 
 __all__ = ["main"]
 
-EXAMPLES = """\
-examples:
-  atrion demo                          a service beyond its capacity, without and with Atrion
-  atrion lab run flash-crowd           a crowd, simulated in a second
-  atrion doctor workers:///var/lib/shop/atrion
-  atrion COMMAND --help                what a command can do"""
+EXAMPLES = {
+    "demo": "atrion demo                          a service beyond its capacity, without and with Atrion",
+    "doctor": "atrion doctor workers:///var/lib/shop/atrion",
+    "lab": "atrion lab run flash-crowd           a crowd, simulated in a second",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 1 with a plain sentence where it fails."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.command is None:
-        parser.print_help(sys.stderr)
+    words = list(sys.argv[1:] if argv is None else argv)
+    known = found()
+    name = words[0] if words else ""
+    if name in LAB and name not in known:
+        print(f'atrion {name} is not installed: pip install "atrion[{name}]"', file=sys.stderr)
         return 2
     try:
+        parser = _parser(known, name)
+        arguments = parser.parse_args(words)
+        if arguments.command is None:
+            parser.print_help(sys.stderr)
+            return 2
         status = int(arguments.run(arguments))
         sys.stdout.flush()
         return status
@@ -42,20 +48,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    from atrion.cli import demo, doctor, lab  # a command's own imports must not slow the others
+def _parser(known: Mapping[str, EntryPoint], wanted: str) -> argparse.ArgumentParser:
+    """The command line with the command that is wanted, or with all of them where there is none of that name.
 
+    Raises:
+        AtrionError: what is wanted cannot be loaded; the help tells it of the others.
+    """
     parser = argparse.ArgumentParser(
         prog="atrion",
         description="Adaptive admission control that feels like physics.",
-        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, help="show the version and which core runs")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    demo.add_parser(commands)
-    lab.add_parser(commands)
-    doctor.add_parser(commands)
+    notes = [f'atrion {name}: pip install "atrion[{name}]"' for name in LAB if name not in known]
+    for entry in [known[wanted]] if wanted in known else known.values():
+        try:
+            declare(entry, commands)
+        except AtrionError as error:
+            if entry.name == wanted:
+                raise
+            notes.append(str(error))
+    examples = [EXAMPLES[name] for name in known if name in EXAMPLES]
+    examples.append("atrion COMMAND --help                what a command can do")
+    parser.epilog = "\n".join(
+        ["examples:", *(f"  {line}" for line in examples), *(["", *notes] if notes else [])]
+    )
     return parser
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from atrion.errors import AtrionError, ConfigurationError
+from atrion.providers import provider_from, without_password
 from atrion.state import (
     Finding,
     PhysicsVector,
@@ -24,8 +25,6 @@ from atrion.state import (
     SupportsListing,
     SupportsRecall,
     SupportsSubscribe,
-    provider_from,
-    without_password,
 )
 
 __all__ = ["add_parser", "examine"]

@@ -1,9 +1,8 @@
-"""State behind a port: vectors, providers, blending, the manager and the pulse (RFC-0007)."""
+"""State behind a port: vectors, blending, the manager and the pulse (RFC-0007)."""
 
 from atrion.state.blending import blend, cluster_scar
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
-from atrion.state.memory import InMemoryProvider
 from atrion.state.port import (
     ClusterScar,
     Finding,
@@ -21,13 +20,11 @@ from atrion.state.port import (
     SupportsSync,
 )
 from atrion.state.pulse import Pulse
-from atrion.state.registry import provider_from, without_password
 
 __all__ = [
     "Clock",
     "ClusterScar",
     "Finding",
-    "InMemoryProvider",
     "NodeRow",
     "PhysicsVector",
     "Pulse",
@@ -45,6 +42,4 @@ __all__ = [
     "SystemClock",
     "blend",
     "cluster_scar",
-    "provider_from",
-    "without_password",
 ]

@@ -1,0 +1,108 @@
+"""``atrion lab run FILE.csv``: recorded calls, decided again."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atrion.errors import ConfigurationError
+from atrion_lab.commands.described import run_described, show
+from atrion_lab.commands.progress import progress
+
+__all__ = ["add_arguments", "positive", "refuse", "run"]
+
+OPTIONS = ("workers", "service", "deadline")
+AS_THEY_WERE = (
+    "latencies are as recorded: service and queue together, which refusing calls cannot shorten here; "
+    "give --workers N, the calls that the service works on at once, to let them queue"
+)
+
+
+def positive(text: str) -> float:
+    """A number of the command line that must be above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or above a million.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not usable: give a number above 0 and at most 1000000")
+    return value
+
+
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not usable: give a whole number, 1 to 100000")
+    return int(text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what a recording may need."""
+    group = parser.add_argument_group("of a .csv file")
+    group.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="calls that the service works on at once: they queue for it, and refusing some shortens the queue",
+    )
+    group.add_argument(
+        "--service",
+        type=positive,
+        metavar="SECONDS",
+        help="work in each call; else the column service, or the latency without the wait",
+    )
+    group.add_argument(
+        "--deadline",
+        type=positive,
+        metavar="SECONDS",
+        help="what is answered later is late (default: nothing)",
+    )
+
+
+def refuse(arguments: argparse.Namespace) -> None:
+    """Refuse what only a recording can use.
+
+    Raises:
+        ConfigurationError: there is such an option.
+    """
+    for name in OPTIONS:
+        value = getattr(arguments, name)
+        if value is not None:
+            raise ConfigurationError(f"--{name}", value, "use it with a recording, a .csv file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play a recording.
+
+    Raises:
+        AtrionError: the file cannot be read.
+        ConfigurationError: what is given does not suffice, or an unknown controller.
+    """
+    from atrion_lab.policies.catalog import controller
+    from atrion_lab.replay import read, recorded
+    from atrion_lab.scenario import simulate
+    from atrion_lab.scenario_file import Described
+    from atrion_lab.summary import summary
+
+    if arguments.seeds is not None:
+        raise ConfigurationError("--seeds", arguments.seeds, "leave it out: a recording has no dice")
+    path = Path(arguments.scenario)
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in OPTIONS}
+    scenario = recorded(read(path), path.name, scale=arguments.scale, **options)
+    if arguments.workers is None:
+        print(AS_THEY_WERE, file=sys.stderr)
+    if "," in arguments.controller:
+        return run_described(Described(scenario), arguments)
+    played = simulate(scenario, controller(arguments.controller), arguments.seed, progress("playing"))
+    if arguments.workers is None:
+        # What could be carried nobody knows: measured by what was.
+        fine = sum(luck > 0.0 for _, luck in scenario.traffic[0].told)
+        played = replace(played, capacity=max(fine, 1) / played.seconds)
+    return show(played, summary(played, *scenario.window), arguments, scenario.about)

@@ -1,0 +1,136 @@
+"""The demo's processes: each says JSON lines, none outlives the demo, and one that dies ends it with a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import IO, Any, Self
+
+from atrion.errors import AtrionError
+
+__all__ = ["Crew", "Row", "event_loop", "say", "tied_to_parent"]
+
+Row = dict[str, Any]
+
+PATIENCE = 20.0
+"""Seconds of silence from all processes after which something is wrong."""
+
+
+class Crew:
+    """Starts processes and hears them; leaving it ends them all."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[str]] = []
+        self._errors: list[IO[bytes]] = []
+        self._ears: list[threading.Thread] = []
+        self._said: SimpleQueue[tuple[str, Row]] = SimpleQueue()
+
+    def start(self, name: str, module: str, arguments: Sequence[object], keep: Sequence[int] = ()) -> None:
+        """Run a module of this package; ``keep`` are file descriptors that it inherits."""
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the crew is left
+        self._errors.append(errors)
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"atrion_lab.demo.{module}", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            pass_fds=keep,
+            process_group=0,  # Ctrl-C is the parent's business
+        )
+        self._processes.append(process)
+        ear = threading.Thread(target=self._listen, args=(name, process, errors), daemon=True)
+        self._ears.append(ear)
+        ear.start()
+
+    def _listen(self, name: str, process: subprocess.Popen[str], errors: IO[bytes]) -> None:
+        row: Row = {}
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                row = json.loads(line)
+                self._said.put((name, row))
+        if not row.get("done"):
+            self._said.put((name, {"died": f"{_fate(process.wait())}{_last_line(errors)}"}))
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """Who says what, in turn; ends when one says that it is done.
+
+        Raises:
+            AtrionError: a process died, or all are silent.
+        """
+        while True:
+            try:
+                name, row = self._said.get(timeout=PATIENCE)
+            except Empty:
+                raise AtrionError(
+                    f"the demo heard nothing for {PATIENCE:g} s; is the machine too busy?"
+                ) from None
+            if row.get("done"):
+                return
+            if "died" in row:
+                raise AtrionError(f"the demo's {name} process ended early ({row['died']})")
+            yield name, row
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+        for ear in self._ears:
+            ear.join()
+        for errors in self._errors:
+            errors.close()
+
+
+def _fate(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").strip().splitlines()
+    return f", {lines[-1]}" if lines else ""
+
+
+def say(**row: Any) -> None:
+    """In a process of the crew: one line for the parent."""
+    print(json.dumps(row), flush=True)
+
+
+def tied_to_parent() -> None:
+    """In a process of the crew: end with the parent, however it ends; its end closes our standard input."""
+
+    def wait() -> None:
+        # Not by sys.stdin, whose lock would abort an interpreter that ends with an error meanwhile.
+        while os.read(0, 1024):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def event_loop() -> asyncio.Runner:
+    """A runner on uvloop where it is installed."""
+    if importlib.util.find_spec("uvloop") is None:
+        return asyncio.Runner()
+    import uvloop
+
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)

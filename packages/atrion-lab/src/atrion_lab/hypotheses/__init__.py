@@ -1,0 +1,12 @@
+"""The hypotheses of RFC-0003, put to the test with the real engine on virtual time."""
+
+from typing import Final
+
+from atrion_lab.hypotheses.flapping import FLAPPING
+from atrion_lab.hypotheses.healing import HEALING
+from atrion_lab.hypotheses.routing import ROUTING
+from atrion_lab.hypotheses.trial import Hypothesis, Measure, Trial, findings
+
+__all__ = ["HYPOTHESES", "Hypothesis", "Measure", "Trial", "findings"]
+
+HYPOTHESES: Final[dict[str, Hypothesis]] = {each.name: each for each in (FLAPPING, HEALING, ROUTING)}

@@ -1,0 +1,1 @@
+"""The lab's traffic over real HTTP, to real processes."""

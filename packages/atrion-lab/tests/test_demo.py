@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atrion.cli import main
+from atrion_lab.demo.crew import Crew
+from atrion_lab.demo.play import server
+from atrion_lab.demo.result import Service, as_json, sentence, summary, table, trouble
+from atrion_lab.demo.services import SHAPES, Shape
+
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "atrion"]
+RATIOS = {"goodput_ratio", "critical_success"}
+
+
+def children_of(parent: int) -> dict[int, str]:
+    """The command lines of the living processes below one."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status = (folder / "stat").read_text().rpartition(")")[2].split()
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if int(status[1]) == parent and status[0] != "Z":
+                found[int(folder.name)] = line
+    return found
+
+
+def await_children(parent: int, wanted: str) -> dict[int, str]:
+    until = time.monotonic() + 30.0
+    while True:
+        found = children_of(parent)
+        if any(wanted in line for line in found.values()):
+            return found
+        assert time.monotonic() < until, found
+        time.sleep(0.02)
+
+
+def await_end(processes: dict[int, str]) -> None:
+    until = time.monotonic() + 10.0
+    while any(Path(f"/proc/{number}").exists() for number in processes):
+        assert time.monotonic() < until, processes
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def demo() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--seconds", "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.slow
+def test_a_short_demo_prints_one_json_object_and_nothing_else() -> None:
+    done = subprocess.run(
+        [*COMMAND, "demo", "--seconds", "8", "--json"], capture_output=True, text=True, timeout=50, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1
+    result = json.loads(lines[0])
+    assert set(result) == {"capacity_rps", "offered_rps", "unprotected", "protected"}
+    assert set(result["unprotected"]) == RATIOS | {"p99_seconds"}
+    assert set(result["protected"]) == RATIOS | {"p99_seconds", "false_reject_ratio"}
+    assert result["capacity_rps"] > 0.0
+    assert result["offered_rps"] > 2.0 * result["capacity_rps"]
+    for run in (result["unprotected"], result["protected"]):
+        assert 0.0 <= run["critical_success"] <= 1.0
+        assert 0.0 <= run["goodput_ratio"] <= 1.5  # the capacity was measured, and is a rate as well
+        assert 0.0 < run["p99_seconds"] < 5.0
+    assert 0.0 <= result["protected"]["false_reject_ratio"] <= 1.0
+    assert result["protected"]["goodput_ratio"] > result["unprotected"]["goodput_ratio"]
+    assert result["protected"]["critical_success"] > result["unprotected"]["critical_success"]
+
+
+@pytest.mark.slow
+def test_without_a_terminal_it_prints_plain_lines_and_a_table() -> None:
+    done = subprocess.run(
+        [*COMMAND, "demo", "--seconds", "8", "--overload", "2"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert "\x1b" not in done.stdout
+    for text in ("requests a second", "unprotected", "with Atrion", "calm", "overload", "recovery", "Ω"):
+        assert text in done.stdout
+    assert " ".join(done.stdout.split()).endswith("of what is critical.")
+
+
+@pytest.mark.slow
+def test_on_a_terminal_it_draws_a_picture_that_fits_and_leaves_the_table() -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    size = {"LINES": "24", "COLUMNS": "80", "TERM": "xterm-256color"}
+    with subprocess.Popen(
+        [*COMMAND, "demo", "--seconds", "8"], stdout=follower, stderr=follower, env={**os.environ, **size}
+    ) as process:
+        os.close(follower)
+        seen = b""
+        try:
+            while piece := os.read(leader, 65536):
+                seen += piece
+        except OSError:  # how Linux says that the other side has closed
+            pass
+        os.close(leader)
+        assert process.wait(10) == 0
+    text = seen.decode()
+    for part in ("\x1b[", "critical", "GET /checkout", "█", "in service", "━"):
+        assert part in text
+    assert "answers in time / capacity" in text[text.rindex("\x1b[") :]  # the table is plain and comes last
+
+
+@pytest.mark.slow
+def test_control_c_ends_it_and_its_processes(demo: subprocess.Popen[str]) -> None:
+    children = await_children(demo.pid, "demo.load")
+    demo.send_signal(signal.SIGINT)
+    _, err = demo.communicate(timeout=20)
+    assert demo.returncode == 130
+    assert err == "stopped\n"
+    await_end(children)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_process_outlives_it(demo: subprocess.Popen[str], number: signal.Signals) -> None:
+    children = await_children(demo.pid, "demo.load")
+    demo.send_signal(number)
+    demo.communicate(timeout=20)
+    await_end(children)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["demo.server", "demo.load"])
+def test_a_process_that_dies_is_a_plain_sentence(demo: subprocess.Popen[str], victim: str) -> None:
+    children = await_children(demo.pid, "demo.load")
+    os.kill(next(number for number, line in children.items() if victim in line), signal.SIGKILL)
+    _, err = demo.communicate(timeout=20)
+    assert demo.returncode == 1
+    assert "process ended early (killed by SIGKILL)" in err
+    assert len(err.splitlines()) == 1
+    await_end(children)
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_ends_it_quietly(demo: subprocess.Popen[str]) -> None:
+    assert demo.stdout is not None
+    demo.stdout.readline()
+    children = await_children(demo.pid, "demo.load")
+    demo.stdout.close()
+    assert demo.wait(20) == 141
+    assert demo.stderr is not None
+    assert demo.stderr.read() == ""
+    await_end(children)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--seconds", "3"),
+        ("--seconds", "nan"),
+        ("--seconds", "1e9"),
+        ("--overload", "0"),
+        ("--overload", "inf"),
+        ("--workers", "0"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_told_with_their_cure(
+    arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert arguments[0] in err
+    assert "give" in err
+
+
+def phase(good: int, sent: int, shed: int = 0, latencies: tuple[float, ...] = (0.1,)) -> dict[str, Any]:
+    tally = {"sent": sent, "good": good, "work": float(good), "shed": shed, "late": sent - good - shed}
+    return {
+        "tiers": {"critical": tally},
+        "latencies": sorted(latencies),
+        "seconds": 10.0,
+        "cpu": 0.2,
+        "lag": 0.0,
+        "offered": sent / 10.0,
+    }
+
+
+def test_the_summary_counts_goodput_over_capacity() -> None:
+    phases = {"calm": phase(99, 100, 1), "overload": phase(800, 4000, 3000), "recovery": phase(50, 100)}
+    found = summary(phases, 100.0)
+    assert found == {
+        "goodput_ratio": 0.8,
+        "critical_success": 0.2,
+        "p99_seconds": 0.1,
+        "false_reject_ratio": 0.01,
+        "recovery_success": 0.5,
+    }
+    result = {"capacity_rps": 100.0, "offered_rps": 400.0, "unprotected": found, "protected": found}
+    assert "false_reject_ratio" not in as_json(result)["unprotected"]
+    assert "recovery_success" not in as_json(result)["protected"]
+    assert "80%" in table(result)
+    assert "4.0 times" in sentence(result)
+
+
+def test_what_was_answered_counts_by_its_work() -> None:
+    phases = {name: phase(800, 4000) for name in ("calm", "overload", "recovery")}
+    phases["overload"]["tiers"]["critical"]["work"] = 400.0
+    assert summary(phases, 100.0)["goodput_ratio"] == 0.4
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_request_is_one_work_on_average(shape: Shape) -> None:
+    assert sum(ask.share for ask in shape.asks) == pytest.approx(1.0)
+    assert sum(ask.share * ask.work for ask in shape.asks) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_is_served(name: str) -> None:
+    with Crew() as crew, server(crew, name, 1, "memory:") as port:
+        for path in {ask.path for ask in SHAPES[name].asks}:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as reply:
+                assert reply.status == 200
+
+
+def test_a_missing_extra_is_told_with_the_pip_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
+    assert main(["demo"]) == 1
+    assert 'pip install "atrion[demo]"' in capsys.readouterr().err
+
+
+def test_an_unknown_shape_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--shape", "mars"])
+    assert ended.value.code == 2
+    assert "seven-routes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change, service, said",
+    [
+        ({}, Service(), None),
+        ({"cpu": 0.97}, Service(), "97% of a core"),
+        ({"offered": 200.0}, Service(), "200 of 400"),
+        ({"lag": 3.0}, Service(), "up to 3.0 s"),
+        ({}, Service(lag=0.5), "up to 0.5 s"),
+        ({}, Service(lag=0.5, cpu=0.95, computes=True), None),
+        ({}, Service(lag=0.5, cpu=0.5, computes=True), "only 50% of a core"),
+    ],
+)
+def test_a_machine_that_is_the_bottleneck_is_told(
+    change: dict[str, float], service: Service, said: str | None
+) -> None:
+    found = trouble("with Atrion", {**phase(800, 4000), **change}, service, 400.0)
+    assert (found is None) if said is None else (found is not None and said in found)
+
+
+def test_the_readme_shows_what_the_demo_printed() -> None:
+    kept = (ROOT / "docs/tables/demo.txt").read_text()
+    assert kept in (ROOT / "README.md").read_text()
+    run = dict.fromkeys(
+        ("goodput_ratio", "critical_success", "p99_seconds", "false_reject_ratio", "recovery_success"), 0.5
+    )
+    now = table({"unprotected": run, "protected": run}).splitlines()
+    assert now[0] in kept
+    assert [line[:35] for line in now[2:]] == [line[:35] for line in kept.splitlines()[3 : len(now) + 1]]

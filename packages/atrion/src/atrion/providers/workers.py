@@ -1,0 +1,304 @@
+"""Sharing between the workers of one host without any server: a memory-mapped store in a folder (LMDB).
+
+Every process that names the same folder shares its scars within a pulse. Any of them may be killed at any time, and
+what is kept outlives them all: a worker that starts again begins with the decayed scar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from atrion.errors import ConfigurationError, MissingExtraError, ProviderError
+from atrion.providers._checkup import check_folder
+from atrion.providers._hoststore import DATA, LOCKS, HostStore, enter, leave
+from atrion.providers._ledger import HostClock, Ledger, Record, digest
+from atrion.providers._listening import Watcher
+from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, EXPIRY, cluster_scar
+from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
+
+__all__ = ["WorkersProvider"]
+
+T = TypeVar("T")
+
+logger: logging.Logger = logging.getLogger("atrion")
+
+GATE_RETRY = 0.001
+"""Seconds between two tries to get the store while another process works on it, which takes microseconds."""
+GATE_TRIES = 400
+"""Tries before that process is taken to be stopped or hung."""
+HEARERS = 16
+"""Engines of this process that share a provider and are told only what changed; beyond, they are told all."""
+MAP_SIZE, LEAST_BYTES = 128 << 20, 1 << 20
+MAX_ROUTES = 10_000
+
+
+class WorkersProvider:
+    """State shared between the processes of one host.
+
+    Args:
+        path: A folder on a local disk (or in ``/dev/shm``); it is made where it is missing.
+        map_size: Most bytes on disk, ≥ 1 MiB; a quarter of it is for what is kept, the rest for changing it.
+        max_routes: Most routes kept, ≥ 1; the longest unchanged goes first.
+        clock: The host's clocks.
+
+    Raises:
+        ConfigurationError: a value is unusable.
+        MissingExtraError: LMDB is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        map_size: int = MAP_SIZE,
+        max_routes: int = MAX_ROUTES,
+        clock: HostClock | None = None,
+    ) -> None:
+        if not str(path) or "\0" in str(path):
+            raise ConfigurationError("path", path, "name a folder on a local disk")
+        if map_size < LEAST_BYTES:
+            raise ConfigurationError("map_size", map_size, f"give at least {LEAST_BYTES} bytes")
+        if max_routes < 1:
+            raise ConfigurationError("max_routes", max_routes, "give at least 1")
+        if not LOCKS:
+            raise ConfigurationError(
+                "provider", "workers", "it needs file locks that this system does not have; use redis there"
+            )
+        try:
+            import lmdb.verify
+        except ImportError as error:
+            raise MissingExtraError("sharing between the workers of a host", "workers") from error
+        self._error: type[Exception] = lmdb.Error
+        self.path: Path = Path(path).absolute()
+        self.map_size: int = map_size
+        self.max_routes: int = max_routes
+        self.dropped_rows: int = 0
+        self._clock = clock or HostClock()
+        self._store: HostStore | None = None
+        self._opened = 0
+        self._heard: dict[str, tuple[int, frozenset[str]]] = {}
+        self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
+        self._told = 0
+        self._watcher = Watcher(self.path / DATA, self._tell)
+
+    def __repr__(self) -> str:
+        return f"WorkersProvider({str(self.path)!r})"
+
+    @classmethod
+    def from_url(cls, url: str) -> WorkersProvider:
+        """From ``workers:///path?map_size=134217728&max_routes=10000``.
+
+        Raises:
+            ValueError: the URL cannot be used.
+        """
+        parts = urlsplit(url)
+        if parts.netloc or not parts.path.startswith("/"):
+            raise ValueError("write workers:///path/of/a/folder, with three slashes")
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        for name, value in options.items():
+            if name not in {"map_size", "max_routes"} or not value.isdecimal():
+                raise ValueError(
+                    f"{name}={value} is no option; there are map_size and max_routes, whole numbers"
+                )
+        return cls(
+            unquote(parts.path),
+            map_size=int(options.get("map_size", MAP_SIZE)),
+            max_routes=int(options.get("max_routes", MAX_ROUTES)),
+        )
+
+    async def connect(self) -> None:
+        """Open the store, made where it is missing.
+
+        Raises:
+            ProviderError: the folder cannot be used.
+        """
+        self._heard.clear()
+        if self._store is None:
+            self._store = enter(self.path, self.map_size)
+        self._told = await self._transact(lambda ledger: ledger.version)
+        if self._listeners:
+            self._watcher.start()
+
+    async def disconnect(self) -> None:
+        """Leave the store; what is in it stays."""
+        store, self._store = self._store, None
+        if store is not None:
+            leave(store)
+        await self._watcher.stop()
+
+    async def _transact(self, work: Callable[[Ledger], T], brought: int = 0) -> T:
+        """Do ``work`` in one transaction, which brings so many routes; waits its turn, but not for long."""
+        store = self._store
+        if store is None:
+            raise ProviderError(f"{self!r} is not connected")
+        await self._wait_for(store)
+        try:
+            environment = store.environment()
+            if self._opened != store.opened:
+                self._opened, self._told = store.opened, 0
+                self._heard.clear()
+            with environment.begin(write=True) as transaction:
+                ledger = Ledger(store, transaction, self._clock)
+                answer = work(ledger)
+                self.dropped_rows += ledger.dropped
+                if brought:
+                    ledger.close(self.max_routes, brought)
+            return answer
+        except (self._error, OSError) as error:
+            raise ProviderError(f"the store in {self.path} fails: {error}") from error
+        finally:
+            store.leave_gate()
+
+    async def _wait_for(self, store: HostStore) -> None:
+        try:
+            for _ in range(GATE_TRIES):
+                if store.try_gate():
+                    return
+                await asyncio.sleep(GATE_RETRY)
+        except OSError as error:
+            raise ProviderError(f"the folder {self.path} cannot be used: {error}") from error
+        raise ProviderError(f"another process holds {self.path}, and may be stopped or hung")
+
+    # --- vectors ---------------------------------------------------------------------------------------------
+
+    async def get_vector(self, route_id: str) -> PhysicsVector | None:
+        """What was last said of a route, by whatever process; None where nothing is known."""
+
+        def work(ledger: Ledger) -> PhysicsVector | None:
+            record = ledger.find(digest(route_id))
+            return None if record is None else record.newest()
+
+        return await self._transact(work)
+
+    async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
+        """Keep a vector that no node answers for: it is recalled, and does not count among the cluster's."""
+        await self.update_vectors({route_id: vector})
+
+    async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
+        """Keep many in one transaction."""
+
+        def work(ledger: Ledger) -> None:
+            for route, vector in vectors.items():
+                ledger.keep(route, "", NodeRow(vector, 0.0, 0.0))
+
+        await self._transact(work, len(vectors))
+
+    # --- sharing ---------------------------------------------------------------------------------------------
+
+    async def exchange(
+        self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+    ) -> Mapping[str, ClusterScar]:
+        """Keep this node's ``rows``; return what the other nodes believe of those ``routes`` that changed."""
+
+        def work(ledger: Ledger) -> tuple[dict[str, ClusterScar], int]:
+            seen, asked = self._heard.get(node, (0, frozenset()))
+            wanted = {digest(route): route for route in routes}
+            fresh = [key for key, route in wanted.items() if route not in asked or ledger.version < seen]
+            if len(fresh) < len(wanted):
+                fresh += [key for key in ledger.changed_since(seen) if key in wanted]
+            answer = {}
+            for key in fresh:
+                record = ledger.find(key)
+                if record is not None:
+                    answer[wanted[key]] = _others(record, node, ledger.now)
+            for route, row in rows.items():
+                ledger.keep(route, node, row)
+            return answer, ledger.version
+
+        answer, version = await self._transact(work, len(rows))
+        if len(self._heard) >= HEARERS:
+            self._heard.clear()
+        self._heard[node] = (version, frozenset(routes))
+        return answer
+
+    def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
+        """Call ``callback`` some 10 ms after another node's scar jumps, until the returned function is called."""
+        self._listeners[callback] = node
+        if self._store is not None:
+            self._watcher.start()
+
+        def end() -> None:
+            self._listeners.pop(callback, None)
+
+        return end
+
+    async def _tell(self) -> None:
+        """Tell the listeners which scars jumped since they were last told."""
+        told = self._told
+
+        def work(ledger: Ledger) -> tuple[list[tuple[Record, str, float]], int]:
+            since = told if told <= ledger.version else 0
+            news = [(ledger.find(key), _text(node), ledger.now) for key, node in ledger.news_since(since)]
+            return [(record, node, now) for record, node, now in news if record is not None], ledger.version
+
+        if self._listeners:
+            news, self._told = await self._transact(work)
+            for record, node, now in news:
+                for callback, listener in list(self._listeners.items()):
+                    if listener != node:
+                        _call(callback, record.route, _others(record, listener, now))
+
+    # --- remembering -----------------------------------------------------------------------------------------
+
+    async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
+        """This node's own vectors, else those of whoever had seen the most; the most scarred ``limit`` routes."""
+
+        def work(ledger: Ledger) -> dict[str, Remembered]:
+            found = {
+                record.route: _remembered(record, node, ledger.now) for record in ledger.all() if record.rows
+            }
+            most = sorted(found, key=lambda route: -found[route].vector.scar_tissue)[:limit]
+            return {route: found[route] for route in most}
+
+        return await self._transact(work)
+
+    async def list_routes(self, limit: int) -> list[str]:
+        """At most ``limit`` of the routes that are kept."""
+        return await self._transact(lambda ledger: [record.route for record in ledger.all()][:limit])
+
+    async def list_nodes(self) -> list[str]:
+        """The nodes that said something of late."""
+
+        def work(ledger: Ledger) -> list[str]:
+            nodes: set[str] = set()
+            for record in ledger.all():
+                nodes.update(name for name, (_, at) in record.rows.items() if ledger.now - at <= EXPIRY)
+            return sorted(nodes - {""})
+
+        return await self._transact(work)
+
+    async def diagnose(self) -> list[Finding]:
+        """What a look at the folder finds."""
+        return check_folder(self.path, self.map_size)
+
+
+def _text(node: bytes) -> str:
+    return node.decode("utf-8", "replace")
+
+
+def _call(callback: Callable[[str, ClusterScar], None], route: str, answer: ClusterScar) -> None:
+    try:
+        callback(route, answer)
+    except Exception:
+        logger.exception("a listener failed at the news of %r; the others go on", route)
+
+
+def _others(record: Record, node: str, now: float) -> ClusterScar:
+    return cluster_scar((row, now - at) for name, (row, at) in record.rows.items() if name != node)
+
+
+def _remembered(record: Record, node: str, now: float) -> Remembered:
+    """A node's own row, else the best informed one's: what was seen long ago is worth less."""
+
+    def worth(kept: tuple[NodeRow, float]) -> tuple[float, float]:
+        row, at = kept
+        return min(row.evidence, EVIDENCE_CAP) * math.exp(-(now - at) / EVIDENCE_SECONDS), at
+
+    row, at = record.rows[node] if node in record.rows else max(record.rows.values(), key=worth)
+    return Remembered(row.vector, now - at)
