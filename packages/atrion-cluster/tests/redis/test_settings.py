@@ -6,14 +6,7 @@ from typing import Any
 import pytest
 
 from atrion import Atrion, ConfigurationError
-from atrion.state import (
-    SupportsBatch,
-    SupportsExchange,
-    SupportsListen,
-    SupportsListing,
-    SupportsRecall,
-    SupportsSync,
-)
+from atrion.state import Batch, ClusterSync, Inspect, Recall
 from atrion_cluster import RedisClusterProvider
 from atrion_cluster.redis.settings import Settings, settings_from, settings_from_url
 
@@ -25,9 +18,7 @@ def test_the_constructor_of_the_rfc() -> None:
         redis={"url": URL}, sync={"interval": 0.05, "channel": "atrion:sync"}, gamma=0.4
     )
     assert (provider.interval, provider.gamma) == (0.05, 0.4)
-    for ability in (
-        SupportsBatch, SupportsExchange, SupportsListen, SupportsListing, SupportsRecall, SupportsSync,
-    ):  # fmt: skip
+    for ability in (Batch, ClusterSync, Inspect, Recall):
         assert isinstance(provider, ability)
 
 

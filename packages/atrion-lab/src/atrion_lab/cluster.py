@@ -208,7 +208,7 @@ class Wire:
         return believed
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
-        """See :class:`~atrion.state.SupportsRecall`."""
+        """See :class:`~atrion.state.Recall`."""
         await self._send()
         return await self._network.hub.recall(node, limit)
 

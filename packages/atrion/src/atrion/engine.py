@@ -29,7 +29,7 @@ from atrion.providers.registry import provider_from
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
-from atrion.state.port import PhysicsVector, SupportsListen, SupportsSync
+from atrion.state.port import ClusterSync, PhysicsVector, StateProvider
 from atrion.state.pulse import Pulse, to_the_end
 
 __all__ = ["Atrion", "RouteState", "check_name"]
@@ -77,9 +77,9 @@ class Atrion:
 
     def __init__(
         self,
-        provider: Any = None,
+        provider: StateProvider | str | None = None,
         *,
-        persistence: Any = None,
+        persistence: StateProvider | str | None = None,
         config: PhysicsConfig | None = None,
         slo: SLO | None = None,
         gamma: float | None = None,
@@ -90,11 +90,10 @@ class Atrion:
     ) -> None:
         check_number("max_routes", max_routes, 1)
         store = provider_from(provider)
-        own = store if isinstance(store, SupportsSync) else None
         if interval is None:
-            interval = 0.1 if own is None else own.interval
+            interval = getattr(store, "interval", 0.1)
         if gamma is None:
-            gamma = 0.3 if own is None else own.gamma
+            gamma = getattr(store, "gamma", 0.3)
         check_number("interval", interval, 0.0, 3600.0, above=True)
         if node is not None and not 0 < len(node) <= MAX_ROUTE_ID:
             raise ConfigurationError("node", node, f"give a name of 1 to {MAX_ROUTE_ID} characters")
@@ -113,7 +112,7 @@ class Atrion:
         keeper = None if persistence is None else provider_from(persistence, "persistence")
         self.state: StateManager = StateManager(store, self.node, self._clock.monotonic, keeper, max_routes)
         self._pulse = Pulse(self._turn, interval, self._enter, self._leave)
-        self._wake = weakly(self._pulse.wake) if isinstance(store, SupportsListen) else None
+        self._wake = weakly(self._pulse.wake) if isinstance(store, ClusterSync) else None
         self._ticked = weakly(self._observers.ticked)
         self._decided = weakly(self._observers.decided)
         # The compiled desk answers directly: a Python frame in between would cost more than the decision.

@@ -198,6 +198,12 @@ def test_a_diagnosis_that_fails_or_knows_better_is_told() -> None:
             raise RuntimeError("odd")
 
     class Better(Plain):
+        async def list_routes(self, limit: int) -> list[str]:
+            return []
+
+        async def list_nodes(self) -> list[str]:
+            return []
+
         async def diagnose(self) -> list[Finding]:
             return [Finding("reachable", "bad", "the cable is out", "put it in")]
 

@@ -22,11 +22,11 @@ from atrion import (
     Telemetry,
     Tier,
 )
-from atrion.state import Clock, SupportsExchange
+from atrion.state import Clock, ClusterSync
 from atrion.testing import VirtualClock
 
 provider: StateProvider = InMemoryProvider()
-exchanging: SupportsExchange = InMemoryProvider()
+exchanging: ClusterSync = InMemoryProvider()
 clock: Clock = VirtualClock()
 engine = Atrion(
     provider,

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from atrion import Atrion, InMemoryProvider, Mode, PhysicsVector, Telemetry
+from atrion import Atrion, ConfigurationError, InMemoryProvider, Mode, PhysicsVector, Telemetry
 from atrion.state import (
     Clock,
     ClusterScar,
+    ClusterSync,
+    Inspect,
     NodeRow,
     StateManager,
-    SupportsExchange,
-    SupportsSubscribe,
     SystemClock,
     blend,
     cluster_scar,
@@ -256,6 +256,9 @@ class Bad:
     async def exchange(self, node: str, rows: Mapping[str, NodeRow], routes: list[str]) -> Any:
         return await self._do("exchange", node, rows, routes)
 
+    def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
+        return self.inner.listen(node, callback)
+
 
 RUBBISH = [
     42,
@@ -376,7 +379,7 @@ class Told(Plain):
 
 @pytest.mark.parametrize("store", [Plain(), Told()])
 def test_a_store_of_four_methods_keeps_and_shares(clock: VirtualClock, store: Plain) -> None:
-    assert not isinstance(store, SupportsExchange)
+    assert not isinstance(store, ClusterSync)
     one = Atrion(provider=store, node="a", clock=clock)
     two = Atrion(provider=store, node="b", clock=clock)
     for engine in (one, two):
@@ -395,11 +398,22 @@ def test_a_store_of_four_methods_keeps_and_shares(clock: VirtualClock, store: Pl
     assert len(getattr(store, "callbacks", [])) <= 1
 
 
+def test_half_of_cluster_sync_is_refused() -> None:
+    class Half(Plain):
+        async def exchange(
+            self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
+        ) -> Mapping[str, ClusterScar]:
+            return {}
+
+    with pytest.raises(ConfigurationError, match="exchange and listen"):
+        Atrion(provider=Half())
+
+
 def test_the_memory_is_bounded_and_the_hot_stay() -> None:
     async def main() -> None:
         store = InMemoryProvider(max_routes=2)
-        assert isinstance(store, SupportsExchange)
-        assert isinstance(store, SupportsSubscribe)
+        assert isinstance(store, ClusterSync)
+        assert isinstance(store, Inspect)
         vector = PhysicsVector(10.0, 0.0, 1.0, 0.0)
         for name in ("a", "b"):
             await store.update_vector(name, vector)

@@ -13,7 +13,7 @@ from typing import Any
 
 from atrion.errors import AtrionError
 from atrion.providers import provider_from
-from atrion.state import SupportsListing
+from atrion.state import Inspect
 from atrion_lab.demo.crew import Crew, Row
 from atrion_lab.demo.result import Service, summary, trouble
 from atrion_lab.demo.server import BACKLOG
@@ -82,7 +82,7 @@ def sharing(provider: str) -> int:
         store = provider_from(provider)
         await store.connect()
         try:
-            return len(await store.list_nodes()) if isinstance(store, SupportsListing) else 0
+            return len(await store.list_nodes()) if isinstance(store, Inspect) else 0
         finally:
             await store.disconnect()
 

@@ -15,16 +15,13 @@ from urllib.parse import unquote
 from atrion.errors import AtrionError, ConfigurationError
 from atrion.providers import provider_from, without_password
 from atrion.state import (
+    Batch,
+    ClusterSync,
     Finding,
+    Inspect,
     PhysicsVector,
+    Recall,
     StateProvider,
-    SupportsBatch,
-    SupportsDiagnosis,
-    SupportsExchange,
-    SupportsListen,
-    SupportsListing,
-    SupportsRecall,
-    SupportsSubscribe,
 )
 
 __all__ = ["add_parser", "examine"]
@@ -35,12 +32,10 @@ ROUND_TRIPS = 100
 SLOW = 0.02
 """Seconds of an ordinary round trip beyond which a store is far away for a pulse of 0.1 s."""
 ABILITIES: dict[str, type] = {
-    "shares scars between nodes": SupportsExchange,
-    "tells jumps at once": SupportsListen,
-    "tells changes": SupportsSubscribe,
-    "remembers with ages": SupportsRecall,
-    "writes in batches": SupportsBatch,
-    "lists": SupportsListing,
+    "shares scars between nodes": ClusterSync,
+    "remembers with ages": Recall,
+    "writes in batches": Batch,
+    "lists what it keeps": Inspect,
 }
 
 
@@ -101,7 +96,7 @@ class Examination:
     async def own(self) -> None:
         """What the provider itself finds; it knows more than can be seen through the port."""
         provider: object = self.provider
-        if not isinstance(provider, SupportsDiagnosis):
+        if not isinstance(provider, Inspect):
             return
         worked, found = await self.tried("diagnosis", provider.diagnose, "this is a fault of the provider")
         if not worked:
@@ -155,13 +150,13 @@ class Examination:
     async def looking(self) -> None:
         """What there is, and what the provider can do."""
         provider: object = self.provider
-        if isinstance(provider, SupportsListing):
-            listing = provider
+        if isinstance(provider, Inspect):
+            inspect = provider
             worked, routes = await self.tried(
-                "listing", lambda: listing.list_routes(100_000), "may this user list?"
+                "listing", lambda: inspect.list_routes(100_000), "may this user list?"
             )
             if worked:
-                nodes = await self.tried("listing", listing.list_nodes, "may this user list?")
+                nodes = await self.tried("listing", inspect.list_nodes, "may this user list?")
                 heard = f", nodes heard of late: {len(nodes[1])}" if nodes[0] and nodes[1] else ""
                 self.say("contents", "good", f"routes kept: {len(set(routes) - {ROUTE})}{heard}")
         self.say("abilities", "good", _abilities(self.provider))
@@ -169,6 +164,8 @@ class Examination:
 
 def _abilities(provider: object) -> str:
     able = [words for words, ability in ABILITIES.items() if isinstance(provider, ability)]
+    if callable(getattr(provider, "subscribe", None)):
+        able.append("tells of changes")
     return ", ".join(able) or "keeps vectors, nothing more"
 
 

@@ -13,7 +13,7 @@ from threading import Lock
 from atrion._platform import at_fork
 from atrion.errors import ConfigurationError
 from atrion.state.blending import EXPIRY, JUMP, cluster_scar
-from atrion.state.port import ClusterScar, NodeRow, PhysicsVector, Remembered
+from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 
 __all__ = ["InMemoryProvider"]
 
@@ -168,6 +168,12 @@ class InMemoryProvider:
             return sorted(
                 {name for rows in self._rows.values() for name, (_, at) in rows.items() if now - at <= EXPIRY}
             )
+
+    async def diagnose(self) -> list[Finding]:
+        """How full the memory is."""
+        kept, most = len(self._vectors), self.max_routes
+        detail = f"{kept} of at most {most} routes, shared by the engines of this process that are given this provider"
+        return [Finding("memory", "good", detail)]
 
 
 _providers: weakref.WeakSet[InMemoryProvider] = weakref.WeakSet()

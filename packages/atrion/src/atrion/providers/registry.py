@@ -68,11 +68,11 @@ def _cure(scheme: str, known: Iterable[str]) -> str:
     )
 
 
-def provider_from(source: Any, field: str = "provider") -> StateProvider:
+def provider_from(source: StateProvider | str | None, field: str = "provider") -> StateProvider:
     """The provider meant by ``source``: None (memory), a URL, or a provider itself; ``field`` names it in errors.
 
     Raises:
-        ConfigurationError: the URL's scheme is unknown, or the object lacks a method of the port.
+        ConfigurationError: an unknown scheme, or an object without all methods of the port or of ClusterSync.
     """
     if source is None:
         return InMemoryProvider()
@@ -92,5 +92,8 @@ def provider_from(source: Any, field: str = "provider") -> StateProvider:
     for method in _METHODS:
         if not callable(getattr(source, method, None)):
             raise ConfigurationError(field, source, f"it needs the methods {', '.join(_METHODS)}")
-    checked: StateProvider = source
-    return checked
+    if hasattr(source, "exchange") != hasattr(source, "listen"):
+        raise ConfigurationError(
+            field, source, "a provider with one of exchange and listen needs the other too"
+        )
+    return source

@@ -10,15 +10,14 @@ from typing import Any, Protocol
 
 from atrion.state.link import Link
 from atrion.state.port import (
+    Batch,
     ClusterScar,
+    ClusterSync,
     NodeRow,
     PhysicsVector,
+    Recall,
     Remembered,
     StateProvider,
-    SupportsBatch,
-    SupportsExchange,
-    SupportsListen,
-    SupportsRecall,
 )
 from atrion.state.sent import Sent
 from atrion.state.watch import Watch
@@ -90,7 +89,7 @@ class StateManager:
         self._views: dict[str, RouteView] = {}
         self._deaf: Callable[[], None] | None = None
         self._watch: Watch | None = None
-        if not isinstance(provider, SupportsExchange):
+        if not isinstance(provider, ClusterSync):
             self._watch = Watch(self.store, provider)
 
     @property
@@ -132,7 +131,7 @@ class StateManager:
         if link is self.store:
             self._sent.clear()  # whatever it knew of this node, it hears everything anew
             provider = self.provider
-            if self._deaf is None and isinstance(provider, SupportsListen):
+            if self._deaf is None and isinstance(provider, ClusterSync):
                 self._deaf = link.attempt(lambda: provider.listen(self.node, self._news))
         else:
             self._kept.clear()
@@ -140,7 +139,7 @@ class StateManager:
 
     async def _recall(self, link: Link) -> None:
         provider = link.provider
-        if not isinstance(provider, SupportsRecall):
+        if not isinstance(provider, Recall):
             return
         worked, answer = await link.ask(lambda: provider.recall(self.node, self._limit))
         if not worked:
@@ -264,7 +263,7 @@ class StateManager:
         provider = link.provider
         if not rows:
             return True
-        if isinstance(provider, SupportsBatch):
+        if isinstance(provider, Batch):
             vectors = {route: row.vector for route, row in rows.items()}
             worked, _ = await link.ask(lambda: provider.update_vectors(vectors))
             if worked:

@@ -1,7 +1,7 @@
 """The state port (RFC-0007 §3.1): what a provider must do, and small abilities it may have besides.
 
-The four methods of :class:`StateProvider` are enough. Every ``Supports…`` protocol is optional and stands alone:
-whoever holds a provider asks ``isinstance(provider, SupportsExchange)`` and does without where it is not.
+The four methods of :class:`StateProvider` are enough. :class:`ClusterSync`, :class:`Recall`, :class:`Batch` and
+:class:`Inspect` are optional and stand alone: an engine uses those that ``isinstance`` finds.
 """
 
 from __future__ import annotations
@@ -14,20 +14,16 @@ from typing import Literal, Protocol, runtime_checkable
 from atrion._plain import Plain
 
 __all__ = [
+    "Batch",
     "ClusterScar",
+    "ClusterSync",
     "Finding",
+    "Inspect",
     "NodeRow",
     "PhysicsVector",
+    "Recall",
     "Remembered",
     "StateProvider",
-    "SupportsBatch",
-    "SupportsDiagnosis",
-    "SupportsExchange",
-    "SupportsListen",
-    "SupportsListing",
-    "SupportsRecall",
-    "SupportsSubscribe",
-    "SupportsSync",
 ]
 
 
@@ -55,7 +51,12 @@ class PhysicsVector(Plain):
 
 
 class StateProvider(Protocol):
-    """Where state lives. Any method may fail or hang: the pulse survives both."""
+    """Where state lives. Any method may fail or hang: the pulse survives both.
+
+    A provider may also have ``subscribe(route_id, callback)``, which calls ``callback`` with every later vector of the
+    route and returns a function that ends that; and the attributes ``interval`` (seconds between pulses) and ``gamma``
+    (γ in [0, 1]), which are the defaults of an engine that is given none (RFC-0007 §7.1).
+    """
 
     async def connect(self) -> None:
         """Open what is needed; calling it again changes nothing."""
@@ -71,16 +72,7 @@ class StateProvider(Protocol):
 
 
 @runtime_checkable
-class SupportsSubscribe(Protocol):
-    """Optional: hear of changes without asking."""
-
-    def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
-        """Call ``callback`` with every later vector of the route; returns what ends that."""
-        ...
-
-
-@runtime_checkable
-class SupportsBatch(Protocol):
+class Batch(Protocol):
     """Optional: keep many vectors in one round trip."""
 
     async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
@@ -101,7 +93,7 @@ class Remembered(Plain):
 
 
 @runtime_checkable
-class SupportsRecall(Protocol):
+class Recall(Protocol):
     """Optional: a node that starts cold gets back what was known, with its age."""
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
@@ -142,8 +134,8 @@ class ClusterScar(Plain):
 
 
 @runtime_checkable
-class SupportsExchange(Protocol):
-    """Optional: share scars between nodes, one round trip per pulse."""
+class ClusterSync(Protocol):
+    """Optional: share scars between nodes, one round trip per pulse, and hear at once of what cannot wait for one."""
 
     async def exchange(
         self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
@@ -151,42 +143,18 @@ class SupportsExchange(Protocol):
         """Keep this node's changed ``rows``; return what the other nodes believe of ``routes``.
 
         A route left out has not changed since this node's last exchange: the caller goes on with what it heard,
-        decayed. After :meth:`~StateProvider.connect` everything counts as changed.
+        decayed. After :meth:`~StateProvider.connect` everything counts as changed. The list is not to be changed, and
+        a node gives an equal one as long as its routes are the same.
         """
         ...
-
-
-@runtime_checkable
-class SupportsListen(Protocol):
-    """Optional: hear at once of what cannot wait for a pulse, such as a route that breaks elsewhere."""
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
         """Call ``callback`` with a route and what the nodes other than ``node`` believe; returns what ends that.
 
-        It may be called from any thread, and a message that is lost costs nothing: the next exchange has it.
+        It may be called from any thread, and a message that is lost costs nothing: the next exchange has it. A store
+        that cannot tell by itself calls nobody.
         """
         ...
-
-
-@runtime_checkable
-class SupportsListing(Protocol):
-    """Optional: say what is kept, for those who look."""
-
-    async def list_routes(self, limit: int) -> list[str]:
-        """At most ``limit`` of the routes that are kept, in no particular order."""
-        ...
-
-    async def list_nodes(self) -> list[str]:
-        """The nodes that are alive."""
-        ...
-
-
-@runtime_checkable
-class SupportsSync(Protocol):
-    """Optional: bring the pulse's ``interval`` in seconds and γ (RFC-0007 §7.1) for an engine given none."""
-
-    interval: float
-    gamma: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +172,16 @@ class Finding(Plain):
 
 
 @runtime_checkable
-class SupportsDiagnosis(Protocol):
-    """Optional: look at the store and say what is wrong with it."""
+class Inspect(Protocol):
+    """Optional: list what is kept, and say what is wrong with the store."""
+
+    async def list_routes(self, limit: int) -> list[str]:
+        """At most ``limit`` of the routes that are kept, in no particular order."""
+        ...
+
+    async def list_nodes(self) -> list[str]:
+        """The nodes that are alive."""
+        ...
 
     async def diagnose(self) -> list[Finding]:
         """What a look at the store finds; also while it cannot be connected to, and then why. Never raises."""

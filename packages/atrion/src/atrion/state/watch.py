@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from atrion.state.link import Link
-from atrion.state.port import PhysicsVector, StateProvider, SupportsSubscribe
+from atrion.state.port import PhysicsVector, StateProvider
 
 __all__ = ["Watch"]
 
@@ -31,6 +31,7 @@ class Watch:
     def __init__(self, link: Link, provider: StateProvider) -> None:
         self._link = link
         self._provider = provider
+        self._subscribe: Callable[..., Any] | None = getattr(provider, "subscribe", None)
         self._seen: dict[str, PhysicsVector] = {}
         self._news: dict[str, PhysicsVector] = {}
         self._ends: dict[str, Callable[[], None]] = {}
@@ -40,8 +41,8 @@ class Watch:
         """Hear what others wrote of ``views``; ``own`` is what this node wrote. Says whether the store answered."""
         for gone in [route for route in self._seen if route not in views]:
             del self._seen[gone]
-        if isinstance(self._provider, SupportsSubscribe):
-            self._follow(views, self._provider)
+        if self._subscribe is not None:
+            self._follow(views, self._subscribe)
         elif not await self._ask(views):
             return False
         news = dict(self._news)
@@ -56,14 +57,12 @@ class Watch:
                 self._link.nonsense(vector)
         return True
 
-    def _follow(self, views: Mapping[str, _Listener], provider: SupportsSubscribe) -> None:
+    def _follow(self, views: Mapping[str, _Listener], subscribe: Callable[..., Any]) -> None:
         for route in [route for route in self._ends if route not in views]:
             self._link.attempt(self._ends.pop(route))
         for route in views:
             if route not in self._ends:
-                end = self._link.attempt(
-                    partial(provider.subscribe, route, partial(self._news.__setitem__, route))
-                )
+                end = self._link.attempt(partial(subscribe, route, partial(self._news.__setitem__, route)))
                 if end is None:
                     return
                 self._ends[route] = end

@@ -13,9 +13,6 @@ from atrion.sensing import Telemetry
 from atrion.state import (
     ClusterScar,
     NodeRow,
-    SupportsExchange,
-    SupportsListen,
-    SupportsRecall,
     blend,
     cluster_scar,
 )
@@ -94,7 +91,7 @@ async def _three(bench: Bench) -> tuple[Node, Node, Node]:
     return await Node.join(bench, "a"), await Node.join(bench, "b"), await Node.join(bench, "c")
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def others_are_heard_weighed_by_their_evidence(bench: Bench) -> None:
     a, b, c = await _three(bench)
     await a.exchange({"r": row(10.0, 30.0)}, ["r"])
@@ -102,7 +99,7 @@ async def others_are_heard_weighed_by_their_evidence(bench: Bench) -> None:
     await c.hears("r", a, b)
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def the_rfcs_example_gives_its_number(bench: Bench) -> None:
     a, b, _ = await _three(bench)
     await a.exchange({"r": row(5.0)}, ["r"])
@@ -112,7 +109,7 @@ async def the_rfcs_example_gives_its_number(bench: Bench) -> None:
     expect(abs(seen - 2.9) < 0.03, f"local 2.0 and remote 5.0 at γ 0.3 must give 2.9, and give {seen}")
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def ones_own_rows_do_not_count(bench: Bench) -> None:
     a = await Node.join(bench, "a")
     first = await a.exchange({"r": row(9.0)}, ["r"])
@@ -126,7 +123,7 @@ async def ones_own_rows_do_not_count(bench: Bench) -> None:
     b.compare("r", answer.get("r", NOTHING), asked, a)
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def a_new_row_takes_the_place_of_the_old(bench: Bench) -> None:
     a, b, c = await _three(bench)
     await b.exchange({"r": row(1.0)}, [])
@@ -135,7 +132,7 @@ async def a_new_row_takes_the_place_of_the_old(bench: Bench) -> None:
     await c.hears("r", a, b)
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def what_changed_is_told_and_what_did_not_may_be_left_out(bench: Bench) -> None:
     a, b, _ = await _three(bench)
     await b.exchange({"r": row(5.0), "s": row(1.0)}, [])
@@ -153,7 +150,7 @@ async def what_changed_is_told_and_what_did_not_may_be_left_out(bench: Bench) ->
     a.compare("r", third["r"], asked, b)
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def after_connecting_everything_counts_as_changed(bench: Bench) -> None:
     a, b, _ = await _three(bench)
     await b.exchange({"r": row(5.0)}, [])
@@ -166,7 +163,7 @@ async def after_connecting_everything_counts_as_changed(bench: Bench) -> None:
     a.compare("r", answer["r"], asked, b)
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def scars_and_evidence_fade_with_age(bench: Bench) -> None:
     a, b, c = await _three(bench)
     await a.exchange({"r": row(80.0, 40.0, 2.0)}, [])
@@ -176,7 +173,7 @@ async def scars_and_evidence_fade_with_age(bench: Bench) -> None:
     await c.hears("r", a, b)
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def silence_carries_no_weight(bench: Bench) -> None:
     a, b, c = await _three(bench)
     await a.exchange({"r": row(5.0, 0.0), "quiet": row(5.0, 0.0)}, [])
@@ -188,7 +185,7 @@ async def silence_carries_no_weight(bench: Bench) -> None:
     expect(quiet.evidence < LIVE_EVIDENCE, f"a row without evidence must carry no weight, and gave {quiet}")
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def one_node_cannot_speak_for_everybody(bench: Bench) -> None:
     a, b, c = await _three(bench)
     await a.exchange({"r": row(1e6, 1e9)}, [])
@@ -196,7 +193,7 @@ async def one_node_cannot_speak_for_everybody(bench: Bench) -> None:
     await c.hears("r", a, b)
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def a_route_nobody_knows_has_no_say(bench: Bench) -> None:
     a = await Node.join(bench, "a")
     expect(not await a.exchange({}, []), "exchange of nothing must answer nothing")
@@ -204,7 +201,7 @@ async def a_route_nobody_knows_has_no_say(bench: Bench) -> None:
     expect(heard.evidence < LIVE_EVIDENCE, f"a cold route must have no evidence, and has {heard}")
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def other_stores_have_no_say(bench: Bench) -> None:
     a = await Node.join(bench, "a")
     stranger = Node(bench, "b", await bench.open(bench.store + "-other"))
@@ -213,7 +210,7 @@ async def other_stores_have_no_say(bench: Bench) -> None:
     expect(heard.evidence < LIVE_EVIDENCE, f"another store's nodes must have no say, and gave {heard}")
 
 
-@law(EXCHANGE_LAWS, SupportsExchange)
+@law(EXCHANGE_LAWS, "exchange")
 async def a_row_is_a_routes_vector_too(bench: Bench) -> None:
     a, b, _ = await _three(bench)
     await a.exchange({"r": row(5.0)}, [])
@@ -223,7 +220,7 @@ async def a_row_is_a_routes_vector_too(bench: Bench) -> None:
     )
 
 
-@law(EXCHANGE_LAWS, SupportsRecall)
+@law(EXCHANGE_LAWS, "recall")
 async def a_node_recalls_its_own_rows_before_anybodys(bench: Bench) -> None:
     a = await Node.join(bench, "a")
     if not hasattr(a.provider, "exchange"):
@@ -241,7 +238,7 @@ async def a_node_recalls_its_own_rows_before_anybodys(bench: Bench) -> None:
     expect(kept.get("s") == 3.0, f"recall must return anybody's row (scar 3.0) where it has none; got {kept}")
 
 
-@law(EXCHANGE_LAWS, SupportsListen)
+@law(EXCHANGE_LAWS, "listen")
 async def listeners_hear_at_once_when_anothers_scar_jumps(bench: Bench) -> None:
     a, b, _ = await _three(bench)
     heard: list[tuple[str, ClusterScar]] = []

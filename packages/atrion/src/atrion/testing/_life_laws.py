@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from atrion.engine import Atrion
-from atrion.state import NodeRow, SupportsBatch, SupportsExchange, SupportsListing, SupportsRecall
+from atrion.state import Batch, ClusterSync, Inspect, NodeRow, Recall
 from atrion.testing.bench import Bench, ContractError, Law, expect, law, vector
 
 __all__ = ["LIFE_LAWS"]
@@ -114,13 +114,13 @@ def _calls(provider: Any) -> dict[str, Callable[[], Coroutine[Any, Any, Any]]]:
         "update_vector": lambda: provider.update_vector("r", vector(1.0)),
         "get_vector": lambda: provider.get_vector("r"),
     }
-    if isinstance(provider, SupportsBatch):
+    if isinstance(provider, Batch):
         calls["update_vectors"] = lambda: provider.update_vectors({"r": vector(2.0), "s": vector(3.0)})
-    if isinstance(provider, SupportsExchange):
+    if isinstance(provider, ClusterSync):
         calls["exchange"] = lambda: provider.exchange("node", {"r": row}, ["r", "s"])
-    if isinstance(provider, SupportsRecall):
+    if isinstance(provider, Recall):
         calls["recall"] = lambda: provider.recall("node", 10)
-    if isinstance(provider, SupportsListing):
+    if isinstance(provider, Inspect):
         calls["list_routes"] = lambda: provider.list_routes(10)
         calls["list_nodes"] = provider.list_nodes
     return calls

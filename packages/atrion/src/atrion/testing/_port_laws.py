@@ -5,16 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from atrion.state import (
-    NodeRow,
-    PhysicsVector,
-    Remembered,
-    SupportsBatch,
-    SupportsExchange,
-    SupportsListing,
-    SupportsRecall,
-    SupportsSubscribe,
-)
+from atrion.state import ClusterSync, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.testing.bench import Bench, Law, expect, law, vector
 
 __all__ = ["PORT_LAWS"]
@@ -109,7 +100,7 @@ async def many_calls_at_once_do_not_mix(bench: Bench) -> None:
     await asyncio.gather(*(one(number) for number in range(40)))
 
 
-@law(PORT_LAWS, SupportsBatch)
+@law(PORT_LAWS, "update_vectors")
 async def a_batch_is_kept_whole(bench: Bench) -> None:
     provider = await bench.open()
     await bench.ask(provider.update_vectors({}), "update_vectors of nothing")
@@ -128,7 +119,7 @@ async def a_batch_is_kept_whole(bench: Bench) -> None:
 # --- subscribing -----------------------------------------------------------------------------------------
 
 
-@law(PORT_LAWS, SupportsSubscribe)
+@law(PORT_LAWS, "subscribe")
 async def subscribers_hear_every_change_of_their_route(bench: Bench) -> None:
     writer, reader = await bench.open(), await bench.open()
     first: list[PhysicsVector] = []
@@ -145,7 +136,7 @@ async def subscribers_hear_every_change_of_their_route(bench: Bench) -> None:
     expect(vector(5.0) not in other, "a subscriber must hear of its own route only")
 
 
-@law(PORT_LAWS, SupportsSubscribe)
+@law(PORT_LAWS, "subscribe")
 async def a_subscription_ends_alone_and_ends_once(bench: Bench) -> None:
     provider = await bench.open()
     gone: list[PhysicsVector] = []
@@ -159,7 +150,7 @@ async def a_subscription_ends_alone_and_ends_once(bench: Bench) -> None:
     expect(not gone, f"a subscription that has ended must hear nothing, and heard {gone}")
 
 
-@law(PORT_LAWS, SupportsSubscribe)
+@law(PORT_LAWS, "subscribe")
 async def a_subscriber_that_raises_harms_nobody(bench: Bench) -> None:
     provider = await bench.open()
     heard: list[PhysicsVector] = []
@@ -174,7 +165,7 @@ async def a_subscriber_that_raises_harms_nobody(bench: Bench) -> None:
         await bench.until(lambda: vector(scar) in heard, "the others must hear beside a broken subscriber")  # noqa: B023  # awaited within the turn
 
 
-@law(PORT_LAWS, SupportsSubscribe)
+@law(PORT_LAWS, "subscribe")
 async def a_subscription_outlives_another_connect(bench: Bench) -> None:
     provider = await bench.open()
     heard: list[PhysicsVector] = []
@@ -188,7 +179,7 @@ async def a_subscription_outlives_another_connect(bench: Bench) -> None:
 # --- recalling and listing -------------------------------------------------------------------------------
 
 
-@law(PORT_LAWS, SupportsRecall)
+@law(PORT_LAWS, "recall")
 async def what_was_kept_is_recalled_with_its_age(bench: Bench) -> None:
     writer = await bench.open()
     began = bench.now()
@@ -220,14 +211,14 @@ async def what_was_kept_is_recalled_with_its_age(bench: Bench) -> None:
     )
 
 
-@law(PORT_LAWS, SupportsRecall)
+@law(PORT_LAWS, "recall")
 async def nothing_is_recalled_from_an_empty_store(bench: Bench) -> None:
     provider = await bench.open()
     found = await bench.ask(provider.recall("node", 10), "recall() of an empty store")
     expect(not found, f"recall of an empty store must be empty, and is {found!r}")
 
 
-@law(PORT_LAWS, SupportsListing)
+@law(PORT_LAWS, "list_routes")
 async def what_is_kept_is_listed_within_the_limit(bench: Bench) -> None:
     provider: Any = await bench.open()
     names = {f"r{number}" for number in range(20)}
@@ -239,10 +230,23 @@ async def what_is_kept_is_listed_within_the_limit(bench: Bench) -> None:
     few = await bench.ask(provider.list_routes(5), "list_routes(5)")
     expect(len(few) == 5 and set(few) <= names, f"list_routes(5) must name five routes, and named {few}")
     sharing: object = provider
-    if isinstance(sharing, SupportsExchange):
+    if isinstance(sharing, ClusterSync):
         row = NodeRow(vector(), 10.0, 0.0)
         await bench.ask(sharing.exchange("node-1", {"r0": row}, []), "exchange()")
         nodes = await bench.ask(provider.list_nodes(), "list_nodes()")
         expect(
             list(nodes) == ["node-1"], f"list_nodes must name the one node that exchanged, and named {nodes}"
         )
+
+
+@law(PORT_LAWS, "diagnose")
+async def a_diagnosis_is_made_connected_or_not(bench: Bench) -> None:
+    for provider in (bench.new(), await bench.open()):
+        found = await bench.ask(provider.diagnose(), "diagnose()")
+        expect(bool(found), "diagnose must say something")
+        for finding in found:
+            expect(isinstance(finding, Finding), f"diagnose must return findings, not {finding!r}")
+            expect(
+                finding.level in {"good", "note", "bad"} and bool(finding.check and finding.detail),
+                f"a finding must say what was looked at, how that is, and what was found, not {finding}",
+            )

@@ -106,24 +106,24 @@ def expect(holds: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """One law: its name in plain words, the ability it is about (None: every provider), and its check."""
+    """One law: its name in plain words, the method it is about where not every provider has it, and its check."""
 
     name: str
-    ability: type | None
+    method: str
     check: Callable[[Bench], Awaitable[None]]
 
     def applies(self, provider: Any) -> bool:
         """Whether ``provider`` has what the law is about."""
-        return self.ability is None or isinstance(provider, self.ability)
+        return not self.method or callable(getattr(provider, self.method, None))
 
 
 def law(
-    laws: list[Law], ability: type | None = None
+    laws: list[Law], method: str = ""
 ) -> Callable[[Callable[[Bench], Awaitable[None]]], Callable[[Bench], Awaitable[None]]]:
     """Adds a check to ``laws``, named like its function."""
 
     def add(check: Callable[[Bench], Awaitable[None]]) -> Callable[[Bench], Awaitable[None]]:
-        laws.append(Law(check.__name__.replace("_", " "), ability, check))
+        laws.append(Law(check.__name__.replace("_", " "), method, check))
         return check
 
     return add
