@@ -10,6 +10,7 @@ from atrion import Outcome, Telemetry
 from atrion.sensing import Capacity, Window
 from atrion.sensing.contrast import Contrast
 from atrion.sensing.evidence import Lateness, Share, lower_bound
+from atrion.sensing.trend import Trend
 
 
 def test_a_window_counts_exactly_and_only_its_own() -> None:
@@ -114,6 +115,25 @@ def test_a_service_that_becomes_slower_and_still_suffices_is_refused_nobody(
     service.run(max(2.0 * slower, 4000.0 / rate), rate)
     service.mean *= slower
     service.run(5.0 * slower, rate)
+    assert service.shed == 0
+
+
+def test_calls_that_only_wait_for_each_other_have_a_trend_and_those_with_workers_none() -> None:
+    waiting, free = Trend(), Trend()
+    dice = random.Random(5)
+    for _ in range(200):
+        met = dice.randint(1, 12)
+        waiting.add(math.log(met), math.log(0.05 * met), 50.0)
+        free.add(math.log(met), math.log(dice.lognormvariate(0.0, 0.5)), 50.0)
+    assert waiting.growth == pytest.approx(1.0)
+    assert abs(free.growth) < 0.3
+
+
+def test_a_pause_of_the_service_is_no_queue_that_stays() -> None:
+    service = Service(16, 0.05)
+    service.run(20.0, 192.0)
+    service.free = [service.now + 0.5] * 16
+    service.run(0.5, 192.0)
     assert service.shed == 0
 
 

@@ -211,6 +211,7 @@ class Capacity:
             self._closed = slope + 2.0 * deviation < ELASTIC
             if queue.measured():
                 full, queued = self._judge(queue, done, pressed)
+        seen = queue is not None and queue.known
         self._since += done
         self._done += done
         if abs(self.calls - before) > 0.1 * before:
@@ -219,7 +220,6 @@ class Capacity:
             self._settled = max(self._settled - done, 0.0)
         else:
             self._settled = min(self._settled + done, 2.0 * SETTLED * self.calls)
-        seen = queue is not None and queue.known
         self.wait = queue.wait if queue is not None and full else 0.0
         if pressed and not full and not self.dipping and done > 0.0:
             measured = queue is not None and queue.measured()
@@ -227,7 +227,9 @@ class Capacity:
                 self._grow(queue, done, seen, measured and not queued, shed > 0 or self._sure)
         if queue is not None:
             self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._sure), seen)
-        self._give_credit(in_flight, dt, shed, BUDGET * (promise if promise > 0.0 else UNPROMISED), seen)
+        self._give_credit(
+            in_flight, dt, done, shed, BUDGET * (promise if promise > 0.0 else UNPROMISED), seen
+        )
         self._busy = 0.0
         self._ended = 0
         self._peak = in_flight
@@ -259,8 +261,8 @@ class Capacity:
         full = queue.calls - errors * queue.error > allowed
         slope, deviation = queue.elasticity(self.calls)
         free = slope - CERTAIN * deviation > ELASTIC
-        if full and not self._sure and self._settled > SETTLED * self.calls:
-            queue.renew()  # the service may have become slower: the low calls are of a time before that
+        if full and not self._sure and self._settled > SETTLED * self.calls and not queue.crowded():
+            queue.renew()  # the service may have become slower, and the low calls be of a time before that
             self._settled = 0.0
             return False, True
         if full and free:
@@ -385,7 +387,9 @@ class Capacity:
             return min(self.service_time, self.calls / self._throughput)
         return self.service_time
 
-    def _give_credit(self, in_flight: int, dt: float, shed: int, budget: float, seen: bool) -> None:
+    def _give_credit(
+        self, in_flight: int, dt: float, done: float, shed: int, budget: float, seen: bool
+    ) -> None:
         """A queue that came at once and will soon be gone is let in; one that stays is not."""
         if (seen and self._throughput > 0.0) or self._done >= WARM:
             self._cold = False
@@ -395,7 +399,8 @@ class Capacity:
             full = COLD_CREDIT
             fade = max(COLD_TIME, 2.0 * self._first)
         if in_flight > self.base or (self._cold and self._first >= 0.0):
-            self._credit *= math.exp(-dt / fade)
+            if done > 0.0 or self._cold:  # a pause of the service is no queue that stays
+                self._credit *= math.exp(-dt / fade)
         elif shed == 0 and not self.dipping:
             self._credit += (1.0 - math.exp(-dt / (REFILL * fade))) * (full - self._credit)
         if not self._cold:

@@ -14,6 +14,7 @@ import math
 from typing import final
 
 from atrion._native import mypyc_attr
+from atrion.sensing.trend import Trend
 
 __all__ = ["Contrast", "Group"]
 
@@ -120,6 +121,7 @@ class Contrast:
         "lows",
         "recent",
         "shifted",
+        "trend",
         "verdict",
         "wait",
     )
@@ -128,6 +130,7 @@ class Contrast:
         self.low: Group = Group()
         self.high: Group = Group()
         self.shifted: Group = Group()
+        self.trend: Trend = Trend()
         self._shift: float = 0.0
         self._theta: float = 1.0
         self._tier_logs: list[float] = [0.0] * TIERS
@@ -155,6 +158,7 @@ class Contrast:
         self.lows = min(self.lows + 1.0, TIER_MEMORY)
         self.log_latency += (log - self.log_latency) / self.lows
         self.low.add(math.exp(-self._theta * latency * self._factors[tier]), met, memory)
+        self.trend.add(math.log(met), log, memory)
 
     def add_high(self, latency: float, met: int, tier: int, memory: float, shift: float) -> None:
         """The same for one that made many in flight, and is expected to have waited ``shift`` seconds for it."""

@@ -27,6 +27,8 @@ AGING = 200.0
 """Completions, in capacities, after which a call that was seen counts for a third: what is old is no evidence."""
 ELASTIC_MEMORY = 30.0
 """Completions, in capacities, over which the elasticity of departures is taken: its error is the root of n/K."""
+CROWDED = 0.3
+"""Growth of latency over that of the calls met, both relative, above which low calls wait for each other."""
 ROUTES = 32
 """Routes that have a contrast of their own; the rarer ones share one."""
 RARE = 50.0
@@ -201,6 +203,14 @@ class Queue:
         """The low calls met more than is low now: let fewer new ones replace them."""
         for contrast in self._everybody():
             contrast.forget_lows()
+
+    def crowded(self) -> bool:
+        """Whether even low calls waited for each other."""
+        growth = recent = 0.0
+        for contrast in self._everybody():
+            growth += contrast.recent * contrast.trend.growth
+            recent += contrast.recent
+        return growth > CROWDED * recent
 
     def renew(self) -> None:
         """Let new low calls replace those that were seen."""
