@@ -22,7 +22,7 @@ COMPILED = (
     "src/atrion/sensing/*.py",
     "src/atrion/control/*.py",
     "src/atrion/state/blending.py",
-    "src/atrion/state/sent.py",
+    "src/atrion/state/published_state.py",
 )
 # What stays Python among them: names of files. Frozen dataclasses gain nothing, and what wraps functions must be one.
 PURE = ("__init__.py", "config.py", "guard.py", "observer.py", "snapshot.py", "wrappers.py")

@@ -12,15 +12,15 @@ from atrion import Atrion, FlowRejected
 async def break_dependency(url: str) -> None:
     """Calls that fail until the route is scarred and that was kept; then waits to be killed."""
     async with Atrion(persistence=url) as atrion:
-        keeper = atrion.state.keeper
-        assert keeper is not None
+        persistence = atrion.state.persistence
+        assert persistence is not None
         kept = 0.0
         while kept < 60.0:
             with suppress(FlowRejected, OSError):
                 async with atrion.flow("dependency"):
                     raise OSError("the dependency is down")
             await asyncio.sleep(0.002)
-            vector = await keeper.provider.get_vector("dependency")
+            vector = await persistence.provider.get_vector("dependency")
             kept = 0.0 if vector is None else vector.scar_tissue
         print("kept", kept, flush=True)
         await asyncio.Event().wait()

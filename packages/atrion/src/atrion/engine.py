@@ -25,7 +25,7 @@ from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
 from atrion.physics.voltage import Tier, band, level_of
-from atrion.providers.registry import provider_from
+from atrion.providers.provider_urls import provider_from
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager

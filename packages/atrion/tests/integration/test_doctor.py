@@ -105,7 +105,7 @@ def test_a_folder_on_the_network_or_of_another_user_is_bad(
         return levels(asyncio.run(WorkersProvider(path).diagnose()))
 
     assert "file system" not in found(tmp_path)
-    monkeypatch.setattr("atrion.providers._checkup._file_system", lambda _: "nfs4")
+    monkeypatch.setattr("atrion.providers._diagnostics._file_system", lambda _: "nfs4")
     assert found(tmp_path)["file system"] == "bad"
     monkeypatch.setattr(
         "os.access", lambda *_: False

@@ -18,7 +18,7 @@ import lmdb
 import pytest
 
 from atrion import Atrion, ConfigurationError, MissingExtraError, PhysicsVector, ProviderError, Telemetry
-from atrion.providers._ledger import HostClock, Record, digest
+from atrion.providers._lmdb_records import HostClock, Record, digest
 from atrion.providers.workers import WorkersProvider
 from atrion.state import ClusterScar, NodeRow
 from atrion.state.blending import EVIDENCE_SECONDS

@@ -336,7 +336,7 @@ def test_a_store_that_fails_takes_its_influence_with_it(clock: VirtualClock) -> 
     one, two = pair(clock)
     pulse(one, two)
     assert blended(two) == pytest.approx(2.9)
-    two.state.provider = two.state.store.provider = Bad("raise", METHODS)
+    two.state.store.provider = Bad("raise", METHODS)
     assert not asyncio.run(two.pulse_once())
     assert blended(two) == 2.0
 

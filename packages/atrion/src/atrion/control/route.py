@@ -21,7 +21,7 @@ from atrion.sensing.telemetry import Telemetry
 from atrion.sensing.window import Window
 from atrion.state.blending import EVIDENCE_SECONDS, JUMP, LIVE_EVIDENCE, blend
 from atrion.state.port import NodeRow, PhysicsVector
-from atrion.state.sent import Sent
+from atrion.state.published_state import PublishedState
 
 __all__ = ["Route"]
 
@@ -336,9 +336,9 @@ class Route:
         """What this node says of the route, as it is shared."""
         return NodeRow(self.vector(), self.observations, self.settings.constants.decay_rate)
 
-    def differs(self, sent: Sent, now: float) -> bool:
+    def differs(self, published: PublishedState, now: float) -> bool:
         """Whether there is more to say than decay has made of what was ``sent``."""
-        return not sent.explains(self.state.scar_tissue, self.observations, now)
+        return not published.explains(self.state.scar_tissue, self.observations, now)
 
     def vector(self) -> PhysicsVector:
         """This node's own vector, as it is kept."""

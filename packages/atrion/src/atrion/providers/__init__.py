@@ -1,6 +1,6 @@
 """Where state lives: providers for one process and for the workers of a host, and providers by URL."""
 
 from atrion.providers.memory import InMemoryProvider
-from atrion.providers.registry import provider_from, without_password
+from atrion.providers.provider_urls import provider_from, without_password
 
 __all__ = ["InMemoryProvider", "provider_from", "without_password"]

@@ -15,10 +15,10 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from atrion.errors import ConfigurationError, MissingExtraError, ProviderError
-from atrion.providers._checkup import check_folder
-from atrion.providers._hoststore import DATA, LOCKS, HostStore, enter, leave
-from atrion.providers._ledger import HostClock, Ledger, Record, digest
-from atrion.providers._listening import Watcher
+from atrion.providers._change_watcher import ChangeWatcher
+from atrion.providers._diagnostics import check_folder
+from atrion.providers._lmdb_env import DATA, LOCKS, LmdbEnv, acquire, release
+from atrion.providers._lmdb_records import HostClock, Record, Records, digest
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, EXPIRY, cluster_scar
 from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 
@@ -80,12 +80,12 @@ class WorkersProvider:
         self.max_routes: int = max_routes
         self.dropped_rows: int = 0
         self._clock = clock or HostClock()
-        self._store: HostStore | None = None
+        self._store: LmdbEnv | None = None
         self._opened = 0
         self._heard: dict[str, tuple[int, frozenset[str]]] = {}
         self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
         self._told = 0
-        self._watcher = Watcher(self.path / DATA, self._tell)
+        self._watcher = ChangeWatcher(self.path / DATA, self._tell)
 
     def __repr__(self) -> str:
         return f"WorkersProvider({str(self.path)!r})"
@@ -120,8 +120,8 @@ class WorkersProvider:
         """
         self._heard.clear()
         if self._store is None:
-            self._store = enter(self.path, self.map_size)
-        self._told = await self._transact(lambda ledger: ledger.version)
+            self._store = acquire(self.path, self.map_size)
+        self._told = await self._transact(lambda records: records.version)
         if self._listeners:
             self._watcher.start()
 
@@ -129,10 +129,10 @@ class WorkersProvider:
         """Leave the store; what is in it stays."""
         store, self._store = self._store, None
         if store is not None:
-            leave(store)
+            release(store)
         await self._watcher.stop()
 
-    async def _transact(self, work: Callable[[Ledger], T], brought: int = 0) -> T:
+    async def _transact(self, work: Callable[[Records], T], brought: int = 0) -> T:
         """Do ``work`` in one transaction, which brings so many routes; waits its turn, but not for long."""
         store = self._store
         if store is None:
@@ -144,18 +144,18 @@ class WorkersProvider:
                 self._opened, self._told = store.opened, 0
                 self._heard.clear()
             with environment.begin(write=True) as transaction:
-                ledger = Ledger(store, transaction, self._clock)
-                answer = work(ledger)
-                self.dropped_rows += ledger.dropped
+                records = Records(store, transaction, self._clock)
+                answer = work(records)
+                self.dropped_rows += records.dropped
                 if brought:
-                    ledger.close(self.max_routes, brought)
+                    records.close(self.max_routes, brought)
             return answer
         except (self._error, OSError) as error:
             raise ProviderError(f"the store in {self.path} fails: {error}") from error
         finally:
             store.leave_gate()
 
-    async def _wait_for(self, store: HostStore) -> None:
+    async def _wait_for(self, store: LmdbEnv) -> None:
         try:
             for _ in range(GATE_TRIES):
                 if store.try_gate():
@@ -170,8 +170,8 @@ class WorkersProvider:
     async def get_vector(self, route_id: str) -> PhysicsVector | None:
         """What was last said of a route, by whatever process; None where nothing is known."""
 
-        def work(ledger: Ledger) -> PhysicsVector | None:
-            record = ledger.find(digest(route_id))
+        def work(records: Records) -> PhysicsVector | None:
+            record = records.find(digest(route_id))
             return None if record is None else record.newest()
 
         return await self._transact(work)
@@ -183,9 +183,9 @@ class WorkersProvider:
     async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
         """Keep many in one transaction."""
 
-        def work(ledger: Ledger) -> None:
+        def work(records: Records) -> None:
             for route, vector in vectors.items():
-                ledger.keep(route, "", NodeRow(vector, 0.0, 0.0))
+                records.keep(route, "", NodeRow(vector, 0.0, 0.0))
 
         await self._transact(work, len(vectors))
 
@@ -196,20 +196,20 @@ class WorkersProvider:
     ) -> Mapping[str, ClusterScar]:
         """Keep this node's ``rows``; return what the other nodes believe of those ``routes`` that changed."""
 
-        def work(ledger: Ledger) -> tuple[dict[str, ClusterScar], int]:
+        def work(records: Records) -> tuple[dict[str, ClusterScar], int]:
             seen, asked = self._heard.get(node, (0, frozenset()))
             wanted = {digest(route): route for route in routes}
-            fresh = [key for key, route in wanted.items() if route not in asked or ledger.version < seen]
+            fresh = [key for key, route in wanted.items() if route not in asked or records.version < seen]
             if len(fresh) < len(wanted):
-                fresh += [key for key in ledger.changed_since(seen) if key in wanted]
+                fresh += [key for key in records.changed_since(seen) if key in wanted]
             answer = {}
             for key in fresh:
-                record = ledger.find(key)
+                record = records.find(key)
                 if record is not None:
-                    answer[wanted[key]] = _others(record, node, ledger.now)
+                    answer[wanted[key]] = _others(record, node, records.now)
             for route, row in rows.items():
-                ledger.keep(route, node, row)
-            return answer, ledger.version
+                records.keep(route, node, row)
+            return answer, records.version
 
         answer, version = await self._transact(work, len(rows))
         if len(self._heard) >= HEARERS:
@@ -232,10 +232,10 @@ class WorkersProvider:
         """Tell the listeners which scars jumped since they were last told."""
         told = self._told
 
-        def work(ledger: Ledger) -> tuple[list[tuple[Record, str, float]], int]:
-            since = told if told <= ledger.version else 0
-            news = [(ledger.find(key), _text(node), ledger.now) for key, node in ledger.news_since(since)]
-            return [(record, node, now) for record, node, now in news if record is not None], ledger.version
+        def work(records: Records) -> tuple[list[tuple[Record, str, float]], int]:
+            since = told if told <= records.version else 0
+            news = [(records.find(key), _text(node), records.now) for key, node in records.news_since(since)]
+            return [(record, node, now) for record, node, now in news if record is not None], records.version
 
         if self._listeners:
             news, self._told = await self._transact(work)
@@ -249,9 +249,11 @@ class WorkersProvider:
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
         """This node's own vectors, else those of whoever had seen the most; the most scarred ``limit`` routes."""
 
-        def work(ledger: Ledger) -> dict[str, Remembered]:
+        def work(records: Records) -> dict[str, Remembered]:
             found = {
-                record.route: _remembered(record, node, ledger.now) for record in ledger.all() if record.rows
+                record.route: _remembered(record, node, records.now)
+                for record in records.all()
+                if record.rows
             }
             most = sorted(found, key=lambda route: -found[route].vector.scar_tissue)[:limit]
             return {route: found[route] for route in most}
@@ -260,15 +262,15 @@ class WorkersProvider:
 
     async def list_routes(self, limit: int) -> list[str]:
         """At most ``limit`` of the routes that are kept."""
-        return await self._transact(lambda ledger: [record.route for record in ledger.all()][:limit])
+        return await self._transact(lambda records: [record.route for record in records.all()][:limit])
 
     async def list_nodes(self) -> list[str]:
         """The nodes that said something of late."""
 
-        def work(ledger: Ledger) -> list[str]:
+        def work(records: Records) -> list[str]:
             nodes: set[str] = set()
-            for record in ledger.all():
-                nodes.update(name for name, (_, at) in record.rows.items() if ledger.now - at <= EXPIRY)
+            for record in records.all():
+                nodes.update(name for name, (_, at) in record.rows.items() if records.now - at <= EXPIRY)
             return sorted(nodes - {""})
 
         return await self._transact(work)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from atrion.state.link import Link
 from atrion.state.port import (
     Batch,
     ClusterScar,
@@ -19,12 +18,13 @@ from atrion.state.port import (
     Remembered,
     StateProvider,
 )
-from atrion.state.sent import Sent
-from atrion.state.watch import Watch
+from atrion.state.published_state import PublishedState
+from atrion.state.store_client import StoreClient
+from atrion.state.vector_poller import VectorPoller
 
 __all__ = ["RouteView", "StateManager"]
 
-KEEP_SECONDS = 1.0
+PERSIST_SECONDS = 1.0
 """Least seconds between two writes to the persistence."""
 
 
@@ -40,7 +40,7 @@ class RouteView(Protocol):
         """What this node says of it."""
         ...
 
-    def differs(self, sent: Sent, now: float) -> bool:
+    def differs(self, sent: PublishedState, now: float) -> bool:
         """Whether this node has more to say than decay has made of what it said last."""
         ...
 
@@ -49,8 +49,8 @@ class RouteView(Protocol):
         ...
 
 
-_NOTHING = Sent(0.0, 0.0, 0.0, 0.0)
-_NEVER = Sent(0.0, 0.0, 0.0, -math.inf)
+_NOTHING = PublishedState(0.0, 0.0, 0.0, 0.0)
+_NEVER = PublishedState(0.0, 0.0, 0.0, -math.inf)
 
 
 class StateManager:
@@ -74,23 +74,28 @@ class StateManager:
         limit: int = 10_000,
         deadline: float = 1.0,
     ) -> None:
-        self.provider = provider
-        self.persistence = persistence
         self.node = node
-        self.store: Link = Link(provider, "state provider", deadline)
-        self.keeper: Link | None = None if persistence is None else Link(persistence, "persistence", deadline)
+        self.store: StoreClient = StoreClient(provider, "state provider", deadline)
+        self.persistence: StoreClient | None = None
+        if persistence is not None:
+            self.persistence = StoreClient(persistence, "persistence", deadline)
         self._now = now
         self._limit = limit
         self._cache: dict[str, PhysicsVector] = {}
-        self._sent: dict[str, Sent] = {}
-        self._kept: dict[str, Sent] = {}
-        self._kept_at = -math.inf
+        self._published: dict[str, PublishedState] = {}
+        self._persisted: dict[str, PublishedState] = {}
+        self._persisted_at = -math.inf
         self._remembered: dict[str, tuple[Remembered, float]] = {}
         self._views: dict[str, RouteView] = {}
-        self._deaf: Callable[[], None] | None = None
-        self._watch: Watch | None = None
+        self._unlisten: Callable[[], None] | None = None
+        self._poller: VectorPoller | None = None
         if not isinstance(provider, ClusterSync):
-            self._watch = Watch(self.store, provider)
+            self._poller = VectorPoller(self.store, provider)
+
+    @property
+    def provider(self) -> StateProvider:
+        """The store that is shared."""
+        return self.store.provider
 
     @property
     def healthy(self) -> bool:
@@ -100,12 +105,12 @@ class StateManager:
     @property
     def failures(self) -> int:
         """Round trips that failed, of both stores."""
-        return self.store.failures + (0 if self.keeper is None else self.keeper.failures)
+        return self.store.failures + (0 if self.persistence is None else self.persistence.failures)
 
     @property
     def dropped_rows(self) -> int:
         """Answers that made no sense and were passed over, of both stores."""
-        return self.store.dropped + (0 if self.keeper is None else self.keeper.dropped)
+        return self.store.dropped + (0 if self.persistence is None else self.persistence.dropped)
 
     def get_local(self, route_id: str) -> PhysicsVector | None:
         """The vector last synchronised, from memory."""
@@ -115,37 +120,37 @@ class StateManager:
         """Keep the vector locally and send it on; a failing store is noted, never raised."""
         self._cache[route_id] = vector
         if (await self.store.ask(lambda: self.provider.update_vector(route_id, vector)))[0]:
-            self.store.works()
+            self.store.recovered()
 
     # --- joining and leaving ---------------------------------------------------------------------------------
 
     async def connect(self) -> bool:
         """Connect to the stores within the deadline and recall what they know; says whether the shared one did."""
-        links = [link for link in (self.keeper, self.store) if link is not None]
-        await asyncio.gather(*(self._join(link) for link in links))
+        clients = [client for client in (self.persistence, self.store) if client is not None]
+        await asyncio.gather(*(self._join(client) for client in clients))
         return self.store.connected
 
-    async def _join(self, link: Link) -> None:
-        if not await link.connect():
+    async def _join(self, client: StoreClient) -> None:
+        if not await client.connect():
             return
-        if link is self.store:
-            self._sent.clear()  # whatever it knew of this node, it hears everything anew
+        if client is self.store:
+            self._published.clear()  # whatever it knew of this node, it hears everything anew
             provider = self.provider
-            if self._deaf is None and isinstance(provider, ClusterSync):
-                self._deaf = link.attempt(lambda: provider.listen(self.node, self._news))
+            if self._unlisten is None and isinstance(provider, ClusterSync):
+                self._unlisten = client.attempt(lambda: provider.listen(self.node, self._on_jump))
         else:
-            self._kept.clear()
-        await self._recall(link)
+            self._persisted.clear()
+        await self._recall(client)
 
-    async def _recall(self, link: Link) -> None:
-        provider = link.provider
+    async def _recall(self, client: StoreClient) -> None:
+        provider = client.provider
         if not isinstance(provider, Recall):
             return
-        worked, answer = await link.ask(lambda: provider.recall(self.node, self._limit))
+        worked, answer = await client.ask(lambda: provider.recall(self.node, self._limit))
         if not worked:
             return
         if not isinstance(answer, Mapping):
-            link.nonsense(answer)
+            client.reject(answer)
             return
         at = self._now()
         for route, remembered in list(answer.items())[: self._limit]:
@@ -154,8 +159,8 @@ class StateManager:
                 or not isinstance(remembered, Remembered)
                 or not remembered.is_sane()
             ):
-                link.nonsense(remembered)
-            elif link is self.store or route not in self._remembered:
+                client.reject(remembered)
+            elif client is self.store or route not in self._remembered:
                 self._remembered[route] = (remembered, at)
 
     def recollect(self, route_id: str) -> tuple[PhysicsVector, float] | None:
@@ -168,13 +173,13 @@ class StateManager:
 
     async def disconnect(self) -> None:
         """Leave the stores within the deadline."""
-        if self._deaf is not None:
-            self.store.attempt(self._deaf)
-            self._deaf = None
-        if self._watch is not None:
-            self._watch.end()
-        links = [link for link in (self.keeper, self.store) if link is not None]
-        await asyncio.gather(*(link.disconnect() for link in links))
+        if self._unlisten is not None:
+            self.store.attempt(self._unlisten)
+            self._unlisten = None
+        if self._poller is not None:
+            self._poller.end()
+        clients = [client for client in (self.persistence, self.store) if client is not None]
+        await asyncio.gather(*(client.disconnect() for client in clients))
 
     # --- the pulse -------------------------------------------------------------------------------------------
 
@@ -187,20 +192,20 @@ class StateManager:
         views = {view.id: view for view in routes}
         self._views = views
         self._forget(views)
-        if self.keeper is None:
+        if self.persistence is None:
             return await self._share(views)
-        worked, _ = await asyncio.gather(self._share(views), self._keep(views))
+        worked, _ = await asyncio.gather(self._share(views), self._persist(views))
         return worked
 
     def _forget(self, views: Mapping[str, RouteView]) -> None:
-        for memory in (self._sent, self._kept, self._cache):
+        for memory in (self._published, self._persisted, self._cache):
             for gone in memory.keys() - views.keys():
                 memory.pop(gone, None)
 
     async def _share(self, views: Mapping[str, RouteView]) -> bool:
         worked = await self.store.within(self._exchange(views))
         if worked:
-            self.store.works()
+            self.store.recovered()
         else:
             self.store.connected = False
             for view in views.values():
@@ -213,38 +218,38 @@ class StateManager:
             if not self.store.connected:
                 return False
         now = self._now()
-        rows = self._changed(views, self._sent, now)
-        if self._watch is not None:
-            return await self._push(self.store, rows, self._sent, now) and await self._watch.pull(
+        rows = self._changed(views, self._published, now)
+        if self._poller is not None:
+            return await self._push(self.store, rows, self._published, now) and await self._poller.pull(
                 views, self._cache
             )
         exchange: Any = self.provider
         worked, believed = await self.store.ask(lambda: exchange.exchange(self.node, rows, list(views)))
         if worked:
-            self._note(rows, self._sent, now)
+            self._mark_published(rows, self._published, now)
             self._hear(views, believed)
         return worked
 
-    async def _keep(self, views: Mapping[str, RouteView]) -> None:
-        keeper = self.keeper
+    async def _persist(self, views: Mapping[str, RouteView]) -> None:
+        persistence = self.persistence
         now = self._now()
-        if keeper is None or now - self._kept_at < KEEP_SECONDS:
+        if persistence is None or now - self._persisted_at < PERSIST_SECONDS:
             return
-        self._kept_at = now
-        if await keeper.within(self._write(keeper, views, now)):
-            keeper.works()
+        self._persisted_at = now
+        if await persistence.within(self._write(persistence, views, now)):
+            persistence.recovered()
         else:
-            keeper.connected = False
+            persistence.connected = False
 
-    async def _write(self, keeper: Link, views: Mapping[str, RouteView], now: float) -> bool:
-        if not keeper.connected:
-            await self._join(keeper)
-            if not keeper.connected:
+    async def _write(self, persistence: StoreClient, views: Mapping[str, RouteView], now: float) -> bool:
+        if not persistence.connected:
+            await self._join(persistence)
+            if not persistence.connected:
                 return False
-        return await self._push(keeper, self._changed(views, self._kept, now), self._kept, now)
+        return await self._push(persistence, self._changed(views, self._persisted, now), self._persisted, now)
 
     def _changed(
-        self, views: Mapping[str, RouteView], sent: Mapping[str, Sent], now: float
+        self, views: Mapping[str, RouteView], sent: Mapping[str, PublishedState], now: float
     ) -> dict[str, NodeRow]:
         """Rows that differ from what decay alone has made of the copy that was sent."""
         rows = {}
@@ -253,30 +258,36 @@ class StateManager:
                 rows[route] = view.row()
         return rows
 
-    def _note(self, rows: Mapping[str, NodeRow], sent: dict[str, Sent], now: float) -> None:
+    def _mark_published(
+        self, rows: Mapping[str, NodeRow], sent: dict[str, PublishedState], now: float
+    ) -> None:
         for route, row in rows.items():
-            sent[route] = Sent(row.vector.scar_tissue, row.evidence, row.decay_rate, now)
+            sent[route] = PublishedState(row.vector.scar_tissue, row.evidence, row.decay_rate, now)
             self._cache[route] = row.vector
 
-    async def _push(self, link: Link, rows: Mapping[str, NodeRow], sent: dict[str, Sent], now: float) -> bool:
+    async def _push(
+        self, client: StoreClient, rows: Mapping[str, NodeRow], sent: dict[str, PublishedState], now: float
+    ) -> bool:
         """Write ``rows`` to a store, and note in ``sent`` what it has taken."""
-        provider = link.provider
+        provider = client.provider
         if not rows:
             return True
         if isinstance(provider, Batch):
             vectors = {route: row.vector for route, row in rows.items()}
-            worked, _ = await link.ask(lambda: provider.update_vectors(vectors))
+            worked, _ = await client.ask(lambda: provider.update_vectors(vectors))
             if worked:
-                self._note(rows, sent, now)
+                self._mark_published(rows, sent, now)
             return worked
         longest_first = sorted(rows, key=lambda route: sent.get(route, _NEVER).at)
         calls = {route: partial(provider.update_vector, route, rows[route].vector) for route in longest_first}
-        return await link.ask_each(calls, lambda route, _: self._note({route: rows[route]}, sent, now))
+        return await client.ask_each(
+            calls, lambda route, _: self._mark_published({route: rows[route]}, sent, now)
+        )
 
     def _hear(self, views: Mapping[str, RouteView], believed: object) -> None:
         """Believe nothing unchecked: a store's answer is untrusted."""
         if not isinstance(believed, Mapping):
-            self.store.nonsense(believed)
+            self.store.reject(believed)
             return
         for route, answer in believed.items():
             view = views.get(route)
@@ -285,7 +296,7 @@ class StateManager:
             if isinstance(answer, ClusterScar) and answer.is_sane():
                 view.hear(answer.scar, answer.evidence)
             else:
-                self.store.nonsense(answer)
+                self.store.reject(answer)
 
-    def _news(self, route: str, answer: ClusterScar) -> None:
+    def _on_jump(self, route: str, answer: ClusterScar) -> None:
         self._hear(self._views, {route: answer})

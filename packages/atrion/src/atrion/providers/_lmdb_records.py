@@ -17,16 +17,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atrion.providers._hoststore import TABLES
+from atrion.providers._lmdb_env import TABLES
 from atrion.state.blending import EXPIRY, JUMP
 from atrion.state.port import NodeRow, PhysicsVector
 
 if TYPE_CHECKING:
     import lmdb
 
-    from atrion.providers._hoststore import HostStore
+    from atrion.providers._lmdb_env import LmdbEnv
 
-__all__ = ["HostClock", "Ledger", "Record"]
+__all__ = ["HostClock", "Record", "Records"]
 
 MAX_NODES = 256
 """Most rows of one route; the longest silent goes first."""
@@ -130,10 +130,10 @@ def digest(route: str) -> bytes:
     return hashlib.blake2b(_name(route), digest_size=DIGEST).digest()
 
 
-class Ledger:
+class Records:
     """One transaction on a store, with its time; it counts in ``dropped`` what made no sense."""
 
-    def __init__(self, store: HostStore, transaction: lmdb.Transaction[bytes], clock: HostClock) -> None:
+    def __init__(self, store: LmdbEnv, transaction: lmdb.Transaction[bytes], clock: HostClock) -> None:
         self._transaction = transaction
         self._meta, self._routes, self._log, self._news = (store.tables[name] for name in TABLES)
         # What a transaction changes is written beside what was there, and beside what was there before that.

@@ -9,7 +9,7 @@ from typing import Any
 
 from atrion.state.port import StateProvider
 
-__all__ = ["Link"]
+__all__ = ["StoreClient"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -17,7 +17,7 @@ AT_ONCE = 32
 """Questions that are open at once, at most, where each route is asked about by itself."""
 
 
-class Link:
+class StoreClient:
     """A store, its health and its counters.
 
     Args:
@@ -107,13 +107,13 @@ class Link:
             logger.warning("%s fails (%s); decisions go on locally", self._name, why)
         return False, None
 
-    def works(self) -> None:
+    def recovered(self) -> None:
         """A whole turn worked: say so where it had failed before."""
         if not self.healthy:
             self.healthy = True
             logger.warning("%s answers again", self._name)
 
-    def nonsense(self, answer: object) -> None:
+    def reject(self, answer: object) -> None:
         """Count an answer that means nothing, and log the first."""
         self.dropped += 1
         if self.dropped == 1:

@@ -7,7 +7,7 @@ from typing import final
 
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, LIVE_EVIDENCE
 
-__all__ = ["Sent"]
+__all__ = ["PublishedState"]
 
 DEADBAND = 0.05
 """Ohms by which a scar must differ from the others' decayed copy before it is sent again."""
@@ -16,7 +16,7 @@ EVIDENCE_DEADBAND = 0.25
 
 
 @final
-class Sent:
+class PublishedState:
     """A copy that was sent at ``at`` seconds: ``scar`` in ohms, decaying at ``decay_rate`` per second."""
 
     __slots__ = ("at", "decay_rate", "evidence", "scar")

@@ -1,7 +1,7 @@
 """A memory-mapped store (LMDB) as this process has it open: opened once, checked, never blocking, safe to fork.
 
 LMDB forbids opening a store twice in one process and using it across a fork, and its own write lock blocks. So every
-provider of a path shares one :class:`HostStore`; forks reopen it; and a *gate*, an advisory file lock that is only
+provider of a path shares one :class:`LmdbEnv`; forks reopen it; and a *gate*, an advisory file lock that is only
 tried and never waited for, stands before every transaction. The kernel opens the gate when its holder dies. Nobody
 holds it for more than microseconds, and there are no read transactions whose holder could die and pin old pages.
 """
@@ -27,7 +27,7 @@ else:
     except ImportError:  # Windows: the provider says so when it is made
         fcntl = None
 
-__all__ = ["DATA", "GATE", "LOCKS", "TABLES", "HostStore", "enter", "leave"]
+__all__ = ["DATA", "GATE", "LOCKS", "TABLES", "LmdbEnv", "acquire", "release"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -37,7 +37,7 @@ LOCKS: bool = fcntl is not None
 TABLES = (b"meta", b"routes", b"log", b"news")
 
 
-class HostStore:
+class LmdbEnv:
     """The store in the folder ``path``, of at most ``map_size`` bytes."""
 
     def __init__(self, path: Path, map_size: int) -> None:
@@ -155,7 +155,7 @@ class HostStore:
         if env is not None:
             env.close()
 
-    def adopt(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a child: let go of the parent's, whose thread may hold the gate for the fork."""
         self.thread_gate = threading.Lock()
         self.close()
@@ -177,24 +177,24 @@ def _identity(path: Path) -> tuple[int, int]:
 
 # --- one store per process and path --------------------------------------------------------------------------
 
-_stores: dict[Path, HostStore] = {}
-_registry = threading.Lock()
+_stores: dict[Path, LmdbEnv] = {}
+_envs_lock = threading.Lock()
 _process = os.getpid()
 
 
-def enter(path: Path, map_size: int) -> HostStore:
+def acquire(path: Path, map_size: int) -> LmdbEnv:
     """This process's store of a folder, for one more user."""
     _notice_fork()
-    with _registry:
-        store = _stores.setdefault(path.resolve(), HostStore(path, map_size))
+    with _envs_lock:
+        store = _stores.setdefault(path.resolve(), LmdbEnv(path, map_size))
         store.users += 1
         return store
 
 
-def leave(store: HostStore) -> None:
+def release(store: LmdbEnv) -> None:
     """One user less; the last one closes it."""
     _notice_fork()
-    with _registry:
+    with _envs_lock:
         store.users -= 1
         if store.users > 0:
             return
@@ -205,7 +205,7 @@ def leave(store: HostStore) -> None:
 
 def _before_fork() -> None:
     # No transaction may be under way in another thread: the child could neither end it nor open the store again.
-    _registry.acquire()
+    _envs_lock.acquire()
     for store in _stores.values():
         store.thread_gate.acquire()
 
@@ -213,17 +213,17 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     for store in _stores.values():
         store.thread_gate.release()
-    _registry.release()
+    _envs_lock.release()
 
 
 def _notice_fork() -> None:
     """In a child, before anything else: another handler of the fork may come here before our own."""
-    global _process, _registry  # noqa: PLW0603  # one process, one registry
+    global _process, _envs_lock  # noqa: PLW0603  # one lock for the process
     if _process != os.getpid():
         _process = os.getpid()
-        _registry = threading.Lock()
+        _envs_lock = threading.Lock()
         for store in _stores.values():
-            store.adopt()
+            store.reset_after_fork()
 
 
 at_fork(_notice_fork, before=_before_fork, in_parent=_after_fork_in_parent)

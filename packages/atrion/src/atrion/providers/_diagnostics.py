@@ -7,7 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from atrion.providers._hoststore import DATA, GATE
+from atrion.providers._lmdb_env import DATA, GATE
 from atrion.state.port import Finding
 
 __all__ = ["check_folder"]

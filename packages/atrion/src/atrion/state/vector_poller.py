@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from atrion.state.link import Link
 from atrion.state.port import PhysicsVector, StateProvider
+from atrion.state.store_client import StoreClient
 
-__all__ = ["Watch"]
+__all__ = ["VectorPoller"]
 
 ASKED = 64
 """Routes asked for in one pulse, in turn, where there is no subscription."""
@@ -25,15 +25,15 @@ class _Listener(Protocol):
     def hear(self, scar: float, evidence: float) -> None: ...
 
 
-class Watch:
+class VectorPoller:
     """Watches the vectors of routes."""
 
-    def __init__(self, link: Link, provider: StateProvider) -> None:
-        self._link = link
+    def __init__(self, client: StoreClient, provider: StateProvider) -> None:
+        self._client = client
         self._provider = provider
         self._subscribe: Callable[..., Any] | None = getattr(provider, "subscribe", None)
         self._seen: dict[str, PhysicsVector] = {}
-        self._news: dict[str, PhysicsVector] = {}
+        self._changed: dict[str, PhysicsVector] = {}
         self._ends: dict[str, Callable[[], None]] = {}
         self._next = 0
 
@@ -45,8 +45,8 @@ class Watch:
             self._follow(views, self._subscribe)
         elif not await self._ask(views):
             return False
-        news = dict(self._news)
-        self._news.clear()
+        news = dict(self._changed)
+        self._changed.clear()
         for route, vector in news.items():
             if route not in views or vector in (own.get(route), self._seen.get(route)):
                 continue
@@ -54,15 +54,17 @@ class Watch:
             if vector.is_sane():
                 views[route].hear(vector.scar_tissue, EVIDENCE)
             else:
-                self._link.nonsense(vector)
+                self._client.reject(vector)
         return True
 
     def _follow(self, views: Mapping[str, _Listener], subscribe: Callable[..., Any]) -> None:
         for route in [route for route in self._ends if route not in views]:
-            self._link.attempt(self._ends.pop(route))
+            self._client.attempt(self._ends.pop(route))
         for route in views:
             if route not in self._ends:
-                end = self._link.attempt(partial(subscribe, route, partial(self._news.__setitem__, route)))
+                end = self._client.attempt(
+                    partial(subscribe, route, partial(self._changed.__setitem__, route))
+                )
                 if end is None:
                     return
                 self._ends[route] = end
@@ -73,16 +75,16 @@ class Watch:
         chosen = (routes[start:] + routes[:start])[:ASKED]
         self._next = start + len(chosen)
         calls = {route: partial(self._provider.get_vector, route) for route in chosen}
-        return await self._link.ask_each(calls, self._take)
+        return await self._client.ask_each(calls, self._take)
 
     def _take(self, route: str, vector: object) -> None:
         if isinstance(vector, PhysicsVector):
-            self._news[route] = vector
+            self._changed[route] = vector
         elif vector is not None:
-            self._link.nonsense(vector)
+            self._client.reject(vector)
 
     def end(self) -> None:
         """End every subscription."""
         for end in self._ends.values():
-            self._link.attempt(end)
+            self._client.attempt(end)
         self._ends.clear()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from atrion.errors import ProviderError
 
-__all__ = ["Watcher"]
+__all__ = ["ChangeWatcher"]
 
 LOOK_SECONDS = 0.01
 """Seconds between two looks."""
@@ -18,7 +18,7 @@ SETTLED = 20_000_000
 """Nanoseconds after which a file's time is sure to tell of another write: file systems count in ticks."""
 
 
-class Watcher:
+class ChangeWatcher:
     """Awaits ``changed`` soon after the file at ``path`` was written, in the running loop, until it is stopped."""
 
     def __init__(self, path: Path, changed: Callable[[], Awaitable[None]]) -> None:
