@@ -111,7 +111,7 @@ class Atrion:
         self.node: str = node or uuid.uuid4().hex[:12]
         keeper = None if persistence is None else provider_from(persistence, "persistence")
         self.state: StateManager = StateManager(store, self.node, self._clock.monotonic, keeper, max_routes)
-        self._pulse = Pulse(self._turn, interval, self._enter, self._leave)
+        self._pulse = Pulse(self._turn, interval, self._enter, self._leave, self.node)
         self._wake = weakly(self._pulse.wake) if isinstance(store, ClusterSync) else None
         self._ticked = weakly(self._observers.ticked)
         self._decided = weakly(self._observers.decided)
@@ -438,7 +438,7 @@ class Atrion:
     def _after_fork(self) -> None:
         """In a child, which may never use the engine and so must not wait: its own life begins when it does."""
         if self._named:
-            self.node = self.state.node = uuid.uuid4().hex[:12]
+            self.node = self.state.node = self._pulse.node = uuid.uuid4().hex[:12]
         self._pulsed = self._pulse.abandon() or self._pulsed
         self._desk.now = self._first_now
 

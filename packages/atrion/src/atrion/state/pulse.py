@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
+from zlib import crc32
 
 __all__ = ["Pulse", "to_the_end"]
 
@@ -84,6 +85,7 @@ class Pulse:
         interval: Seconds.
         enter: Connects, before the first turn.
         leave: Disconnects, after the last turn in a loop; another one then connects for itself.
+        node: Whose pulse it is: nodes turn at different times.
     """
 
     def __init__(
@@ -92,7 +94,10 @@ class Pulse:
         interval: float,
         enter: Callable[[], Awaitable[None]],
         leave: Callable[[], Coroutine[Any, Any, None]],
+        node: str = "",
     ) -> None:
+        self.node = node
+        self._process = os.getpid()
         self._turn = turn
         self._enter = enter
         self._leave = leave
@@ -126,8 +131,8 @@ class Pulse:
     def period(self) -> float:
         """Seconds until the next turn: jittered, doubled for every failure in a row, bounded."""
         base = min(self.interval * 2.0 ** min(self._failed, 10), max(MAX_BACKOFF, self.interval))
-        # From the system: a generator of its own would be the same in every child of a process.
-        place = int.from_bytes(os.urandom(4)) / 2.0**32
+        # By node, child of its process and turn: they differ, and yet a simulation repeats itself.
+        place = crc32(f"{self.node}:{os.getpid() - self._process}:{self.turns}".encode()) / 2.0**32
         return base * (1.0 - JITTER + 2.0 * JITTER * place)
 
     def wake(self) -> None:
