@@ -83,6 +83,18 @@ def side_by_side(engine: Atrion, route: str = "r") -> int:
     raise AssertionError
 
 
+def as_new(engine: Atrion, pool: str | None) -> bool:
+    """Whether as many calls flow at once as in an engine that has seen none.
+
+    A slow machine lets a tick pass meanwhile, so it may try again; what was left behind would be there each time.
+    """
+    for _ in range(10):
+        engine.configure("r", pool=pool)  # it begins anew
+        if side_by_side(engine) == side_by_side(Atrion()):
+            return True
+    return False
+
+
 def settled(engine: Atrion, total: int, *pools: str) -> None:
     """Everything was admitted, counted and has ended, and nothing is left of it: in ``pools``, or where ``r`` is."""
     seen = list(engine.snapshot().values())
@@ -92,8 +104,7 @@ def settled(engine: Atrion, total: int, *pools: str) -> None:
     assert sum(state.clock_faults for state in seen) == 0
     assert {state.reason for state in seen} == {None}
     for pool in pools or (None,):
-        engine.configure("r", pool=pool)  # it begins anew
-        assert side_by_side(engine) == side_by_side(Atrion())
+        assert as_new(engine, pool)
 
 
 def test_healthy_calls_of_many_threads_are_all_served() -> None:
