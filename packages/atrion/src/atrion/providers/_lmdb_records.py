@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atrion.providers._lmdb_env import TABLES
-from atrion.state.blending import EXPIRY, JUMP
 from atrion.state.port import NodeRow, PhysicsVector
+from atrion.state.rows import MAX_NODES, Rows, put
 
 if TYPE_CHECKING:
     import lmdb
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HostClock", "Record", "Records"]
 
-MAX_NODES = 256
-"""Most rows of one route; the longest silent goes first."""
 MAX_NAME = 1024
 """Most bytes of a route's or a node's name: 256 characters."""
 LONG_AGO = 86_400.0
@@ -81,7 +79,7 @@ class Record:
 
     route: str
     version: int
-    rows: dict[str, tuple[NodeRow, float]]
+    rows: Rows
 
     def encode(self) -> bytes:
         """As bytes."""
@@ -112,12 +110,6 @@ class Record:
         except (struct.error, UnicodeDecodeError):
             return None
         return cls(route, version, rows) if route and length <= MAX_NAME and at <= len(blob) else None
-
-    def newest(self) -> PhysicsVector | None:
-        """What was said last."""
-        if not self.rows:
-            return None
-        return max(self.rows.values(), key=lambda kept: kept[1])[0].vector
 
 
 def _name(text: str) -> bytes:
@@ -196,19 +188,15 @@ class Records:
         """Put a node's row in the place of its last one; rows of the long silent go."""
         key = digest(route)
         before = self.find(key)
-        rows = {} if before is None else before.rows
-        rows = {name: kept for name, kept in rows.items() if self.now - kept[1] <= EXPIRY}
-        old = rows.pop(node, None)
-        while len(rows) >= MAX_NODES:
-            del rows[min(rows, key=lambda name: rows[name][1])]
-        rows[node] = (row, self.now)
+        rows = {} if before is None else dict(before.rows)
+        jumped = put(rows, node, row, self.now)
         if before is not None:
             self._transaction.delete(_number(before.version), db=self._log)
         self.version += 1
         self._records[key] = record = Record(route, self.version, rows)
         self._transaction.put(key, record.encode(), db=self._routes)
         self._transaction.put(_number(self.version), key, db=self._log)
-        if node and row.vector.scar_tissue - _decayed(old, self.now) > JUMP:
+        if jumped:
             self._transaction.put(_number(self.version), key + _name(node), db=self._news)
 
     def changed_since(self, version: int) -> Iterator[bytes]:
@@ -259,14 +247,6 @@ class Records:
             key = cursor.value()
             cursor.delete()
         self._transaction.delete(key, db=self._routes)
-
-
-def _decayed(kept: tuple[NodeRow, float] | None, now: float) -> float:
-    """Ohms that are left of a row's scar."""
-    if kept is None:
-        return 0.0
-    row, at = kept
-    return row.vector.scar_tissue * math.exp(-row.decay_rate * max(now - at, 0.0))
 
 
 def _sane_clock(kept: bytes) -> bool:

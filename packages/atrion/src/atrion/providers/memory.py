@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 
 from atrion._platform import at_fork
 from atrion.errors import ConfigurationError
-from atrion.state.blending import EXPIRY, JUMP, cluster_scar
 from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
+from atrion.state.rows import (
+    Followers,
+    Rows,
+    live_nodes,
+    most_scarred,
+    newest,
+    others,
+    put,
+    put_vector,
+    recalled,
+)
 
 __all__ = ["InMemoryProvider"]
 
@@ -37,14 +46,18 @@ class InMemoryProvider:
         self.max_routes = max_routes
         self._clock = clock
         self._lock = Lock()
-        self._vectors: OrderedDict[str, tuple[PhysicsVector, float]] = OrderedDict()
-        self._rows: OrderedDict[str, dict[str, tuple[NodeRow, float]]] = OrderedDict()
+        self._rows: OrderedDict[str, Rows] = OrderedDict()
+        self._changed: dict[str, int] = {}  # by route the version of its last change, the latest last
+        self._version = 0
+        self._followers: Followers[str] = Followers(lambda route: route)
         self._subscribers: dict[str, list[Callable[[PhysicsVector], None]]] = {}
         self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
         _providers.add(self)
 
     async def connect(self) -> None:
-        """Nothing to open."""
+        """Nothing to open; every node is told everything anew."""
+        with self._lock:
+            self._followers.clear()
 
     async def disconnect(self) -> None:
         """Nothing to release: an engine that leaves a hub must not take the others' state with it."""
@@ -52,16 +65,17 @@ class InMemoryProvider:
     async def get_vector(self, route_id: str) -> PhysicsVector | None:
         """The vector of a route, or None."""
         with self._lock:
-            kept = self._vectors.get(route_id)
-            if kept is None:
+            rows = self._rows.get(route_id)
+            if rows is None:
                 return None
-            self._vectors.move_to_end(route_id)
-            return kept[0]
+            self._rows.move_to_end(route_id)
+            return newest(rows)
 
     async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
         """Keep the vector and tell the route's subscribers."""
         with self._lock:
-            self._keep(route_id, vector)
+            put_vector(self._rows_of(route_id), vector, self._clock())
+            self._trim()
             callbacks = list(self._subscribers.get(route_id, ()))
         for callback in callbacks:
             try:
@@ -69,11 +83,15 @@ class InMemoryProvider:
             except Exception:
                 logger.exception("a subscriber of %r failed; the others go on", route_id)
 
-    def _keep(self, route_id: str, vector: PhysicsVector) -> None:
-        self._vectors[route_id] = (vector, self._clock())
-        self._vectors.move_to_end(route_id)
-        if len(self._vectors) > self.max_routes:
-            self._vectors.popitem(last=False)
+    def _rows_of(self, route_id: str) -> Rows:
+        rows = self._rows.setdefault(route_id, {})
+        self._rows.move_to_end(route_id)
+        return rows
+
+    def _trim(self) -> None:
+        while len(self._rows) > self.max_routes:
+            route_id, _ = self._rows.popitem(last=False)
+            self._changed.pop(route_id, None)
 
     def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
         """Call ``callback`` with every later vector of the route, until the returned function is called."""
@@ -93,18 +111,21 @@ class InMemoryProvider:
     async def exchange(
         self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> Mapping[str, ClusterScar]:
-        """Keep this node's ``rows``; return what the other nodes believe of ``routes``, all of them."""
+        """Keep this node's ``rows``; return what the other nodes believe of those ``routes`` that changed."""
         now = self._clock()
         with self._lock:
-            urgent = [route for route, row in rows.items() if self._put(node, route, row, now)]
-            while len(self._rows) > self.max_routes:
-                self._rows.popitem(last=False)
-            believed = {route: self._others(node, route, now) for route in routes if route in self._rows}
+            changed = self._followers.news(node, routes, self._version, self._changed_since)
+            believed = {
+                route: others(self._rows[route], node, now) for route in changed if route in self._rows
+            }
+            jumped = [route for route, row in rows.items() if self._put(node, route, row, now)]
+            self._followers.told(node, routes, self._version)
+            self._trim()
             news = [
-                (callback, route, self._others(name, route, now))
-                for route in urgent
+                (callback, route, others(self._rows[route], name, now))
+                for route in jumped
                 for callback, name in self._listeners.items()
-                if name != node
+                if name != node and route in self._rows
             ]
         for callback, route, answer in news:
             try:
@@ -115,21 +136,16 @@ class InMemoryProvider:
 
     def _put(self, node: str, route: str, row: NodeRow, now: float) -> bool:
         """Keep a row; says whether its scar jumped."""
-        kept = self._rows.setdefault(route, {})
-        self._rows.move_to_end(route)
-        before = 0.0
-        if node in kept:
-            old, at = kept[node]
-            before = old.vector.scar_tissue * math.exp(-old.decay_rate * max(now - at, 0.0))
-        kept[node] = (row, now)
-        for name in [name for name, (_, at) in kept.items() if now - at > EXPIRY]:
-            del kept[name]
-        self._keep(route, row.vector)
-        return row.vector.scar_tissue - before > JUMP
+        self._version += 1
+        self._changed.pop(route, None)
+        self._changed[route] = self._version
+        return put(self._rows_of(route), node, row, now)
 
-    def _others(self, node: str, route: str, now: float) -> ClusterScar:
-        rows = self._rows.get(route, {})
-        return cluster_scar((row, now - at) for name, (row, at) in rows.items() if name != node)
+    def _changed_since(self, version: int) -> Iterator[str]:
+        for route, changed in reversed(self._changed.items()):
+            if changed <= version:
+                return
+            yield route
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
         """Call ``callback`` when another node's scar jumps, until the returned function is called."""
@@ -143,35 +159,25 @@ class InMemoryProvider:
         return end
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
-        """This node's rows, else the last vector of anybody; the most scarred ``limit`` routes."""
+        """This node's own vectors, else those of whoever had seen the most; the most scarred ``limit`` routes."""
         now = self._clock()
         with self._lock:
-            found = {
-                route: Remembered(vector, max(now - at, 0.0)) for route, (vector, at) in self._vectors.items()
-            }
-            for route, rows in self._rows.items():
-                if node in rows:
-                    row, at = rows[node]
-                    found[route] = Remembered(row.vector, max(now - at, 0.0))
-        most = sorted(found, key=lambda route: -found[route].vector.scar_tissue)[:limit]
-        return {route: found[route] for route in most}
+            found = {route: recalled(rows, node, now) for route, rows in self._rows.items()}
+        return most_scarred(found, limit)
 
     async def list_routes(self, limit: int) -> list[str]:
         """At most ``limit`` of the routes that are kept."""
         with self._lock:
-            return list(self._vectors)[:limit]
+            return list(self._rows)[:limit]
 
     async def list_nodes(self) -> list[str]:
-        """The nodes that have rows."""
-        now = self._clock()
+        """The nodes that said something of late."""
         with self._lock:
-            return sorted(
-                {name for rows in self._rows.values() for name, (_, at) in rows.items() if now - at <= EXPIRY}
-            )
+            return live_nodes(self._rows.values(), self._clock())
 
     async def diagnose(self) -> list[Finding]:
         """How full the memory is."""
-        kept, most = len(self._vectors), self.max_routes
+        kept, most = len(self._rows), self.max_routes
         detail = f"{kept} of at most {most} routes, shared by the engines of this process that are given this provider"
         return [Finding("memory", "good", detail)]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -19,8 +18,8 @@ from atrion.providers._change_watcher import ChangeWatcher
 from atrion.providers._diagnostics import check_folder
 from atrion.providers._lmdb_env import DATA, LOCKS, LmdbEnv, acquire, release
 from atrion.providers._lmdb_records import HostClock, Record, Records, digest
-from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, EXPIRY, cluster_scar
 from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
+from atrion.state.rows import NO_NODE, Followers, live_nodes, most_scarred, newest, others, recalled
 
 __all__ = ["WorkersProvider"]
 
@@ -32,8 +31,6 @@ GATE_RETRY = 0.001
 """Seconds between two tries to get the store while another process works on it, which takes microseconds."""
 GATE_TRIES = 400
 """Tries before that process is taken to be stopped or hung."""
-HEARERS = 16
-"""Engines of this process that share a provider and are told only what changed; beyond, they are told all."""
 MAP_SIZE, LEAST_BYTES = 128 << 20, 1 << 20
 MAX_ROUTES = 10_000
 
@@ -82,7 +79,7 @@ class WorkersProvider:
         self._clock = clock or HostClock()
         self._store: LmdbEnv | None = None
         self._opened = 0
-        self._heard: dict[str, tuple[int, frozenset[str]]] = {}
+        self._followers: Followers[bytes] = Followers(digest)
         self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
         self._told = 0
         self._watcher = ChangeWatcher(self.path / DATA, self._tell)
@@ -118,7 +115,7 @@ class WorkersProvider:
         Raises:
             ProviderError: the folder cannot be used.
         """
-        self._heard.clear()
+        self._followers.clear()
         if self._store is None:
             self._store = acquire(self.path, self.map_size)
         self._told = await self._transact(lambda records: records.version)
@@ -142,7 +139,7 @@ class WorkersProvider:
             environment = store.environment()
             if self._opened != store.opened:
                 self._opened, self._told = store.opened, 0
-                self._heard.clear()
+                self._followers.clear()
             with environment.begin(write=True) as transaction:
                 records = Records(store, transaction, self._clock)
                 answer = work(records)
@@ -172,7 +169,7 @@ class WorkersProvider:
 
         def work(records: Records) -> PhysicsVector | None:
             record = records.find(digest(route_id))
-            return None if record is None else record.newest()
+            return newest(record.rows) if record is not None and record.rows else None
 
         return await self._transact(work)
 
@@ -185,7 +182,7 @@ class WorkersProvider:
 
         def work(records: Records) -> None:
             for route, vector in vectors.items():
-                records.keep(route, "", NodeRow(vector, 0.0, 0.0))
+                records.keep(route, NO_NODE, NodeRow(vector, 0.0, 0.0))
 
         await self._transact(work, len(vectors))
 
@@ -197,24 +194,18 @@ class WorkersProvider:
         """Keep this node's ``rows``; return what the other nodes believe of those ``routes`` that changed."""
 
         def work(records: Records) -> tuple[dict[str, ClusterScar], int]:
-            seen, asked = self._heard.get(node, (0, frozenset()))
-            wanted = {digest(route): route for route in routes}
-            fresh = [key for key, route in wanted.items() if route not in asked or records.version < seen]
-            if len(fresh) < len(wanted):
-                fresh += [key for key in records.changed_since(seen) if key in wanted]
             answer = {}
-            for key in fresh:
+            news = self._followers.news(node, routes, records.version, records.changed_since)
+            for key, route in news.items():
                 record = records.find(key)
                 if record is not None:
-                    answer[wanted[key]] = _others(record, node, records.now)
+                    answer[route] = others(record.rows, node, records.now)
             for route, row in rows.items():
                 records.keep(route, node, row)
             return answer, records.version
 
         answer, version = await self._transact(work, len(rows))
-        if len(self._heard) >= HEARERS:
-            self._heard.clear()
-        self._heard[node] = (version, frozenset(routes))
+        self._followers.told(node, routes, version)
         return answer
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
@@ -242,7 +233,7 @@ class WorkersProvider:
             for record, node, now in news:
                 for callback, listener in list(self._listeners.items()):
                     if listener != node:
-                        _call(callback, record.route, _others(record, listener, now))
+                        _call(callback, record.route, others(record.rows, listener, now))
 
     # --- remembering -----------------------------------------------------------------------------------------
 
@@ -251,12 +242,11 @@ class WorkersProvider:
 
         def work(records: Records) -> dict[str, Remembered]:
             found = {
-                record.route: _remembered(record, node, records.now)
+                record.route: recalled(record.rows, node, records.now)
                 for record in records.all()
                 if record.rows
             }
-            most = sorted(found, key=lambda route: -found[route].vector.scar_tissue)[:limit]
-            return {route: found[route] for route in most}
+            return most_scarred(found, limit)
 
         return await self._transact(work)
 
@@ -266,14 +256,9 @@ class WorkersProvider:
 
     async def list_nodes(self) -> list[str]:
         """The nodes that said something of late."""
-
-        def work(records: Records) -> list[str]:
-            nodes: set[str] = set()
-            for record in records.all():
-                nodes.update(name for name, (_, at) in record.rows.items() if records.now - at <= EXPIRY)
-            return sorted(nodes - {""})
-
-        return await self._transact(work)
+        return await self._transact(
+            lambda records: live_nodes((record.rows for record in records.all()), records.now)
+        )
 
     async def diagnose(self) -> list[Finding]:
         """What a look at the folder finds."""
@@ -289,18 +274,3 @@ def _call(callback: Callable[[str, ClusterScar], None], route: str, answer: Clus
         callback(route, answer)
     except Exception:
         logger.exception("a listener failed at the news of %r; the others go on", route)
-
-
-def _others(record: Record, node: str, now: float) -> ClusterScar:
-    return cluster_scar((row, now - at) for name, (row, at) in record.rows.items() if name != node)
-
-
-def _remembered(record: Record, node: str, now: float) -> Remembered:
-    """A node's own row, else the best informed one's: what was seen long ago is worth less."""
-
-    def worth(kept: tuple[NodeRow, float]) -> tuple[float, float]:
-        row, at = kept
-        return min(row.evidence, EVIDENCE_CAP) * math.exp(-(now - at) / EVIDENCE_SECONDS), at
-
-    row, at = record.rows[node] if node in record.rows else max(record.rows.values(), key=worth)
-    return Remembered(row.vector, now - at)
