@@ -99,6 +99,11 @@ def _decide_named(names: list[str]) -> Build:
     return lambda guard, runner: _over(names, guard.decide_by_name(), named_batch)
 
 
+def _pulse(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.pulse(MANY_NAMES)
+    return async_batch(runner, call) if call else None
+
+
 def _over(
     names: list[str], call: NamedCall | None, batch: Callable[[NamedCall, list[str]], Batch]
 ) -> Batch | None:
@@ -196,6 +201,13 @@ CASES: tuple[Case, ...] = (
         lambda runner: named_batch(nothing_named, MANY_NAMES),
         _decide_named(MANY_NAMES),
         fewest_calls=MANY,
+    ),
+    Case(
+        "pulse-10000-idle",
+        "pulse",
+        "sharing state once, beside the calls, where 10,000 routes are idle",
+        lambda runner: async_batch(runner, work_async),
+        _pulse,
     ),
 )
 

@@ -88,6 +88,10 @@ class Guard:
         """Feed one observation from outside into the library's model of a route."""
         return None
 
+    def pulse(self, names: Iterable[str]) -> AsyncCall | None:
+        """One round of sharing state behind the calls, for these routes, which nobody calls any more."""
+        return None
+
     def populate(self, names: Iterable[str]) -> object:
         """Hold the state of these routes, each of which has seen a call; returns what must be kept alive."""
         return None

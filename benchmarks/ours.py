@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import atrion
 from atrion import Atrion, FlowRejected, Telemetry, Tier
+from atrion.testing import VirtualClock
 from benchmarks.guards import KEY, ROUTE, Guard, fail, fail_async, work, work_async
 from benchmarks.measure import AsyncCall, AsyncRefusing, Call, NamedCall, Refusing, Void
 
@@ -85,6 +86,18 @@ class Ours(Guard):
     def update(self) -> Call:
         update = Atrion().update_physics
         return lambda: update(ROUTE, CALM)
+
+    def pulse(self, names: Iterable[str]) -> AsyncCall:
+        clock = VirtualClock()
+        engine = Atrion(max_routes=MANY_ROUTES, clock=clock)
+        for name in names:
+            engine.decide(name)
+
+        async def call() -> None:
+            clock.advance(0.1)
+            await engine.pulse_once()
+
+        return call
 
     def populate(self, names: Iterable[str]) -> object:
         engine = Atrion(max_routes=MANY_ROUTES)

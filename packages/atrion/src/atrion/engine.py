@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
 from atrion._platform import at_fork
+from atrion._weakly import weakly
 from atrion.control.decision import Decision
 from atrion.control.desk import Desk, Gate
 from atrion.control.flow import Flow
 from atrion.control.guard import protect, qualified_name
-from atrion.control.observer import Observer, Observers, weakly
+from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
 from atrion.control.settings import Settings
@@ -110,7 +111,9 @@ class Atrion:
         self._pulsed = False  # whether the parent, of which this process is a child, had a pulse
         self.node: str = node or uuid.uuid4().hex[:12]
         keeper = None if persistence is None else provider_from(persistence, "persistence")
-        self.state: StateManager = StateManager(store, self.node, self._clock.monotonic, keeper, max_routes)
+        self.state: StateManager = StateManager(
+            store, self.node, self._clock.monotonic, keeper, max_routes, routes=self._routes
+        )
         self._pulse = Pulse(self._turn, interval, self._enter, self._leave, self.node)
         self._wake = weakly(self._pulse.wake) if isinstance(store, ClusterSync) else None
         self._ticked = weakly(self._observers.ticked)
@@ -158,6 +161,7 @@ class Atrion:
         )
         if route is not None:
             route.reset(settings, self._now())
+            self.state.routes.changed()
 
     def default_pool(self, route_id: str, pool: str) -> None:
         """Put a route that is new into ``pool``, unless it was configured with another.
@@ -185,7 +189,9 @@ class Atrion:
             route.restore(*remembered)
         # Two threads may both get here; the first one's route is everybody's.
         kept = self._routes.setdefault(route_id, route)
-        if kept is not route:
+        if kept is route:
+            self.state.routes.add(route)
+        else:
             route.leave()
         return kept
 
@@ -346,8 +352,11 @@ class Atrion:
 
     def snapshot(self) -> dict[str, RouteState]:
         """Every route as data."""
-        self._now()  # in a child process, its own life begins here
-        return {route.id: snapshot_of(route) for route in list(self._routes.values())}
+        now = self._now()  # in a child process, its own life begins here
+        routes = list(self._routes.values())
+        for route in routes:
+            route.advance(now)  # one that rests decays when it is looked at
+        return {route.id: snapshot_of(route) for route in routes}
 
     def reset(self, route_id: str | None = None) -> None:
         """Forget what one route, or every route, has learnt."""
@@ -361,15 +370,9 @@ class Atrion:
 
     # --- the pulse -----------------------------------------------------------------------------------------
 
-    def _shared(self) -> Iterable[Route]:
-        now = self._now()
-        routes = [route for route in list(self._routes.values()) if route.settings.shared]
-        for route in routes:
-            route.advance(now)  # an idle route must hear and heal too
-        return routes
-
     async def _turn(self) -> bool:
-        return await self.state.pulse(self._shared())
+        self._now()  # as in snapshot()
+        return await self.state.pulse()
 
     async def pulse_once(self) -> bool:
         """One pulse, now: push, pull, blend. Says whether the store answered; never raises."""

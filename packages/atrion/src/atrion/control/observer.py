@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from atrion._plain import Plain
 from atrion.control.decision import Decision
@@ -14,25 +13,9 @@ from atrion.control.route import Route
 from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.physics.modes import Mode, mode_of
 
-__all__ = ["Observer", "Observers", "Transition", "weakly"]
+__all__ = ["Observer", "Observers", "Transition"]
 
 logger: logging.Logger = logging.getLogger("atrion")
-
-
-def weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """Call a bound ``method`` for as long as its object is held by somebody else.
-
-    A route's hooks lead to what belongs to the engine. A flow is not seen by the collector of cycles, for the sake of
-    its speed, so a flow that an observer keeps must not lead back to the engine.
-    """
-    reference = weakref.WeakMethod(method)
-
-    def call(*arguments: Any) -> None:
-        held = reference()
-        if held is not None:
-            held(*arguments)
-
-    return call
 
 
 @dataclass(frozen=True, slots=True)

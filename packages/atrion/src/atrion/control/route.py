@@ -19,12 +19,13 @@ from atrion.physics.voltage import level_at
 from atrion.sensing.samples import Samples
 from atrion.sensing.telemetry import Telemetry
 from atrion.sensing.window import Window
-from atrion.state.blending import EVIDENCE_SECONDS, JUMP, LIVE_EVIDENCE, blend
+from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, JUMP, LIVE_EVIDENCE, blend
 from atrion.state.port import NodeRow, PhysicsVector
-from atrion.state.published_state import PublishedState
+from atrion.state.published_state import DEADBAND, PublishedState
 
 __all__ = ["Route"]
 
+OPERATIONAL: Final = 1
 CIRCUIT_BREAKER: Final = 2
 SUCCESS: Final = 0
 FAILURE: Final = 1
@@ -78,6 +79,7 @@ class Route:
         "id",
         "membership",
         "observations",
+        "on_activity",
         "on_decision",
         "on_jump",
         "on_tick",
@@ -115,6 +117,7 @@ class Route:
         self.pinned: bool = False
         self.on_tick: Callable[[Route, int], None] | None = None
         self.on_jump: Callable[[], None] | None = None
+        self.on_activity: Callable[..., None] | None = None
         self.clock_faults: int = 0
         self.total_shed: int = 0
         self.observations: float = 0.0
@@ -151,6 +154,29 @@ class Route:
         if self._samples is not None:
             self._samples.clear()
         self._settle()
+        self._stir()
+
+    def _stir(self) -> None:
+        """Let the pulse, which passes over a route that rests, look at this one."""
+        on_activity = self.on_activity
+        if on_activity is not None:
+            on_activity(self)
+
+    def rests(self, now: float) -> bool:
+        """Whether the tick that is due would bring nothing but decay, which can as well be caught up with later."""
+        state = self.state
+        return (
+            self.due(now)
+            and self._last_sample < self._last_tick
+            and self.window.is_empty()
+            and self._shed == 0
+            and (self._samples is None or self._samples.count() == 0)
+            and state.mode_index == OPERATIONAL
+            and state.adaptive is None  # it learns what is normal from every tick
+            and self.observations <= EVIDENCE_CAP
+            # Observers see a scar heal to its end.
+            and (self.on_tick is None or state.scar_tissue + self.cluster_scar < DEADBAND)
+        )
 
     def _settle(self) -> None:
         """Note what decisions read until the next tick."""
@@ -260,6 +286,7 @@ class Route:
         before = self.state.mode_index
         self._step(now, dt, samples)
         self._shed = 0
+        self._stir()
         if self.on_tick is not None:
             self.on_tick(self, before)
         return True
@@ -326,19 +353,24 @@ class Route:
             return own
         return blend(own, self.cluster_scar, self.settings.gamma)
 
-    def hear(self, scar: float, evidence: float) -> None:
+    def apply_cluster_scar(self, scar: float, evidence: float) -> None:
         """Take what the other nodes believe: their scar tissue in ohms, capped like its own, and their evidence."""
         self.cluster_scar = min(scar, self.settings.constants.scar_cap)
         self.cluster_evidence = evidence
         self._blend()
 
-    def row(self) -> NodeRow:
+    def to_row(self) -> NodeRow:
         """What this node says of the route, as it is shared."""
         return NodeRow(self.vector(), self.observations, self.settings.constants.decay_rate)
 
-    def differs(self, published: PublishedState, now: float) -> bool:
-        """Whether there is more to say than decay has made of what was ``sent``."""
-        return not published.explains(self.state.scar_tissue, self.observations, now)
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes are told of it."""
+        return self.settings.shared
+
+    def needs_publish(self, published: PublishedState) -> bool:
+        """Whether there is more to say than decay has made of what was ``published``."""
+        return not published.explains(self.state.scar_tissue, self.observations, self._last_tick)
 
     def vector(self) -> PhysicsVector:
         """This node's own vector, as it is kept."""
@@ -351,6 +383,7 @@ class Route:
             self.state.warm(vector.scar_tissue * math.exp(-self.settings.constants.decay_rate * age))
             self._scarred_by = RESISTANCE
             self._settle()
+            self._stir()
 
     # --- decisions -----------------------------------------------------------------------------------------
 

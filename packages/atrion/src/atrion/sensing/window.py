@@ -87,6 +87,15 @@ class Window:
         self.failures_total += 1
         self.successes_total -= 1
 
+    def is_empty(self) -> bool:
+        """Whether nothing is in flight, and nothing has ended since the window began."""
+        return (
+            self.in_flight == 0
+            and self.answers_total == self._answers
+            and self.drops_total == self._drops
+            and self.failures_total == self._failures
+        )
+
     def roll(self) -> None:
         """Close the window: its statistics become readable, the next one starts."""
         # Below 0 where successes of an earlier window were taken back: those to come make up for it.

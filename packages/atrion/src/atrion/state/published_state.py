@@ -7,7 +7,7 @@ from typing import final
 
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, LIVE_EVIDENCE
 
-__all__ = ["PublishedState"]
+__all__ = ["DEADBAND", "PublishedState"]
 
 DEADBAND = 0.05
 """Ohms by which a scar must differ from the others' decayed copy before it is sent again."""

@@ -1,0 +1,69 @@
+"""Tells one store what changed since it was told last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+from atrion.state.active_routes import RouteView
+from atrion.state.port import Batch, NodeRow, PhysicsVector
+from atrion.state.published_state import PublishedState
+from atrion.state.store_client import StoreClient
+
+__all__ = ["Publisher"]
+
+_NOTHING = PublishedState(0.0, 0.0, 0.0, 0.0)
+_NEVER = PublishedState(0.0, 0.0, 0.0, -math.inf)
+
+
+class Publisher:
+    """What a store was told of this node's routes, and what there is to tell."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self.client = client
+        self.vectors: dict[str, PhysicsVector] = {}
+        """The vectors that it was told last."""
+        self._published: dict[str, PublishedState] = {}
+
+    def forget(self) -> None:
+        """The store may know nothing: tell it everything anew."""
+        self._published.clear()
+
+    def keep_only(self, routes: list[str]) -> None:
+        """Forget what is not among ``routes``."""
+        known = set(routes)
+        for gone in self.vectors.keys() - known:
+            self.vectors.pop(gone, None)
+            self._published.pop(gone, None)
+
+    def is_published(self, view: RouteView) -> bool:
+        """Whether decay alone has made the route what the store was told of it."""
+        return not view.needs_publish(self._published.get(view.id, _NOTHING))
+
+    def changed(self, active: Mapping[str, RouteView]) -> dict[str, NodeRow]:
+        """What there is to tell of ``active`` routes."""
+        return {route: view.to_row() for route, view in active.items() if not self.is_published(view)}
+
+    def mark_published(self, rows: Mapping[str, NodeRow], now: float) -> None:
+        """The store has taken ``rows``."""
+        for route, row in rows.items():
+            self._published[route] = PublishedState(row.vector.scar_tissue, row.evidence, row.decay_rate, now)
+            self.vectors[route] = row.vector
+
+    async def push(self, rows: Mapping[str, NodeRow], now: float) -> bool:
+        """Write the vectors of ``rows``, at once where the store can; says whether it took all of them."""
+        provider = self.client.provider
+        if not rows:
+            return True
+        if isinstance(provider, Batch):
+            vectors = {route: row.vector for route, row in rows.items()}
+            worked, _ = await self.client.ask(lambda: provider.update_vectors(vectors))
+            if worked:
+                self.mark_published(rows, now)
+            return worked
+        longest_first = sorted(rows, key=lambda route: self._published.get(route, _NEVER).at)
+        calls = {route: partial(provider.update_vector, route, rows[route].vector) for route in longest_first}
+        return await self.client.ask_each(
+            calls, lambda route, _: self.mark_published({route: rows[route]}, now)
+        )
