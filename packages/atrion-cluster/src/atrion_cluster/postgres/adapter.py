@@ -11,10 +11,11 @@ from typing import Any, cast
 from atrion.errors import ConfigurationError, ProviderError
 from atrion.state import Finding, PhysicsVector, Remembered
 from atrion_cluster.postgres.checkup import diagnose
+from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.ear import Ear
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
 from atrion_cluster.postgres.schema import migrate
-from atrion_cluster.postgres.session import Connection, Session
+from atrion_cluster.postgres.session import Session
 from atrion_cluster.postgres.settings import Settings, settings_from, split_url
 from atrion_cluster.postgres.statements import statement
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from atrion.errors import ProviderError
 from atrion.state import Finding
+from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.schema import OLDEST_SERVER, last_migration, read_status
-from atrion_cluster.postgres.session import READ_ONLY, Connection, Session
+from atrion_cluster.postgres.session import READ_ONLY, Session
 from atrion_cluster.postgres.settings import Settings
 from atrion_cluster.postgres.statements import migrations, statement
 

@@ -16,8 +16,9 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from atrion.state import PhysicsVector
+from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
-from atrion_cluster.postgres.session import Connection, Session
+from atrion_cluster.postgres.session import Session
 from atrion_cluster.postgres.settings import Settings
 from atrion_cluster.postgres.statements import statement
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import psycopg
 
 from atrion.errors import ProviderError
-from atrion_cluster.postgres.session import READ_ONLY, Connection
+from atrion_cluster.postgres.driver import Connection
+from atrion_cluster.postgres.session import READ_ONLY
 from atrion_cluster.postgres.statements import migrations, statement
 
 __all__ = ["OLDEST_SERVER", "Status", "last_migration", "migrate", "read_status"]

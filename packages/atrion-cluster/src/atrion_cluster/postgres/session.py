@@ -10,37 +10,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, waiting
 
 from atrion.errors import ProviderError
+from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.settings import Settings
 from atrion_cluster.postgres.statements import statement
 
-__all__ = ["READ_ONLY", "Connection", "Session"]
+__all__ = ["READ_ONLY", "Session"]
 
 T = TypeVar("T")
 
 READ_ONLY = "the server is read-only: name the primary, not a replica"
 CONNECTIONS = 2
 """Most connections of a process, besides the one that listens: a pulse makes one call at a time."""
-
-
-class Connection(AsyncConnection[tuple[Any, ...]]):
-    """A connection that is closed at once when what it waits for is cancelled.
-
-    The driver would politely ask the server to cancel first, and wait seconds for one that hangs.
-    """
-
-    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for ``gen``."""
-        try:
-            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
-        except asyncio.CancelledError:
-            self.pgconn.finish()
-            raise
 
 
 class _Home:
@@ -54,7 +39,7 @@ class _Home:
         self.open: set[Connection] = set()
 
     def close(self, connection: Connection) -> None:
-        connection.pgconn.finish()
+        connection.drop()
         self.open.discard(connection)
 
     def leave(self) -> None:
@@ -108,7 +93,7 @@ class Session:
 
     def release(self, connection: Connection) -> None:
         """Close a connection, at once."""
-        connection.pgconn.finish()
+        connection.drop()
         if self._home is not None:
             self._home.open.discard(connection)
 

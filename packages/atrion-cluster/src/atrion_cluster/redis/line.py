@@ -32,6 +32,7 @@ from redis.exceptions import (
 
 from atrion.errors import ConfigurationError, ProviderError
 from atrion.state import blending
+from atrion_cluster.redis.driver import detach, end_transport, streams_of
 from atrion_cluster.redis.settings import Address, Settings
 
 __all__ = ["Line", "function_names", "library", "tls_context"]
@@ -146,7 +147,7 @@ class Line:
         """
         await self._bounded(self._connection.connect())
         # redis-py forgets them where it disconnects without waiting.
-        self._reader, self._writer = self._connection._reader, self._connection._writer
+        self._reader, self._writer = streams_of(self._connection)
 
     async def load(self) -> None:
         """Bring the functions to the server, unless it has them.
@@ -254,12 +255,17 @@ class Line:
 
     def close(self) -> None:
         """Drop the connection at once, without a farewell that a hung server would make us wait for."""
-        self._reader = None
-        writer = self._writer or self._connection._writer
-        self._connection._reader = self._connection._writer = None  # or it complains, and closes once more
+        writer = self._detach()
         if writer is not None:
             with suppress(RuntimeError):  # its loop is closed
                 writer.transport.abort()
+
+    def _detach(self) -> asyncio.StreamWriter | None:
+        """Take the streams from the connection; returns what is left to be closed."""
+        writer = self._writer or streams_of(self._connection)[1]
+        self._reader = None
+        detach(self._connection)
+        return writer
 
     def abandon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of a connection that a closed loop or a parent process has.
@@ -267,18 +273,12 @@ class Line:
         A closed loop will never end its transports, so they are ended here. A parent's loop must not be touched: its
         selector is shared with the child. There the descriptor is pointed at nothing instead, in this process alone.
         """
-        self._reader = None
-        writer = self._writer or self._connection._writer
-        self._connection._reader = self._connection._writer = None
+        writer = self._detach()
         sock = None if writer is None else writer.get_extra_info("socket")
         if writer is None or sock is None or sock.fileno() < 0:
             return
         if loop.is_closed():
-            transport: Any = writer.transport
-            with suppress(RuntimeError):
-                transport.abort()
-            with suppress(RuntimeError, AttributeError):
-                transport._call_connection_lost(None)  # what the loop would have called next
+            end_transport(writer.transport)
         else:
             nothing = os.open(os.devnull, os.O_RDWR)
             try:
