@@ -16,8 +16,8 @@ import hiredis
 
 from atrion.state import NodeRow, PhysicsVector
 from atrion.state.blending import EVIDENCE_SECONDS
-from atrion_cluster.redis.line import function_names, library
-from atrion_cluster.redis.peer import Peer
+from atrion_cluster.redis.connection import function_names, library
+from atrion_cluster.redis.shard_session import ShardSession
 from atrion_cluster.redis.topology import keys_of, tags_of
 from benchmarks.cluster.rates import Wires, server_seconds
 from benchmarks.stores.redis_server import RedisServer
@@ -65,7 +65,7 @@ class _Run:
         (self.tag,) = tags_of("fleet", 1)
         self.server = server
         self.names = [f"api/route-{number}" for number in range(routes)]
-        self.peers = [Peer(f"pod{number}", self.tag, "c") for number in range(pods)]
+        self.peers = [ShardSession(f"pod{number}", self.tag, "c") for number in range(pods)]
         self.wires = Wires(server, pods)
         self.prefixes = [
             ("FCALL", function_names()["exchange"], 5, *keys_of(self.tag, p.node)) for p in self.peers
@@ -103,7 +103,7 @@ class _Run:
         )  # fmt: skip
 
     def _speak(
-        self, peer: Peer, dice: random.Random, now: float, interval: float, busy: int, breaking: int
+        self, peer: ShardSession, dice: random.Random, now: float, interval: float, busy: int, breaking: int
     ) -> None:
         """What the pod's engine would send: busy routes as their evidence fades, breaking ones with every pulse."""
         rows = {self.names[n]: _row(0.0) for n in range(busy) if dice.random() < interval / RENEWED}

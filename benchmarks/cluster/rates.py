@@ -12,7 +12,7 @@ from typing import Any
 
 import hiredis
 
-from atrion_cluster.redis.line import function_names, library
+from atrion_cluster.redis.connection import function_names, library
 from atrion_cluster.redis.topology import keys_of, tags_of
 from benchmarks.stores.redis_server import RedisServer
 

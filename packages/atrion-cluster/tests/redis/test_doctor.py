@@ -75,7 +75,7 @@ def test_a_user_who_may_not_call_functions(
 def test_the_rights_that_it_names_are_enough(
     own_server: RedisServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from atrion_cluster.redis.checkup import RIGHTS
+    from atrion_cluster.redis.diagnostics import RIGHTS
 
     rights = RIGHTS.partition(",")[0].removeprefix("ACL SETUSER … ")
     rights = rights.replace("<namespace>", "atrion").replace("<channel>", "atrion:sync")

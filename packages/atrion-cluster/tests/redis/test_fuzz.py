@@ -13,10 +13,7 @@ import pytest
 
 from atrion.state import ClusterScar, NodeRow, PhysicsVector, blending
 from atrion_cluster.redis import RedisClusterProvider
-from atrion_cluster.redis.line import function_names
-from atrion_cluster.redis.peer import Peer
-from atrion_cluster.redis.topology import _slots, keys_of, tags_of
-from atrion_cluster.redis.wire import (
+from atrion_cluster.redis.codec import (
     Sums,
     read_answer,
     read_news,
@@ -25,6 +22,9 @@ from atrion_cluster.redis.wire import (
     read_remembered,
     read_update,
 )
+from atrion_cluster.redis.connection import function_names
+from atrion_cluster.redis.shard_session import ShardSession
+from atrion_cluster.redis.topology import _slots, keys_of, tags_of
 from benchmarks.stores.redis_server import RedisServer
 
 ODD = [0.0, -0.0, -1.0, 1e-320, 1e308, 1e300, math.inf, -math.inf, math.nan, 1.0, 149.0, 1e6, 2.0**63]
@@ -95,8 +95,8 @@ def test_what_is_read_is_sane_or_dropped() -> None:
     update = (
         struct.pack("<H4d", 3, 50.0, 1.0, 5.0, 7.0)[:2] + b"abc" + struct.pack("<4d", 50.0, 1.0, 5.0, 7.0)
     )
-    peer = Peer("node", "tag:1", "channel")
-    peer.follow(["r", "s"])
+    session = ShardSession("node", "tag:1", "channel")
+    session.follow(["r", "s"])
     tried = kept = 0
     for _ in range(20_000):
         heard = read_news(mutated(dice, news))
@@ -106,11 +106,11 @@ def test_what_is_read_is_sane_or_dropped() -> None:
         found = read_update(mutated(dice, update))
         assert found is None or found[1].is_sane()
         for answer in answers(dice):
-            peer.take({"r": NodeRow(PhysicsVector(1.0, 1.0, 5.0, 1.0), 5.0, 0.1)}, 0.0)
-            peer.request(0.0)
-            believed = peer.reply(answer, 0.0)
+            session.take({"r": NodeRow(PhysicsVector(1.0, 1.0, 5.0, 1.0), 5.0, 0.1)}, 0.0)
+            session.request(0.0)
+            believed = session.reply(answer, 0.0)
             if believed is None:
-                peer.failed()
+                session.failed()
             else:
                 assert all(sane(s) or math.isnan(s.scar) for s in believed.values())
             read = read_answer(answer, 0.0)
@@ -124,7 +124,7 @@ def test_what_is_read_is_sane_or_dropped() -> None:
         tried += 5
     assert tried >= 100_000
     assert 0 < kept < 20_000
-    assert peer.dropped > 0
+    assert session.dropped > 0
 
 
 def test_ones_own_part_taken_out_never_leaves_nonsense() -> None:
@@ -151,7 +151,7 @@ def fuzzed(server: RedisServer, payloads: Callable[[Any], None], total: int, chu
 
 
 def test_garbage_in_the_server_harms_nobody(own_server: RedisServer, namespace: str, provide: Any) -> None:
-    """The functions meet garbage in every key and in every argument; the node hears what its peer says all the same."""
+    """The functions meet garbage in every key and in every argument; the node hears the other all the same."""
     dice = random.Random(11)
     (tag,) = tags_of(namespace, 1)
     meta, routes, changed, nodes, own = keys_of(tag, "a")

@@ -13,8 +13,7 @@ import pytest
 
 from atrion.errors import ProviderError
 from atrion.state import ClusterScar, NodeRow, PhysicsVector, blending
-from atrion_cluster.redis import RedisClusterProvider
-from atrion_cluster.redis import peer as peer_module
+from atrion_cluster.redis import RedisClusterProvider, shard_session
 from atrion_cluster.redis.topology import keys_of, tags_of
 from benchmarks.stores.redis_server import RedisServer
 
@@ -59,7 +58,7 @@ def test_an_exchange_tells_only_what_changed_by_more_than_a_deadband(provider_of
 
 def test_many_rows_and_routes_go_in_parts(provider_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROWS", "ASKS"):
-        monkeypatch.setattr(peer_module, name, 7)
+        monkeypatch.setattr(shard_session, name, 7)
     names = [f"r{number}" for number in range(30)]
 
     async def main() -> None:
@@ -84,7 +83,7 @@ def test_more_changes_than_one_answer_takes_come_with_the_next(
     async def main() -> None:
         a, b = provider_of(), provider_of()
         await b.exchange("b", {}, names)
-        monkeypatch.setattr(peer_module, "CHANGES", 8)
+        monkeypatch.setattr(shard_session, "CHANGES", 8)
         await a.exchange("a", {name: row(40.0) for name in names}, names)
         parts = [await b.exchange("b", {}, names) for _ in range(5)]
         assert [len(part) for part in parts] == [8, 8, 8, 6, 0]

@@ -8,7 +8,7 @@ import pytest
 from atrion import Atrion, ConfigurationError
 from atrion.state import Batch, ClusterSync, Inspect, Recall
 from atrion_cluster import RedisClusterProvider
-from atrion_cluster.redis.settings import Settings, settings_from, settings_from_url
+from atrion_cluster.redis.settings import RedisSettings, settings_from, settings_from_url
 
 URL = "redis://localhost:6379/0"
 
@@ -154,5 +154,5 @@ def test_no_error_shows_a_password(url: str, caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_dictionary_wins_over_the_url() -> None:
-    found: Settings = settings_from({"url": "redis://a:b@h/1", "password": "c", "db": 2}, None, 0.3, "n")
+    found: RedisSettings = settings_from({"url": "redis://a:b@h/1", "password": "c", "db": 2}, None, 0.3, "n")
     assert (found.username, found.password, found.db, found.channel) == ("a", "c", 2, "n:sync")

@@ -10,14 +10,14 @@ from typing import Any, cast
 
 from atrion.errors import ConfigurationError, ProviderError
 from atrion.state import Finding, PhysicsVector, Remembered
-from atrion_cluster.postgres.checkup import diagnose
+from atrion_cluster.postgres.diagnostics import diagnose
 from atrion_cluster.postgres.driver import Connection
-from atrion_cluster.postgres.ear import Ear
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
+from atrion_cluster.postgres.pool import ConnectionPool
 from atrion_cluster.postgres.schema import migrate
-from atrion_cluster.postgres.session import Session
-from atrion_cluster.postgres.settings import Settings, settings_from, split_url
+from atrion_cluster.postgres.settings import PostgresSettings, settings_from, split_url
 from atrion_cluster.postgres.statements import statement
+from atrion_cluster.postgres.subscriber import ChangeSubscriber
 
 __all__ = ["PostgresPersistenceAdapter"]
 
@@ -52,9 +52,9 @@ class PostgresPersistenceAdapter:
         forget_after: float = 7.0 * DAY,
         deadline: float = 0.8,
     ) -> None:
-        self._settings: Settings = settings_from(url, namespace, history, forget_after, deadline)
-        self._session = Session(self._settings)
-        self._ear = Ear(self._session, self._settings)
+        self._settings: PostgresSettings = settings_from(url, namespace, history, forget_after, deadline)
+        self._pool = ConnectionPool(self._settings)
+        self._subscriber = ChangeSubscriber(self._pool, self._settings)
         self._connected = False
         self._sweep_at = 0.0
         self.dropped_rows: int = 0
@@ -84,30 +84,30 @@ class PostgresPersistenceAdapter:
         Raises:
             ProviderError: the server cannot be reached, is read-only or too old, or refuses.
         """
-        status = await self._session.run(migrate)
+        status = await self._pool.run(migrate)
         self._connected = True
-        if self._ear.since is None:
-            self._ear.since = status.snapshot
-        self._ear.listen()
+        if self._subscriber.since is None:
+            self._subscriber.since = status.snapshot
+        self._subscriber.listen()
 
     async def disconnect(self) -> None:
         """Close every connection, at once; subscriptions go on with the next :meth:`connect`."""
         self._connected = False
-        await self._ear.stop()
-        self._session.close()
+        await self._subscriber.stop()
+        self._pool.close()
 
     async def _run(self, name: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """The rows of a statement."""
         if not self._connected:
             raise ProviderError(f"{self!r} is not connected")
-        self._ear.listen()
+        self._subscriber.listen()
         parameters = {"namespace": self._settings.namespace, **given}
 
         async def work(connection: Connection) -> list[tuple[Any, ...]]:
             cursor = await connection.execute(statement(name), parameters)
             return await cursor.fetchall() if cursor.description else []
 
-        return await self._session.run(work)
+        return await self._pool.run(work)
 
     # --- vectors ---------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class PostgresPersistenceAdapter:
             return
         values = list(vectors.values())
         await self._run(
-            "keep",
+            "upsert",
             {
                 "routes": [to_text(route) for route in vectors],
                 "resistances": [vector.resistance for vector in values],
@@ -160,10 +160,10 @@ class PostgresPersistenceAdapter:
 
         Several changes at once are told as one: the last.
         """
-        end = self._ear.subscribe(route_id, callback)
+        end = self._subscriber.subscribe(route_id, callback)
         if self._connected:
             with suppress(RuntimeError):  # outside of an event loop; the next call listens
-                self._ear.listen()
+                self._subscriber.listen()
         return end
 
     # --- remembering -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import psycopg
 
 from atrion.errors import ProviderError
 from atrion_cluster.postgres.driver import Connection
-from atrion_cluster.postgres.session import READ_ONLY
+from atrion_cluster.postgres.pool import READ_ONLY
 from atrion_cluster.postgres.statements import migrations, statement
 
 __all__ = ["OLDEST_SERVER", "Status", "last_migration", "migrate", "read_status"]

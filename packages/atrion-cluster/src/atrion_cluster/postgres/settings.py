@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 
-__all__ = ["Settings", "settings_from", "split_url"]
+__all__ = ["PostgresSettings", "settings_from", "split_url"]
 
 SCHEMES: Final = ("postgresql", "postgres")
 OWN: Final = ("namespace", "history", "forget_after", "deadline")
@@ -23,7 +23,7 @@ _FORM = "give postgresql://user:password@host:5432/database"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PostgresSettings:
     """How to reach the server and what to keep; the password stays out of its repr."""
 
     conninfo: str = field(repr=False)
@@ -57,7 +57,7 @@ def split_url(url: str) -> tuple[str, dict[str, str]]:
 
 def settings_from(
     url: object, namespace: object, history: float, forget_after: float, deadline: float
-) -> Settings:
+) -> PostgresSettings:
     """Checked settings.
 
     Raises:
@@ -88,4 +88,4 @@ def settings_from(
     conninfo = make_conninfo("", **{**quick, **given})
     host, port = given.get("host", "the local socket"), given.get("port", 5432)
     where = f"PostgreSQL at {host}:{port}, database {given.get('dbname', 'of the user')}"
-    return Settings(conninfo, where, namespace, float(history), float(forget_after), float(deadline))
+    return PostgresSettings(conninfo, where, namespace, float(history), float(forget_after), float(deadline))

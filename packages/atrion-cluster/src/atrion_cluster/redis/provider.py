@@ -14,13 +14,8 @@ from typing import Any, Final, Self
 from atrion.errors import ProviderError
 from atrion.state import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EXPIRY
-from atrion_cluster.redis.audience import Audience
-from atrion_cluster.redis.checkup import diagnose
-from atrion_cluster.redis.line import tls_context
-from atrion_cluster.redis.session import Session
-from atrion_cluster.redis.settings import Settings, settings_from, settings_from_url
-from atrion_cluster.redis.topology import tags_of
-from atrion_cluster.redis.wire import (
+from atrion_cluster.redis.callbacks import Callbacks
+from atrion_cluster.redis.codec import (
     pack_vector,
     read_news,
     read_recall,
@@ -29,6 +24,11 @@ from atrion_cluster.redis.wire import (
     to_bytes,
     to_name,
 )
+from atrion_cluster.redis.connection import tls_context
+from atrion_cluster.redis.diagnostics import diagnose
+from atrion_cluster.redis.session import LoopSession
+from atrion_cluster.redis.settings import RedisSettings, settings_from, settings_from_url
+from atrion_cluster.redis.topology import tags_of
 
 __all__ = ["RedisClusterProvider"]
 
@@ -82,15 +82,15 @@ class RedisClusterProvider:
         provider._begin(settings_from_url(url))
         return provider
 
-    def _begin(self, settings: Settings) -> None:
+    def _begin(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._tls = tls_context(settings)
         self._tags = tags_of(settings.namespace, settings.shards)
         self.interval: float = settings.interval
         self.gamma: float = settings.gamma
         self._id = uuid.uuid4().hex
-        self._sessions: dict[asyncio.AbstractEventLoop, Session] = {}
-        self._audience = Audience(settings.channel, self._tune)
+        self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
+        self._callbacks = Callbacks(settings.channel, self._tune)
         self._dropped = 0
         _providers.add(self)
 
@@ -107,22 +107,22 @@ class RedisClusterProvider:
 
     # --- connections -------------------------------------------------------------------------------------------
 
-    def _session(self) -> Session:
+    def _session(self) -> LoopSession:
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None:
             for other in [other for other in self._sessions if other.is_closed()]:
                 self._sessions.pop(other).abandon(other)
-            session = Session(
-                self._settings, self._tls, self._tags, self._audience.wanted, self._heard, self._missed
+            session = LoopSession(
+                self._settings, self._tls, self._tags, self._callbacks.wanted, self._heard, self._missed
             )
             self._sessions[loop] = session
         return session
 
-    async def _ready(self) -> Session:
+    async def _ready(self) -> LoopSession:
         session = self._session()
         await session.ready()
-        session.ear.tune()
+        session.subscriber.tune()
         return session
 
     async def connect(self) -> None:
@@ -133,7 +133,7 @@ class RedisClusterProvider:
         """
         session = await self._ready()
         session.forget()
-        await session.ear.start(self._settings.timeout)  # without it, all goes on, by the pulse alone
+        await session.subscriber.start(self._settings.timeout)  # without it, all goes on, by the pulse alone
 
     async def disconnect(self) -> None:
         """Drop every connection, at once even where the server hangs."""
@@ -174,34 +174,34 @@ class RedisClusterProvider:
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
         """Call ``callback`` in about a millisecond when another node's scar jumps, until the returned one is called."""
-        return self._audience.listen(node, callback)
+        return self._callbacks.listen(node, callback)
 
     def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
         """Call ``callback`` with every later vector of the route, until the returned function is called."""
-        return self._audience.subscribe(route_id, callback)
+        return self._callbacks.subscribe(route_id, callback)
 
     def _tune(self) -> None:
         for loop, session in list(self._sessions.items()):
             if not loop.is_closed():
-                loop.call_soon_threadsafe(session.ear.tune)
+                loop.call_soon_threadsafe(session.subscriber.tune)
 
     def _heard(self, channel: bytes, message: object) -> None:
-        if channel == self._audience.channel:
+        if channel == self._callbacks.channel:
             news = read_news(message)
             if news is None or news.tag not in self._tags:
                 self._drop()
             else:
-                self._audience.tell(news.route, lambda node: self._session().hear(node, news))
+                self._callbacks.tell(news.route, lambda node: self._session().hear(node, news))
             return
-        update, route = read_update(message), self._audience.route_of(channel)
+        update, route = read_update(message), self._callbacks.route_of(channel)
         if update is None or route is None:
             self._drop()
         elif update[0] != self._id.encode():
-            self._audience.deliver(route, update[1])
+            self._callbacks.deliver(route, update[1])
 
     def _missed(self, channel: bytes, seconds: float) -> None:
         """A route is heard of again: what was written while it was not is delivered now."""
-        route = self._audience.route_of(channel)
+        route = self._callbacks.route_of(channel)
         if route is not None:
             self._session().look_after(self._catch_up(route, seconds))
 
@@ -210,12 +210,12 @@ class RedisClusterProvider:
         with suppress(ProviderError):
             found = await self._look_up(route)
             if found is not None and found.age <= seconds + asyncio.get_running_loop().time() - asked:
-                self._audience.deliver(route, found.vector)
+                self._callbacks.deliver(route, found.vector)
 
     def _drop(self) -> None:
         self._dropped += 1
         if self._dropped == 1:
-            logger.warning("the store sends nonsense; it is dropped and counted")
+            logger.warning("the store sends invalid data; it is dropped and counted")
 
     # --- vectors -----------------------------------------------------------------------------------------------
 
@@ -265,7 +265,7 @@ class RedisClusterProvider:
             *(session.call("update", shard, self._id, *parts) for shard, parts in batches.items())
         )
         for route, vector in vectors.items():
-            self._audience.deliver(route, vector)
+            self._callbacks.deliver(route, vector)
 
     # --- looking -----------------------------------------------------------------------------------------------
 

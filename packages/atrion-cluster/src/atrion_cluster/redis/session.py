@@ -1,4 +1,4 @@
-"""The provider's connections in one event loop: a line to each master, and what each node knows of each shard."""
+"""The provider's connections in one event loop, one to each master, and what each node knows of each shard."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from zlib import crc32
 
 from atrion.errors import ProviderError
 from atrion.state import ClusterScar, NodeRow
-from atrion_cluster.redis.ear import Ear
-from atrion_cluster.redis.line import Command, Line, TlsContext
-from atrion_cluster.redis.peer import Peer
-from atrion_cluster.redis.settings import Address, Settings
+from atrion_cluster.redis.codec import News, to_bytes
+from atrion_cluster.redis.connection import Command, ServerConnection, TlsContext
+from atrion_cluster.redis.settings import Address, RedisSettings
+from atrion_cluster.redis.shard_session import ShardSession
+from atrion_cluster.redis.subscriber import ChannelSubscriber
 from atrion_cluster.redis.topology import keys_of, locate
-from atrion_cluster.redis.wire import News, to_bytes
 
-__all__ = ["Session"]
+__all__ = ["LoopSession"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
-MOST_PEERS = 64
+MOST_FOLLOWED = 64
 """Nodes that share one provider object, at most; the longest silent one is forgotten."""
 MEND_SECONDS = (0.2, 2.0)
 """Seconds between tries of a master that is away while others answer: at first, and at most; jittered."""
 
 
-class Session:
+class LoopSession:
     """Connections and knowledge of one event loop.
 
     Args:
@@ -42,7 +42,7 @@ class Session:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RedisSettings,
         tls: TlsContext | None,
         tags: Sequence[str],
         wanted: Callable[[], set[bytes]],
@@ -52,16 +52,16 @@ class Session:
         self._settings = settings
         self._tls = tls
         self._tags = list(tags)
-        self._lines: dict[Address, Line] = {}
+        self._connections: dict[Address, ServerConnection] = {}
         self._places: list[Address] = []
-        self._peers: dict[str, list[Peer]] = {}
+        self._sessions: dict[str, list[ShardSession]] = {}
         self._followed: dict[str, list[str]] = {}
         self._turn = asyncio.Lock()
         self._opening = asyncio.Lock()
         self._beside: set[asyncio.Task[None]] = set()
         self._mending: asyncio.Task[None] | None = None
-        self._next_line = 0
-        self.ear: Ear = Ear(self._dial_ear, wanted, heard, missed)
+        self._next_connection = 0
+        self.subscriber: ChannelSubscriber = ChannelSubscriber(self._dial_subscriber, wanted, heard, missed)
         self._forgotten = 0
 
     # --- connections -------------------------------------------------------------------------------------------
@@ -69,11 +69,11 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether any shard can be reached."""
-        return any(self._line_of(shard) is not None for shard in range(len(self._places)))
+        return any(self._connection_of(shard) is not None for shard in range(len(self._places)))
 
-    def _line_of(self, shard: int) -> Line | None:
-        line = self._lines.get(self._places[shard]) if shard < len(self._places) else None
-        return line if line is not None and line.open else None
+    def _connection_of(self, shard: int) -> ServerConnection | None:
+        connection = self._connections.get(self._places[shard]) if shard < len(self._places) else None
+        return connection if connection is not None and connection.open else None
 
     async def ready(self) -> None:
         """Open what is not open, unless that is being mended already.
@@ -81,7 +81,7 @@ class Session:
         Raises:
             ProviderError: no master can be reached.
         """
-        whole = bool(self._places) and all(self._line_of(shard) for shard in range(len(self._places)))
+        whole = bool(self._places) and all(self._connection_of(shard) for shard in range(len(self._places)))
         mended = self._mending is not None and not self._mending.done()
         if not whole and not (mended and self.usable):
             await self._open()
@@ -91,11 +91,13 @@ class Session:
             await self._find()
 
     async def _find(self) -> None:
-        """Find the masters, and open a line to each that has none."""
+        """Find the masters, and open a connection to each that has none."""
         places = await locate(self._settings, self._tls, self._tags)
-        for address in [address for address in self._lines if address not in places]:
-            self._lines.pop(address).close()
-        missing = [a for a in dict.fromkeys(places) if a not in self._lines or not self._lines[a].open]
+        for address in [address for address in self._connections if address not in places]:
+            self._connections.pop(address).close()
+        missing = [
+            a for a in dict.fromkeys(places) if a not in self._connections or not self._connections[a].open
+        ]
         self._places = places
         failures = await asyncio.gather(*(self._dial(address) for address in missing), return_exceptions=True)
         errors = [failure for failure in failures if failure is not None]
@@ -105,27 +107,27 @@ class Session:
             self._mend(str(errors[0]))
 
     async def _dial(self, address: Address) -> None:
-        line = Line(address, self._settings, self._tls)
-        before = self._lines.get(address)
+        connection = ServerConnection(address, self._settings, self._tls)
+        before = self._connections.get(address)
         if before is not None:
             before.close()
-        self._lines[address] = line
-        await line.connect()
-        await line.load()
+        self._connections[address] = connection
+        await connection.connect()
+        await connection.load()
         # Who answers there now may be another, or have lost something: nothing counts as known.
-        for peers in self._peers.values():
-            for peer, place in zip(peers, self._places, strict=True):
+        for sessions in self._sessions.values():
+            for session, place in zip(sessions, self._places, strict=True):
                 if place == address:
-                    peer.failed()
+                    session.failed()
 
-    async def _dial_ear(self) -> Line:
+    async def _dial_subscriber(self) -> ServerConnection:
         # Any master passes on what is published at another; the next try asks the next one.
         found = self._places or await locate(self._settings, self._tls, self._tags)
         places = list(dict.fromkeys(found))
-        self._next_line += 1
-        line = Line(places[self._next_line % len(places)], self._settings, self._tls)
-        await line.connect()
-        return line
+        self._next_connection += 1
+        connection = ServerConnection(places[self._next_connection % len(places)], self._settings, self._tls)
+        await connection.connect()
+        return connection
 
     def _mend(self, why: str) -> None:
         if self._mending is None or self._mending.done():
@@ -136,7 +138,7 @@ class Session:
 
     async def _keep_mending(self) -> None:
         wait = MEND_SECONDS[0]
-        while self.usable and not all(self._line_of(shard) for shard in range(len(self._places))):
+        while self.usable and not all(self._connection_of(shard) for shard in range(len(self._places))):
             await asyncio.sleep(wait * random.uniform(0.5, 1.5))
             wait = min(2.0 * wait, MEND_SECONDS[1])
             try:
@@ -154,45 +156,47 @@ class Session:
 
     def close(self) -> list[asyncio.Task[None]]:
         """Drop every connection at once; returns what is yet to end."""
-        ending = [*self.ear.close(), *self._beside]
+        ending = [*self.subscriber.close(), *self._beside]
         for task in self._beside:
             task.cancel()
         if self._mending is not None:
             self._mending.cancel()
             ending.append(self._mending)
-        for line in self._lines.values():
-            line.close()
+        for connection in self._connections.values():
+            connection.close()
         return ending
 
     def abandon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of what a closed loop or a parent process has."""
-        self.ear.abandon(loop)
-        for line in self._lines.values():
-            line.abandon(loop)
+        self.subscriber.abandon(loop)
+        for connection in self._connections.values():
+            connection.abandon(loop)
 
     @property
     def dropped(self) -> int:
         """Rows that made no sense."""
-        return self._forgotten + sum(peer.dropped for peers in self._peers.values() for peer in peers)
+        return self._forgotten + sum(
+            session.dropped for sessions in self._sessions.values() for session in sessions
+        )
 
     # --- sharing -----------------------------------------------------------------------------------------------
 
-    def peers(self, node: str) -> list[Peer]:
+    def shard_sessions(self, node: str) -> list[ShardSession]:
         """What ``node`` knows, one for each shard."""
-        found = self._peers.pop(node, None)
+        found = self._sessions.pop(node, None)
         if found is None:
-            found = [Peer(node, tag, self._settings.channel) for tag in self._tags]
-            if len(self._peers) >= MOST_PEERS:
-                oldest = next(iter(self._peers))
-                del self._peers[oldest]
+            found = [ShardSession(node, tag, self._settings.channel) for tag in self._tags]
+            if len(self._sessions) >= MOST_FOLLOWED:
+                oldest = next(iter(self._sessions))
+                del self._sessions[oldest]
                 self._followed.pop(oldest, None)
-        self._peers[node] = found  # to the back: the front is the longest silent
+        self._sessions[node] = found  # to the back: the front is the longest silent
         return found
 
     def forget(self) -> None:
         """Take nothing for known: every node is told everything anew."""
         self._forgotten = self.dropped
-        self._peers.clear()
+        self._sessions.clear()
         self._followed.clear()
 
     def shard_of(self, route: str) -> int:
@@ -209,9 +213,9 @@ class Session:
 
     def hear(self, node: str, news: News) -> ClusterScar | None:
         """What a message of the channel means for ``node``; None where it is no news to it."""
-        peers = self._peers.get(node)
-        if peers is not None:
-            return peers[self._tags.index(news.tag)].hear(news)
+        sessions = self._sessions.get(node)
+        if sessions is not None:
+            return sessions[self._tags.index(news.tag)].hear(news)
         # It has not said anything yet, so all that is said is by others.
         return None if news.node == node else news.sums.without(None)
 
@@ -224,22 +228,23 @@ class Session:
             ProviderError: no master answers.
         """
         async with self._turn:
-            peers = self.peers(node)
+            sessions = self.shard_sessions(node)
             now = asyncio.get_running_loop().time()
             # Telling 1,000 routes apart costs more than seeing that they are those of the last pulse.
             if self._followed.get(node) != routes:
                 self._followed[node] = list(routes)
-                for peer, part in zip(peers, self._split(dict.fromkeys(routes)), strict=True):
-                    peer.follow(part)
-            for peer, part in zip(peers, self._split(rows), strict=True):
-                peer.take(part, now)
-            asked: dict[Line, list[Peer]] = {}
-            for shard, peer in enumerate(peers):
-                line = self._line_of(shard)
-                if line is not None and peer.due(now):
-                    asked.setdefault(line, []).append(peer)
+                for session, part in zip(sessions, self._split(dict.fromkeys(routes)), strict=True):
+                    session.follow(part)
+            for session, part in zip(sessions, self._split(rows), strict=True):
+                session.take(part, now)
+            asked: dict[ServerConnection, list[ShardSession]] = {}
+            for shard, session in enumerate(sessions):
+                connection = self._connection_of(shard)
+                if connection is not None and session.due(now):
+                    asked.setdefault(connection, []).append(session)
             turns = await asyncio.gather(
-                *(self._ask(line, those, now) for line, those in asked.items()), return_exceptions=True
+                *(self._ask(connection, those, now) for connection, those in asked.items()),
+                return_exceptions=True,
             )
         believed: dict[str, ClusterScar] = {}
         failures = [turn for turn in turns if isinstance(turn, BaseException)]
@@ -250,23 +255,25 @@ class Session:
                 believed.update(turn)
         if failures:
             self._mend(str(failures[0]))
-        self.ear.tune()
+        self.subscriber.tune()
         return believed
 
-    async def _ask(self, line: Line, peers: list[Peer], now: float) -> dict[str, ClusterScar]:
+    async def _ask(
+        self, connection: ServerConnection, sessions: list[ShardSession], now: float
+    ) -> dict[str, ClusterScar]:
         believed: dict[str, ClusterScar] = {}
         try:
-            calls = [(keys_of(peer.tag, peer.node), peer.request(now)) for peer in peers]
-            answers = await line.call_each("exchange", calls)
-            for peer, answer in zip(peers, answers, strict=True):
-                heard = peer.reply(answer, now)
+            calls = [(keys_of(session.tag, session.node), session.request(now)) for session in sessions]
+            answers = await connection.call_each("exchange", calls)
+            for session, answer in zip(sessions, answers, strict=True):
+                heard = session.reply(answer, now)
                 if heard is None:
-                    line.close()
-                    raise ProviderError(f"{line.where} answers nonsense")
+                    connection.close()
+                    raise ProviderError(f"{connection.where} answers with invalid data")
                 believed.update(heard)
         except BaseException:
-            for peer in peers:
-                peer.failed()
+            for session in sessions:
+                session.failed()
             raise
         return believed
 
@@ -288,8 +295,8 @@ class Session:
         """
         return await self._reach(shard).ask(*commands)
 
-    def _reach(self, shard: int) -> Line:
-        line = self._line_of(shard)
-        if line is None:
+    def _reach(self, shard: int) -> ServerConnection:
+        connection = self._connection_of(shard)
+        if connection is None:
             raise ProviderError(f"shard {shard} cannot be reached now")
-        return line
+        return connection

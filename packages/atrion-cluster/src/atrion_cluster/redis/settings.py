@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 
-__all__ = ["Address", "Settings", "settings_from", "settings_from_url"]
+__all__ = ["Address", "RedisSettings", "settings_from", "settings_from_url"]
 
 Address = tuple[str, int]
 Topology = Literal["standalone", "sentinel", "cluster"]
@@ -56,7 +56,7 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RedisSettings:
     """How to reach the servers and how to share; passwords stay out of its repr."""
 
     topology: Topology
@@ -83,7 +83,7 @@ class Settings:
         return {"username": self.username, "password": self.password, "db": self.db}
 
 
-def settings_from_url(url: str) -> Settings:
+def settings_from_url(url: str) -> RedisSettings:
     """Settings of a URL whose query may also have ``namespace``, ``gamma``, ``interval`` and ``channel``.
 
     Raises:
@@ -95,7 +95,7 @@ def settings_from_url(url: str) -> Settings:
     return _settings(place, store, sync, own.get("gamma", 0.3), own.get("namespace", "atrion"), text=True)
 
 
-def settings_from(redis: Any, sync: Any, gamma: Any, namespace: Any) -> Settings:
+def settings_from(redis: Any, sync: Any, gamma: Any, namespace: Any) -> RedisSettings:
     """Settings of the constructor's arguments (RFC-0007 §7.1).
 
     Raises:
@@ -120,7 +120,7 @@ def _shown(redis: object) -> object:
 
 def _settings(
     place: _Place, store: dict[str, Any], sync: dict[str, Any], gamma: Any, namespace: Any, *, text: bool
-) -> Settings:
+) -> RedisSettings:
     for where, given, known in (("redis", store, _STORE), ("sync", sync, _SYNC)):
         for name in given:
             if name not in known:
@@ -143,7 +143,7 @@ def _settings(
     for name in ("username", "password", "sentinel_username", "sentinel_password"):
         if not isinstance(store.get(name), (str, type(None))):
             raise ConfigurationError(f"redis.{name}", type(store[name]), "give a string")
-    return Settings(
+    return RedisSettings(
         topology,
         place.addresses,
         place.service,

@@ -11,9 +11,9 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ResponseError
 
 from atrion.errors import ProviderError
-from atrion_cluster.redis.line import Line, TlsContext
-from atrion_cluster.redis.settings import Address, Settings
-from atrion_cluster.redis.wire import to_bytes
+from atrion_cluster.redis.codec import to_bytes
+from atrion_cluster.redis.connection import ServerConnection, TlsContext
+from atrion_cluster.redis.settings import Address, RedisSettings
 
 __all__ = ["keys_of", "locate", "tags_of"]
 
@@ -38,7 +38,7 @@ def keys_of(tag: str, node: str) -> list[bytes]:
     return [to_bytes(f"{{{tag}}}:{name}") for name in names]
 
 
-async def locate(settings: Settings, tls: TlsContext | None, tags: list[str]) -> list[Address]:
+async def locate(settings: RedisSettings, tls: TlsContext | None, tags: list[str]) -> list[Address]:
     """The address of the master that has each of ``tags``.
 
     Raises:
@@ -84,16 +84,16 @@ def _by_cluster(said: tuple[Address, Any], tags: list[str]) -> list[Address] | N
 
 
 async def _ask(
-    address: Address, settings: Settings, tls: TlsContext | None, command: tuple[str, ...]
+    address: Address, settings: RedisSettings, tls: TlsContext | None, command: tuple[str, ...]
 ) -> tuple[Address, Any]:
-    line = Line(address, settings, tls, sentinel=settings.topology == "sentinel")
+    connection = ServerConnection(address, settings, tls, sentinel=settings.topology == "sentinel")
     try:
-        await line.connect()
-        return address, (await line.ask(command))[0]
+        await connection.connect()
+        return address, (await connection.ask(command))[0]
     except ProviderError as error:
         return address, error
     finally:
-        line.close()
+        connection.close()
 
 
 def _why(said: list[tuple[Address, Any]]) -> str:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 
 from atrion.state import ClusterScar, PhysicsVector
-from atrion_cluster.redis.wire import to_bytes, to_name
+from atrion_cluster.redis.codec import to_bytes, to_name
 
-__all__ = ["Audience"]
+__all__ = ["Callbacks"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -16,7 +16,7 @@ Listener = Callable[[str, ClusterScar], None]
 Subscriber = Callable[[PhysicsVector], None]
 
 
-class Audience:
+class Callbacks:
     """Listeners to jumps, and subscribers of routes; what one of them raises is logged and harms no other.
 
     Args:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from atrion.errors import ProviderError
 from atrion.state import Finding
 from atrion_cluster.postgres.driver import Connection
+from atrion_cluster.postgres.pool import READ_ONLY, ConnectionPool
 from atrion_cluster.postgres.schema import OLDEST_SERVER, last_migration, read_status
-from atrion_cluster.postgres.session import READ_ONLY, Session
-from atrion_cluster.postgres.settings import Settings
+from atrion_cluster.postgres.settings import PostgresSettings
 from atrion_cluster.postgres.statements import migrations, statement
 
 __all__ = ["diagnose"]
@@ -54,23 +54,23 @@ class _Look(NamedTuple):
     migration: int
 
 
-async def diagnose(settings: Settings) -> list[Finding]:
+async def diagnose(settings: PostgresSettings) -> list[Finding]:
     """Look at the server on a connection of its own."""
-    session = Session(settings)
+    pool = ConnectionPool(settings)
     try:
-        look = await session.run(_look)
+        look = await pool.run(_look)
     except ProviderError as error:
         text = str(error)
         cure = next((cure for sign, cure in CURES.items() if sign in text), "the server's log may say more")
         return [Finding("reachable", "bad", text, cure)]
     finally:
-        session.close()
+        pool.close()
     return [*_server(look), *_rights(look), *_tables(look)]
 
 
 async def _look(connection: Connection) -> _Look:
     began = time.time()
-    row = await (await connection.execute(statement("checkup"))).fetchone()
+    row = await (await connection.execute(statement("diagnostics"))).fetchone()
     here = (began + time.time()) / 2.0
     assert row is not None
     return _Look._make((*row, here, await last_migration(connection, await read_status(connection))))

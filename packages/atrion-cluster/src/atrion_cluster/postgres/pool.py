@@ -16,10 +16,10 @@ import psycopg
 
 from atrion.errors import ProviderError
 from atrion_cluster.postgres.driver import Connection
-from atrion_cluster.postgres.settings import Settings
+from atrion_cluster.postgres.settings import PostgresSettings
 from atrion_cluster.postgres.statements import statement
 
-__all__ = ["READ_ONLY", "Session"]
+__all__ = ["READ_ONLY", "ConnectionPool"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ CONNECTIONS = 2
 """Most connections of a process, besides the one that listens: a pulse makes one call at a time."""
 
 
-class _Home:
+class _LoopConnections:
     """What belongs to one event loop of one process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -52,50 +52,50 @@ class _Home:
             self.close(connection)
 
 
-_parents: list[_Home] = []
+_parents: list[_LoopConnections] = []
 """Connections of the process this one was forked from: never closed here, hence never let go either."""
 
 
-class Session:
+class ConnectionPool:
     """Connections to one server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: PostgresSettings) -> None:
         self._settings = settings
-        self._home: _Home | None = None
+        self._connections: _LoopConnections | None = None
 
-    def _at_home(self) -> _Home:
-        loop, home = asyncio.get_running_loop(), self._home
-        if home is None or home.loop is not loop or home.pid != os.getpid():
+    def _of_this_loop(self) -> _LoopConnections:
+        loop, connections = asyncio.get_running_loop(), self._connections
+        if connections is None or connections.loop is not loop or connections.pid != os.getpid():
             self.close()
-            self._home = home = _Home(loop)
-        return home
+            self._connections = connections = _LoopConnections(loop)
+        return connections
 
     def close(self) -> None:
         """Close every connection, at once."""
-        home, self._home = self._home, None
-        if home is not None:
-            home.leave()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.leave()
 
     async def connect(self) -> Connection:
         """A new connection, the caller's to hand back to :meth:`release`."""
-        home = self._at_home()
+        connections = self._of_this_loop()
         connection = await Connection.connect(
             self._settings.conninfo, autocommit=True, prepare_threshold=None
         )
-        home.open.add(connection)
+        connections.open.add(connection)
         try:
             patience = str(int(self._settings.deadline * 1000))
             await connection.execute(statement("prepare"), {"patience": patience})
         except BaseException:
-            home.close(connection)
+            connections.close(connection)
             raise
         return connection
 
     def release(self, connection: Connection) -> None:
         """Close a connection, at once."""
         connection.drop()
-        if self._home is not None:
-            self._home.open.discard(connection)
+        if self._connections is not None:
+            self._connections.open.discard(connection)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do ``work`` on a connection, within the deadline.
@@ -106,29 +106,29 @@ class Session:
         settings = self._settings
         try:
             async with asyncio.timeout(settings.deadline):
-                return await self._run(self._at_home(), work)
+                return await self._run(self._of_this_loop(), work)
         except TimeoutError:
             raise ProviderError(f"{settings.where} does not answer within {settings.deadline} s") from None
         except (psycopg.Error, OSError) as error:
             raise ProviderError(f"{settings.where}: {_words(error)}") from error
 
-    async def _run(self, home: _Home, work: Callable[[Connection], Awaitable[T]]) -> T:
-        async with home.turns:
+    async def _run(self, connections: _LoopConnections, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with connections.turns:
             while True:
-                used = bool(home.idle)
-                connection = home.idle.pop() if used else await self.connect()
+                used = bool(connections.idle)
+                connection = connections.idle.pop() if used else await self.connect()
                 try:
                     answer = await work(connection)
                 except psycopg.OperationalError:
                     lost = connection.closed
-                    home.close(connection)
+                    connections.close(connection)
                     if used and lost:
                         continue  # the server let it go while it was idle, which says nothing about now
                     raise
                 except BaseException:
-                    home.close(connection)
+                    connections.close(connection)
                     raise
-                home.idle.append(connection)
+                connections.idle.append(connection)
                 return answer
 
 

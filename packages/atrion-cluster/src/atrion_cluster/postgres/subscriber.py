@@ -18,11 +18,11 @@ from psycopg.sql import SQL, Identifier
 from atrion.state import PhysicsVector
 from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
-from atrion_cluster.postgres.session import Session
-from atrion_cluster.postgres.settings import Settings
+from atrion_cluster.postgres.pool import ConnectionPool
+from atrion_cluster.postgres.settings import PostgresSettings
 from atrion_cluster.postgres.statements import statement
 
-__all__ = ["Ear"]
+__all__ = ["ChangeSubscriber"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -36,15 +36,15 @@ MAX_BACKOFF = 2.0
 """Seconds between two tries to listen, at most."""
 
 
-class Ear:
+class ChangeSubscriber:
     """The subscribers of routes, and the task that tells them."""
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, pool: ConnectionPool, settings: PostgresSettings) -> None:
         self.failures: int = 0
         self.dropped: int = 0
         self.since: str | None = None
         """The snapshot after which changes are told; None before the first connect."""
-        self._session = session
+        self._pool = pool
         self._settings = settings
         self._callbacks: dict[str, list[Callable[[PhysicsVector], None]]] = {}
         self._told: dict[str, str] = {}
@@ -72,7 +72,7 @@ class Ear:
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self._task is None or self._task.done():
             self._loop = loop
-            self._task = loop.create_task(self._live(), name="atrion-postgres-ear")
+            self._task = loop.create_task(self._live(), name="atrion-postgres-subscriber")
 
     async def stop(self) -> None:
         """Stop listening; the subscribers stay."""
@@ -88,7 +88,7 @@ class Ear:
             connection: Connection | None = None
             try:
                 async with asyncio.timeout(self._settings.deadline):
-                    connection = await self._session.connect()
+                    connection = await self._pool.connect()
                     await connection.execute(SQL("LISTEN {}").format(Identifier(self._settings.channel)))
                 while True:
                     async with asyncio.timeout(self._settings.deadline):
@@ -102,7 +102,7 @@ class Ear:
                 self.failures += 1
             finally:
                 if connection is not None:
-                    self._session.release(connection)
+                    self._pool.release(connection)
             await asyncio.sleep(min(0.1 * 2.0 ** min(failed, 10), MAX_BACKOFF) * random.uniform(0.8, 1.2))
 
     async def _tell(self, connection: Connection) -> None:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 from atrion.errors import ProviderError
-from atrion_cluster.redis.line import Line
+from atrion_cluster.redis.connection import ServerConnection
 
-__all__ = ["Ear"]
+__all__ = ["ChannelSubscriber"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -22,11 +22,11 @@ BACKOFF = (0.1, 2.0)
 """Seconds before a lost connection is tried again, and at most; jittered."""
 
 
-class Ear:
+class ChannelSubscriber:
     """Listens on channels. Losing a message costs nothing, so nothing here ever raises or warns.
 
     Args:
-        dial: Opens the line to listen on.
+        dial: Opens the connection to listen on.
         wanted: The channels wanted by now.
         heard: Called with channel and message, both untrusted.
         missed: Called with a channel that is heard from now on, and for how many seconds before it was not.
@@ -34,7 +34,7 @@ class Ear:
 
     def __init__(
         self,
-        dial: Callable[[], Awaitable[Line]],
+        dial: Callable[[], Awaitable[ServerConnection]],
         wanted: Callable[[], set[bytes]],
         heard: Callable[[bytes, object], None],
         missed: Callable[[bytes, float], None],
@@ -43,9 +43,9 @@ class Ear:
         self._wanted = wanted
         self._heard = heard
         self._missed = missed
-        self._deaf_since: dict[bytes, float] = {}
-        self._hears = asyncio.Event()
-        self._line: Line | None = None
+        self._missing_since: dict[bytes, float] = {}
+        self._subscribed = asyncio.Event()
+        self._connection: ServerConnection | None = None
         self._has: set[bytes] = set()
         self._task: asyncio.Task[None] | None = None
         self._tuning: asyncio.Task[None] | None = None
@@ -56,42 +56,42 @@ class Ear:
         self.tune()
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await self._hears.wait()
+                await self._subscribed.wait()
 
     def tune(self) -> None:
         """Listen to what is wanted now; called in the loop it listens in."""
         wanted = self._wanted()
         for channel in wanted - self._has:
-            self._deaf_since.setdefault(channel, asyncio.get_running_loop().time())
+            self._missing_since.setdefault(channel, asyncio.get_running_loop().time())
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="atrion-redis-ear")
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="atrion-redis-subscriber")
         elif wanted != self._has and (self._tuning is None or self._tuning.done()):
             self._tuning = asyncio.get_running_loop().create_task(self._tune())
 
     async def _tune(self) -> None:
-        line = self._line
-        if line is None or not line.open:
+        connection = self._connection
+        if connection is None or not connection.open:
             return  # it tunes itself once it is connected
         with suppress(ProviderError):
             while (wanted := self._wanted()) != self._has:
                 has, self._has = self._has, wanted
                 if wanted - has:
-                    await line.send("SUBSCRIBE", *sorted(wanted - has))
+                    await connection.send("SUBSCRIBE", *sorted(wanted - has))
                 if has - wanted:
-                    await line.send("UNSUBSCRIBE", *sorted(has - wanted))
+                    await connection.send("UNSUBSCRIBE", *sorted(has - wanted))
 
     async def _run(self) -> None:
         wait = BACKOFF[0]
         while True:
-            self._hears.clear()
+            self._subscribed.clear()
             for channel in self._has:
-                self._deaf_since.setdefault(channel, asyncio.get_running_loop().time())
+                self._missing_since.setdefault(channel, asyncio.get_running_loop().time())
             self._has = set()
             try:
-                self._line = await self._dial()
+                self._connection = await self._dial()
                 await self._tune()
                 wait = BACKOFF[0]
-                await self._listen(self._line)
+                await self._listen(self._connection)
             except ProviderError:
                 pass
             except Exception:  # whatever it is, listening goes on
@@ -101,19 +101,19 @@ class Ear:
             await asyncio.sleep(wait * random.uniform(0.5, 1.5))
             wait = min(2.0 * wait, BACKOFF[1])
 
-    async def _listen(self, line: Line) -> None:
+    async def _listen(self, connection: ServerConnection) -> None:
         asked = False
         while True:
-            message = await line.listen(line.timeout if asked else PATIENCE)
+            message = await connection.listen(connection.timeout if asked else PATIENCE)
             if message is not None:
                 asked = False
                 self._pass_on(message)
             elif asked:
-                line.close()
+                connection.close()
                 return
             else:
                 asked = True
-                await line.send("PING")
+                await connection.send("PING")
             await asyncio.sleep(0)  # a flood of messages must not keep others from running
 
     def _pass_on(self, message: Any) -> None:
@@ -121,8 +121,8 @@ class Ear:
             case [b"message", bytes(channel), content]:
                 self._heard(channel, content)
             case [b"subscribe", bytes(channel), _]:
-                self._hears.set()
-                since = self._deaf_since.pop(channel, None)
+                self._subscribed.set()
+                since = self._missing_since.pop(channel, None)
                 if since is not None:
                     self._missed(channel, asyncio.get_running_loop().time() - since)
 
@@ -132,12 +132,12 @@ class Ear:
         for task in ending:
             task.cancel()
         self._task = self._tuning = None
-        if self._line is not None:
-            self._line.close()
+        if self._connection is not None:
+            self._connection.close()
         return ending
 
     def abandon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of what a closed loop or a parent process has."""
         self._task = self._tuning = None
-        if self._line is not None:
-            self._line.abandon(loop)
+        if self._connection is not None:
+            self._connection.abandon(loop)

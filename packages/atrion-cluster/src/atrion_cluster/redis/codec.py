@@ -1,7 +1,7 @@
 """What travels between a node and the server: packing, and checking of everything that comes back. Pure.
 
 Numbers are little-endian doubles, as in the Lua functions. The store is untrusted: what is malformed, not finite,
-negative or too large becomes :data:`NONSENSE` or is left out, and whoever asked counts it.
+negative or too large becomes :data:`INVALID` or is left out, and whoever asked counts it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from atrion.state import ClusterScar, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, SCAR_CAP
 
 __all__ = [
-    "NONSENSE",
+    "INVALID",
     "Answer",
     "News",
     "Own",
@@ -34,7 +34,7 @@ __all__ = [
     "to_name",
 ]
 
-NONSENSE: Final = ClusterScar(math.nan, math.nan)
+INVALID: Final = ClusterScar(math.nan, math.nan)
 """What is handed on for an answer that means nothing, so that the manager counts it."""
 MOST_ROUTE_BYTES = 1024
 MOST_MESSAGE_BYTES = 4096

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from atrion.state import ClusterScar, NodeRow
-from atrion_cluster.redis.wire import (
-    NONSENSE,
+from atrion_cluster.redis.codec import (
+    INVALID,
     News,
     Own,
     decayed,
@@ -15,7 +15,7 @@ from atrion_cluster.redis.wire import (
     to_bytes,
 )
 
-__all__ = ["CHANGES", "Peer"]
+__all__ = ["CHANGES", "ShardSession"]
 
 ROWS = 500
 """Most rows sent in one exchange, the rest in the next: the server must not be busy for long with one node."""
@@ -23,11 +23,11 @@ ASKS = 500
 """Most routes asked for in one exchange."""
 CHANGES = 1000
 """Most changes taken in one exchange."""
-BEAT = 10.0
+HEARTBEAT = 10.0
 """Seconds between two signs of life."""
 
 
-class Peer:
+class ShardSession:
     """What this node knows of a shard, and the shard of it; seconds are those of one local monotonic clock."""
 
     def __init__(self, node: str, tag: str, channel: str) -> None:
@@ -43,7 +43,7 @@ class Peer:
         self._asks: dict[str, None] = {}
         self._rows: dict[str, tuple[NodeRow, float]] = {}
         self._quiet: set[str] = set()
-        self._beat_at = -BEAT
+        self._alive_at = -HEARTBEAT
         self._sent: tuple[list[str], list[str], bool, float] = ([], [], False, 0.0)
         self._waiting: list[News] | None = None
 
@@ -67,17 +67,17 @@ class Peer:
 
     def due(self, now: float) -> bool:
         """Whether there is anything to ask."""
-        return bool(self._known or self._rows) or now - self._beat_at >= BEAT
+        return bool(self._known or self._rows) or now - self._alive_at >= HEARTBEAT
 
     def request(self, now: float) -> list[bytes | str | int]:
         """The arguments of the next exchange; see the Lua functions."""
         routes = [route for route, _ in zip(self._rows, range(ROWS), strict=False)]
         asks = [route for route, _ in zip(self._asks, range(ASKS), strict=False)]
-        beat = now - self._beat_at >= BEAT
+        heartbeat = now - self._alive_at >= HEARTBEAT
         quiet = not self.epoch or any(route in self._quiet for route in routes)
-        self._sent = (routes, asks, beat, now)
+        self._sent = (routes, asks, heartbeat, now)
         self._waiting = []
-        flags = ("b" if beat else "") + ("q" if quiet else "")
+        flags = ("b" if heartbeat else "") + ("q" if quiet else "")
         arguments: list[bytes | str | int] = [
             self.node, self.epoch, self._version, flags, CHANGES, self.channel, self.tag, len(routes),
         ]  # fmt: skip
@@ -97,7 +97,7 @@ class Peer:
             self.dropped += 1
             return None
         self.dropped += found.dropped
-        routes, asks, beat, at = self._sent
+        routes, asks, heartbeat, at = self._sent
         lost = bool(self.epoch) and found.epoch != self.epoch
         self.epoch, self._version, self._at = found.epoch, found.version, found.now
         for route in routes:
@@ -107,15 +107,15 @@ class Peer:
                 self._own[route] = Own(decayed(row, at - since), found.now, at)
         for route in asks:
             self._asks.pop(route, None)
-        if beat:
-            self._beat_at = at
+        if heartbeat:
+            self._alive_at = at
         self._own.update({route: own for route, own in found.owns.items() if route not in self._own})
         believed: dict[str, ClusterScar] = {}
         for sums in (found.sums, found.told):
             for route, total in sums.items():
                 if total is None:
                     self.dropped += 1
-                    believed[route] = NONSENSE
+                    believed[route] = INVALID
                 elif self._may_hear(route):
                     believed[route] = total.without(self._own.get(route))
         if lost:
@@ -135,7 +135,7 @@ class Peer:
         self._asks.update(dict.fromkeys(self._known.difference(asked)))
         for route in self._rows:
             self._own.pop(route, None)
-        self._beat_at = -BEAT
+        self._alive_at = -HEARTBEAT
 
     def failed(self) -> None:
         """The last request may have been kept or not: only the shard knows, so everything is asked anew."""

@@ -33,9 +33,9 @@ from redis.exceptions import (
 from atrion.errors import ConfigurationError, ProviderError
 from atrion.state import blending
 from atrion_cluster.redis.driver import detach, end_transport, streams_of
-from atrion_cluster.redis.settings import Address, Settings
+from atrion_cluster.redis.settings import Address, RedisSettings
 
-__all__ = ["Line", "function_names", "library", "tls_context"]
+__all__ = ["ServerConnection", "function_names", "library", "tls_context"]
 
 Command = Sequence[bytes | str | int | float]
 PARTS = ("records", "shard", "functions")
@@ -72,7 +72,7 @@ class TlsContext(Protocol):
         ...
 
 
-def tls_context(settings: Settings) -> TlsContext | None:
+def tls_context(settings: RedisSettings) -> TlsContext | None:
     """What TLS trusts and shows, or None without TLS. It reads files, so it is made once and not in a pulse.
 
     Raises:
@@ -92,18 +92,23 @@ def tls_context(settings: Settings) -> TlsContext | None:
     return context
 
 
-class Line:
+class ServerConnection:
     """A connection and its lock; used by one event loop of one process.
 
     Args:
         address: Host and port.
         settings: Login and the seconds that one round trip may take.
-        tls: What TLS trusts and shows, read once for all lines.
+        tls: What TLS trusts and shows, read once for all connections.
         sentinel: Whether a sentinel listens there, who has a login of its own.
     """
 
     def __init__(
-        self, address: Address, settings: Settings, tls: TlsContext | None = None, *, sentinel: bool = False
+        self,
+        address: Address,
+        settings: RedisSettings,
+        tls: TlsContext | None = None,
+        *,
+        sentinel: bool = False,
     ) -> None:
         self.address = address
         self.timeout = settings.timeout
@@ -127,7 +132,7 @@ class Line:
         self._writer: asyncio.StreamWriter | None = None
 
     def __repr__(self) -> str:
-        return f"<Line to {self.where}>"
+        return f"<ServerConnection to {self.where}>"
 
     @property
     def where(self) -> str:
@@ -167,7 +172,7 @@ class Line:
         """The answers to ``commands`` in one round trip; what a server refuses is an answer too.
 
         Raises:
-            ProviderError: no answer in time, or the connection failed; the line is closed then.
+            ProviderError: no answer in time, or the connection failed; the connection is closed then.
         """
         async with self._lock:
             if not self.open:
@@ -214,7 +219,7 @@ class Line:
         """Send a command whose answer :meth:`listen` will read.
 
         Raises:
-            ProviderError: the connection failed; the line is closed then.
+            ProviderError: the connection failed; the connection is closed then.
         """
         await self._bounded(self._connection.send_command(*command, check_health=False))
 
@@ -222,7 +227,7 @@ class Line:
         """The next answer, or None after ``patience`` seconds without one.
 
         Raises:
-            ProviderError: the connection failed; the line is closed then.
+            ProviderError: the connection failed; the connection is closed then.
         """
         return await self._bounded(self._connection.read_response(timeout=patience), patience + self.timeout)
 

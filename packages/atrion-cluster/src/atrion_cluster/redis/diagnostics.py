@@ -9,8 +9,8 @@ from redis.exceptions import ResponseError
 
 from atrion.errors import ProviderError
 from atrion.state import Finding
-from atrion_cluster.redis.line import Line, TlsContext, library
-from atrion_cluster.redis.settings import Settings
+from atrion_cluster.redis.connection import ServerConnection, TlsContext, library
+from atrion_cluster.redis.settings import RedisSettings
 from atrion_cluster.redis.topology import keys_of, locate
 
 __all__ = ["diagnose"]
@@ -43,7 +43,7 @@ OLDEST_SERVER = 7
 """Redis 7: the first with functions."""
 
 
-async def diagnose(settings: Settings, tls: TlsContext | None, tags: list[str]) -> list[Finding]:
+async def diagnose(settings: RedisSettings, tls: TlsContext | None, tags: list[str]) -> list[Finding]:
     """Look at every master on connections of their own."""
     try:
         places = await locate(settings, tls, tags)
@@ -52,15 +52,15 @@ async def diagnose(settings: Settings, tls: TlsContext | None, tags: list[str]) 
     found: list[Finding] = []
     masters = list(dict.fromkeys(places))
     for place in masters:
-        line = Line(place, settings, tls)
+        connection = ServerConnection(place, settings, tls)
         try:
-            await line.connect()
-            look = await _Look.at(line, keys_of(tags[places.index(place)], "doctor"))
-            found += look.findings(f"{line.where}: " if len(masters) > 1 else "")
+            await connection.connect()
+            look = await _Look.at(connection, keys_of(tags[places.index(place)], "doctor"))
+            found += look.findings(f"{connection.where}: " if len(masters) > 1 else "")
         except ProviderError as error:
             found.append(_unreachable(error))
         finally:
-            line.close()
+            connection.close()
     return found
 
 
@@ -80,18 +80,18 @@ class _Look:
         self.offset = offset
 
     @classmethod
-    async def at(cls, line: Line, keys: list[bytes]) -> _Look:
+    async def at(cls, connection: ServerConnection, keys: list[bytes]) -> _Look:
         """Ask one server."""
         began = time.time()
-        clock = (await line.ask(("TIME",)))[0]
+        clock = (await connection.ask(("TIME",)))[0]
         here = (began + time.time()) / 2.0
         offset = None
         if isinstance(clock, list) and len(clock) == 2:
             offset = float(clock[0]) + float(clock[1]) / 1e6 - here
-        told, loaded = await line.ask(("INFO",), ("FUNCTION", "LOAD", library()[0]))
+        told, loaded = await connection.ask(("INFO",), ("FUNCTION", "LOAD", library()[0]))
         called: Any = None
         try:
-            await line.call("vector", keys, ("doctor", b"atrion/doctor"))
+            await connection.call("vector", keys, ("doctor", b"atrion/doctor"))
         except ProviderError as error:
             called = error
         return cls(_info(told), loaded, called, offset)
