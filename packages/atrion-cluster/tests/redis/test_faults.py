@@ -86,7 +86,7 @@ async def until(condition: Callable[[], bool], what: str, patience: float = 10.0
 async def traffic(engine: Atrion):  # type: ignore[no-untyped-def]  # a fixture in all but name
     load = Load(engine)
     async with engine:
-        await until(lambda: engine._pulse.turns > 2, "the pulse beats")
+        await until(lambda: engine._pulse.turns > 2, "the pulse runs")
         engine.update_physics("r", Telemetry(latency=0.01))
         task = asyncio.create_task(load.run())
         try:
@@ -135,9 +135,9 @@ class Fault:
         engine = self.engine
         await until(lambda: engine.state.healthy, "the store answers again", 15.0)
         await self.other.says(scar)
-        beats = engine._pulse.turns
+        before = engine._pulse.turns
         await until(lambda: engine._routes["r"].cluster_scar > 0.5 * scar, "what another node says is heard")
-        assert engine._pulse.turns - beats <= 3  # one may have been under way
+        assert engine._pulse.turns - before <= 3  # one may have been under way
 
     def two_lines(self) -> None:
         lines = [record.getMessage() for record in self.caplog.records if record.name == "atrion"]

@@ -33,7 +33,7 @@ class Counting(InMemoryProvider):
             self.third.set()
         return await super().exchange(node, rows, routes)
 
-    def beats(self) -> bool:
+    def runs(self) -> bool:
         """Whether it is asked, for at least one turn more, within some seconds."""
         before = self.log.count("exchange")
         return eventually(lambda: self.log.count("exchange") > before)

@@ -71,7 +71,7 @@ def test_a_child_starts_nothing_until_it_uses_the_engine() -> None:
         time.sleep(0.02)
         calm = calm and store.log == []
         call()
-        return calm and store.beats() and "atrion-pulse" in named_threads()
+        return calm and store.runs() and "atrion-pulse" in named_threads()
 
     with engine:
         store.log.clear()
@@ -85,7 +85,7 @@ def test_a_child_of_a_loop_pulses_in_a_thread_once_it_uses_the_engine() -> None:
 
     async def main() -> None:
         async with engine:
-            assert in_child(lambda: bool(engine.decide("r")) and store.beats()) == 0
+            assert in_child(lambda: bool(engine.decide("r")) and store.runs()) == 0
 
     asyncio.run(main())
 
@@ -96,7 +96,7 @@ def test_a_child_may_enter_and_leave_for_itself() -> None:
 
     def work() -> bool:
         with engine:
-            went_on = store.beats()
+            went_on = store.runs()
         return went_on and store.log[-1] == "disconnect" and "atrion-pulse" not in named_threads()
 
     with engine:
@@ -106,7 +106,7 @@ def test_a_child_may_enter_and_leave_for_itself() -> None:
 def test_a_child_of_a_child_pulses_too() -> None:
     store = Counting()
     with Atrion(provider=store, interval=0.01) as engine:
-        assert in_child(lambda: in_child(lambda: bool(engine.decide("r")) and store.beats()) == 0) == 0
+        assert in_child(lambda: in_child(lambda: bool(engine.decide("r")) and store.runs()) == 0) == 0
 
 
 @pytest.mark.parametrize("node", [None, "web"])

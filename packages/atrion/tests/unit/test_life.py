@@ -67,7 +67,7 @@ def test_as_a_thread() -> None:
         with engine as entered:
             assert entered is engine
             assert store.log[0] == "connect"
-            assert store.beats()
+            assert store.runs()
             assert "atrion-pulse" in {thread.name for thread in threading.enumerate()}
         assert store.log[-1] == "disconnect"
         assert "atrion-pulse" not in {thread.name for thread in threading.enumerate()}
@@ -82,9 +82,9 @@ def test_entering_twice_counts_in_a_loop() -> None:
             await engine.connect()
             async with engine:
                 pass
-            assert await soon(store.beats)
+            assert await soon(store.runs)
             await engine.disconnect()
-            assert await soon(store.beats)
+            assert await soon(store.runs)
             assert store.log.count("connect") == 1
             assert "disconnect" not in store.log
         assert store.log[-1] == "disconnect"
@@ -99,7 +99,7 @@ def test_entering_twice_counts_in_threads() -> None:
 
     def enter_and_leave() -> None:
         with engine:
-            assert store.beats()
+            assert store.runs()
 
     with engine:
         threads = [threading.Thread(target=enter_and_leave) for _ in range(5)]
@@ -107,7 +107,7 @@ def test_entering_twice_counts_in_threads() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert store.beats()
+        assert store.runs()
         assert store.log.count("connect") == 1
     assert store.log.count("disconnect") == 1
 
@@ -122,12 +122,12 @@ def test_leaving_more_often_than_entering_changes_nothing() -> None:
         await engine.disconnect()
         await engine.disconnect()
         async with engine:
-            assert await soon(store.beats)
+            assert await soon(store.runs)
 
     asyncio.run(main())
     engine.__exit__(None, None, None)
     with engine:
-        assert store.beats()
+        assert store.runs()
 
 
 def test_a_loop_within_a_thread_and_the_one_that_stays_goes_on() -> None:
@@ -140,7 +140,7 @@ def test_a_loop_within_a_thread_and_the_one_that_stays_goes_on() -> None:
         assert store.log.count("disconnect") == 1  # the loop's connections ended with it
 
     asyncio.run(main())
-    assert store.beats()  # now in the thread, which connects for itself
+    assert store.runs()  # now in the thread, which connects for itself
     assert store.log.count("connect") == 2
     engine.__exit__(None, None, None)
     assert store.log[-1] == "disconnect"
@@ -167,7 +167,7 @@ def test_a_second_loop_after_the_first_one_died(leaves: bool) -> None:
 
     async def main() -> None:
         await engine.connect()
-        assert await soon(store.beats)
+        assert await soon(store.runs)
         if leaves:
             await engine.disconnect()
 
@@ -175,7 +175,7 @@ def test_a_second_loop_after_the_first_one_died(leaves: bool) -> None:
         asyncio.run(main())
     assert store.log.count("connect") == 3
     with engine:
-        assert store.beats()
+        assert store.runs()
 
 
 def test_a_loop_that_dies_with_an_exception_does_not_take_the_engine_along() -> None:
@@ -189,7 +189,7 @@ def test_a_loop_that_dies_with_an_exception_does_not_take_the_engine_along() -> 
     with pytest.raises(KeyError):
         asyncio.run(main())
     with engine:
-        assert store.beats()
+        assert store.runs()
 
 
 # --- under gevent -----------------------------------------------------------------------------------------------

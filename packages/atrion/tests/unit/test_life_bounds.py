@@ -52,7 +52,7 @@ def test_a_thread_whose_loop_cannot_be_made_lets_go_and_comes_back(
         assert engine.decide("r")
         assert store.log == []
         broken = False
-        assert store.beats()
+        assert store.runs()
     assert store.log[-1] == "disconnect"
     assert len([record for record in caplog.records if "tries again" in record.message]) == 1
 
@@ -71,7 +71,7 @@ def test_without_a_thread_decisions_go_on(
             assert engine.decide("r")
     assert "no thread to run in" in caplog.text
     with engine:
-        assert store.beats()
+        assert store.runs()
 
 
 def test_what_connecting_raises_is_logged_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -145,7 +145,7 @@ def test_being_cancelled_while_connecting_leaves_nothing_behind() -> None:
         assert others() == set()
         assert store.log == ["disconnect"]
         async with engine:
-            assert await soon(store.beats)
+            assert await soon(store.runs)
 
     asyncio.run(main())
 

@@ -203,7 +203,7 @@ async def a_forked_child_and_its_parent_both_go_on(bench: Bench) -> None:
 
 
 @law(LIFE_LAWS)
-async def an_engine_that_beats_goes_on_in_a_forked_child(bench: Bench) -> None:
+async def an_engine_that_pulses_goes_on_in_a_forked_child(bench: Bench) -> None:
     engine = Atrion(provider=bench.new(), interval=0.02)
     await bench.ask(asyncio.to_thread(engine.__enter__), "entering an engine")
 
