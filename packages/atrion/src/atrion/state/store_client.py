@@ -117,4 +117,6 @@ class StoreClient:
         """Count an answer that means nothing, and log the first."""
         self.dropped += 1
         if self.dropped == 1:
-            logger.warning("%s answers with invalid data (%s); it is dropped and counted", self._name, type(answer))
+            logger.warning(
+                "%s answers with invalid data (%s); it is dropped and counted", self._name, type(answer)
+            )
