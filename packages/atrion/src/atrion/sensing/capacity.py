@@ -264,6 +264,7 @@ class Capacity:
         if full and not self._sure and self._settled > SETTLED * self.calls and not queue.crowded():
             queue.renew()  # the service may have become slower, and the low calls be of a time before that
             self._settled = 0.0
+            self._since = math.inf  # where demand presses, new ones are wanted at once
             return False, True
         if full and free:
             queue.forget()  # departures grow with what is in flight: the low calls are of another time
