@@ -93,7 +93,7 @@ class Pod:
         task.add_done_callback(self.tasks.discard)
 
     async def _watch(self, route: str, before: float) -> None:
-        seen = self.engine._routes[route]
+        seen = self.engine.routes[route]
         while seen.steady < before + ROSE:
             before = seen.steady
             await asyncio.sleep(POLL)

@@ -136,7 +136,7 @@ class Fault:
         await until(lambda: engine.state.healthy, "the store answers again", 15.0)
         await self.other.says(scar)
         before = engine._pulse.turns
-        await until(lambda: engine._routes["r"].cluster_scar > 0.5 * scar, "what another node says is heard")
+        await until(lambda: engine.routes["r"].cluster_scar > 0.5 * scar, "what another node says is heard")
         assert engine._pulse.turns - before <= 3  # one may have been under way
 
     def two_lines(self) -> None:

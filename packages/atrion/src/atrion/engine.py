@@ -12,9 +12,8 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from atrion._platform import at_fork
 from atrion._weakly import weakly
+from atrion.control.base import CallFactory, EngineBase, RouteId
 from atrion.control.decision import Decision
-from atrion.control.desk import Desk, Gate
-from atrion.control.flow import Flow
 from atrion.control.guard import protect, qualified_name
 from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
@@ -58,7 +57,7 @@ def check_name(field: str, name: object) -> None:
         raise ConfigurationError(field, shown, f"give 1 to {MAX_ROUTE_ID} characters")
 
 
-class Atrion:
+class Atrion(EngineBase):
     """Adaptive admission control over any number of routes.
 
     Args:
@@ -99,33 +98,25 @@ class Atrion:
         if node is not None and not 0 < len(node) <= MAX_ROUTE_ID:
             raise ConfigurationError("node", node, f"give a name of 1 to {MAX_ROUTE_ID} characters")
         self._clock: Clock = SystemClock() if clock is None else clock
+        super().__init__(self._clock.monotonic, self._clock.wall)
         self._max_routes = max_routes
         self._default = Settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
         self._configured: dict[str, Settings] = {}
         self._pools = Pools()
         self._observers = Observers()
         self._place = 0.5
-        self._desk = Desk(self._create, self._clock.monotonic, self._clock.wall)
-        self._routes = self._desk.routes
         self._named = node is None
         self._pulsed = False  # whether the parent, of which this process is a child, had a pulse
         self.node: str = node or uuid.uuid4().hex[:12]
         keeper = None if persistence is None else provider_from(persistence, "persistence")
         self.state: StateManager = StateManager(
-            store, self.node, self._clock.monotonic, keeper, max_routes, routes=self._routes
+            store, self.node, self._clock.monotonic, keeper, max_routes, routes=self.routes
         )
         self._pulse = Pulse(self._turn, interval, self._enter, self._leave, self.node)
         self._wake = weakly(self._pulse.wake) if isinstance(store, ClusterSync) else None
         self._ticked = weakly(self._observers.ticked)
         self._decided = weakly(self._observers.decided)
-        # The compiled desk answers directly: a Python frame in between would cost more than the decision.
-        self.decide = self._desk.decide  # type: ignore[method-assign]  # same signature, same docstring's promise
-        self.flow = self._desk.flow  # type: ignore[method-assign]  # as above
-        self.update_physics = self._desk.update_physics  # type: ignore[method-assign]  # as above
         _engines.add(self)
-
-    def _now(self) -> float:
-        return self._desk.now()
 
     # --- routes --------------------------------------------------------------------------------------------
 
@@ -150,7 +141,7 @@ class Atrion:
         check_name("route_id", route_id)
         if pool is not None:
             check_name("pool", pool)
-        route = self._routes.get(route_id)
+        route = self.routes.get(route_id)
         base = self._configured.get(route_id, self._default) if route is None else route.settings
         self._configured[route_id] = settings = Settings(
             config or base.config,
@@ -160,7 +151,7 @@ class Atrion:
             base.pool if pool is None else pool,
         )
         if route is not None:
-            route.reset(settings, self._now())
+            route.reset(settings, self.now())
             self.state.routes.changed()
 
     def default_pool(self, route_id: str, pool: str) -> None:
@@ -169,26 +160,27 @@ class Atrion:
         Raises:
             ConfigurationError: an unusable route id.
         """
-        if route_id not in self._routes:
-            route = self._desk.find(route_id)
+        if route_id not in self.routes:
+            route = self.find(route_id)
             told = route.settings
             if told.pool is None:
                 settings = Settings(told.config, told.slo, told.gamma, told.shared, pool)
-                route.reset(settings, self._now())
+                route.reset(settings, self.now())
 
-    def _create(self, route_id: str) -> Route:
+    def create_route(self, route_id: RouteId) -> Route:
+        """Make the route of an id that is not there yet; if there are too many, evict the least recently used."""
         check_name("route_id", route_id)
-        if len(self._routes) >= self._max_routes:
+        if len(self.routes) >= self._max_routes:
             self._evict()
         settings = self._configured.get(route_id, self._default)
-        route = Route(route_id, settings, self._pools, self._now())
+        route = Route(route_id, settings, self._pools, self.now())
         route.on_jump = self._wake
         self._connect_observers(route)
         remembered = self.state.recollect(route_id)
         if remembered is not None:
             route.restore(*remembered)
         # Two threads may both get here; the first one's route is everybody's.
-        kept = self._routes.setdefault(route_id, route)
+        kept = self.routes.setdefault(route_id, route)
         if kept is route:
             self.state.routes.add(route)
         else:
@@ -215,7 +207,7 @@ class Atrion:
         return end
 
     def _reconnect_observers(self) -> None:
-        for route in list(self._routes.values()):
+        for route in list(self.routes.values()):
             self._connect_observers(route)
 
     def _evict(self) -> None:
@@ -224,16 +216,16 @@ class Atrion:
         idle = [route for route in oldest if route.window.in_flight == 0 and not route.pinned]
         victim = min(idle, key=lambda route: route.used) if idle else None
         for route in oldest:
-            self._routes.pop(route.id, None)
+            self.routes.pop(route.id, None)
             if route is victim:
                 route.leave()
             else:
-                self._routes[route.id] = route
+                self.routes[route.id] = route
 
     def _first(self, count: int) -> list[Route]:
         found: list[Route] = []
         try:
-            for route in self._routes.values():
+            for route in self.routes.values():
                 found.append(route)
                 if len(found) == count:
                     break
@@ -243,22 +235,6 @@ class Atrion:
 
     # --- asking --------------------------------------------------------------------------------------------
 
-    def decide(self, route_id: str, tier: Tier | str = Tier.NORMAL, *, key: str | None = None) -> Decision:
-        """May a request of ``tier`` flow now? It only asks: nothing counts as in flight.
-
-        Raises:
-            ConfigurationError: an unusable route id or tier.
-        """
-        return self._desk.decide(route_id, tier, key=key)
-
-    def update_physics(self, route_id: str, telemetry: Telemetry) -> RouteState:
-        """Take the caller's own telemetry; the law advances once a tick.
-
-        Raises:
-            ConfigurationError: an unusable route id.
-        """
-        return self._desk.update_physics(route_id, telemetry)
-
     def route(self, route_id: str, telemetry: Telemetry, voltage: float = 60.0) -> Decision:
         """:meth:`update_physics` and a decision for ``voltage`` (volts) in one.
 
@@ -266,18 +242,10 @@ class Atrion:
             ConfigurationError: an unusable route id or voltage.
         """
         check_number("voltage", voltage, 0.0, 1e6)
-        route = self._desk.find(route_id)
-        now = self._now()
+        route = self.find(route_id)
+        now = self.now()
         route.feed(telemetry, now)
         return route.decide(float(voltage), now)
-
-    def flow(self, route_id: str, tier: Tier | str = Tier.NORMAL, *, key: str | None = None) -> Flow:
-        """A guard for ``with`` or ``async with``; entering raises :class:`FlowRejected` when shed.
-
-        Raises:
-            ConfigurationError: an unusable route id or tier.
-        """
-        return self._desk.flow(route_id, tier, key=key)
 
     @overload
     def protect(self, function: F, /) -> F: ...
@@ -297,18 +265,18 @@ class Atrion:
         """
         start = band(level_of(tier))
         if isinstance(route_id, str):
-            gate = self._gate(route_id, start)
-            return lambda function: protect(function, gate)
+            calls = self._calls(route_id, start)
+            return lambda function: protect(function, calls)
         if route_id is _BY_NAME:
-            return lambda function: protect(function, self._gate(qualified_name(function), start))
+            return lambda function: protect(function, self._calls(qualified_name(function), start))
         if not (callable(route_id) or hasattr(route_id, "__get__")):
             check_name("route_id", route_id)
-        return protect(route_id, self._gate(qualified_name(route_id), start))  # bare: it is the function
+        return protect(route_id, self._calls(qualified_name(route_id), start))  # bare: it is the function
 
-    def _gate(self, route_id: str, start: float) -> Gate:
-        route = self._desk.find(route_id)
+    def _calls(self, route_id: str, start: float) -> CallFactory:
+        route = self.find(route_id)
         route.pinned = True
-        return Gate(route, start, self._desk)
+        return CallFactory(route, start, self)
 
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
         """Choose one of ``routes`` by softmax over their resistances; β per ohm; broken routes are left out.
@@ -320,8 +288,8 @@ class Atrion:
         check_number("beta", beta, 0.0)
         if not routes:
             raise ConfigurationError("routes", routes, "give at least one route id")
-        now = self._now()
-        found = [self._desk.find(route_id) for route_id in routes]
+        now = self.now()
+        found = [self.find(route_id) for route_id in routes]
         for route in found:
             route.advance(now)
         for route in found:
@@ -352,26 +320,26 @@ class Atrion:
 
     def snapshot(self) -> dict[str, RouteState]:
         """Every route as data."""
-        now = self._now()  # in a child process, its own life begins here
-        routes = list(self._routes.values())
+        now = self.now()  # in a child process, its own life begins here
+        routes = list(self.routes.values())
         for route in routes:
             route.advance(now)  # one that rests decays when it is looked at
         return {route.id: snapshot_of(route) for route in routes}
 
     def reset(self, route_id: str | None = None) -> None:
         """Forget what one route, or every route, has learnt."""
-        routes = list(self._routes.values()) if route_id is None else [self._desk.find(route_id)]
+        routes = list(self.routes.values()) if route_id is None else [self.find(route_id)]
         for route in routes:
-            route.reset(route.settings, self._now())
+            route.reset(route.settings, self.now())
 
     def restore(self, route_id: str, vector: PhysicsVector, age: float = 0.0) -> None:
         """Let a route begin with a persisted scar, ``age`` seconds old; what is not finite and ≥ 0 is passed over."""
-        self._desk.find(route_id).restore(vector, age)
+        self.find(route_id).restore(vector, age)
 
     # --- the pulse -----------------------------------------------------------------------------------------
 
     async def _turn(self) -> bool:
-        self._now()  # as in snapshot()
+        self.now()  # as in snapshot()
         return await self.state.pulse()
 
     async def pulse_once(self) -> bool:
@@ -412,7 +380,7 @@ class Atrion:
         except BaseException:  # cancelled
             await to_the_end(self._disconnect())
             raise
-        for route in list(self._routes.values()):
+        for route in list(self.routes.values()):
             remembered = self.state.recollect(route.id)
             if remembered is not None and route.state.mode is Mode.BOOTSTRAP:
                 route.restore(*remembered)
@@ -443,14 +411,14 @@ class Atrion:
         if self._named:
             self.node = self.state.node = self._pulse.node = uuid.uuid4().hex[:12]
         self._pulsed = self._pulse.abandon() or self._pulsed
-        self._desk.now = self._first_now
+        self.now = self._first_now
 
     def _first_now(self) -> float:
         """The time, for the first call in a child: the parent's calls are not ours, and its pulse is gone."""
         now = self._clock.monotonic
-        if self._desk.now != now:
-            self._desk.now = now
-            for route in list(self._routes.values()):
+        if self.now != now:
+            self.now = now
+            for route in list(self.routes.values()):
                 route.window.in_flight = route.pool.window.in_flight = route.streaming = 0
             if self._pulsed:
                 self._pulsed = False

@@ -66,7 +66,7 @@ def sicken(engine: Atrion, clock: VirtualClock, route: str) -> None:
 
 
 def error_pressure(engine: Atrion, route: str) -> float:
-    return engine._routes[route].state.error
+    return engine.routes[route].state.error
 
 
 def press(engine: Atrion, route: str) -> None:

@@ -356,7 +356,7 @@ def test_an_error_that_is_streamed_is_an_error(status: int, outcome: Outcome, en
     with serve(starlette(engine, page)) as client:
         assert client.get("/").text == "sorry"
         assert eventually(lambda: engine.ended() == [outcome])
-    assert engine._routes[ROUTE].window.successes_total == 0
+    assert engine.routes[ROUTE].window.successes_total == 0
 
 
 def test_open_event_streams_shed_nobody(engine: Watched) -> None:

@@ -10,6 +10,9 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +20,7 @@ from atrion import (
     SLO,
     AdaptiveBreak,
     Atrion,
+    ConfigurationError,
     Decision,
     FlowRejected,
     Mode,
@@ -251,7 +255,7 @@ def test_outcomes(
         with pytest.raises(type(error)) as caught:
             calls[kind]()
         assert caught.value is error
-    window = engine._routes["r"].window
+    window = engine.routes["r"].window
     assert (window.successes_total, window.failures_total, window.drops_total) == counts
     assert engine.snapshot()["r"].in_flight == 0
 
@@ -273,7 +277,7 @@ def test_a_flow_can_be_told_its_outcome(
     with engine.flow("r") as flow:
         if word is not None:
             getattr(flow, word)()
-    window = engine._routes["r"].window
+    window = engine.routes["r"].window
     assert (window.successes_total, window.failures_total, window.drops_total) == counts
 
 
@@ -311,7 +315,7 @@ def test_a_rejection_of_an_inner_route_does_not_blame_the_outer(engine: Atrion, 
         with pytest.raises(FlowRejected) as caught:
             outer()
         assert caught.value.decision.route == "inner"
-    assert engine._routes["outer"].window.failures_total == 0
+    assert engine.routes["outer"].window.failures_total == 0
     assert engine.snapshot()["outer"].admitted == 20
 
 
@@ -341,7 +345,7 @@ def test_eight_threads_lose_no_count(engine: Atrion) -> None:
     seen = engine.snapshot()["r"]
     assert sum(done) == 8 * calls
     assert (seen.admitted, seen.shed, seen.in_flight) == (8 * calls, 0, 0)
-    assert engine._routes["r"].window.successes_total == 8 * calls
+    assert engine.routes["r"].window.successes_total == 8 * calls
 
 
 class Payload:
@@ -650,7 +654,7 @@ def test_a_race_while_looking_for_the_idlest_is_survived(engine: Atrion) -> None
             raise RuntimeError("dictionary changed size during iteration")
 
     engine.decide("a")
-    engine._routes = Racing(engine._routes)  # type: ignore[assignment]
+    engine.routes = Racing(engine.routes)  # type: ignore[assignment]
     assert [route.id for route in engine._first(32)] == ["a"]
 
 
@@ -663,8 +667,8 @@ def test_configure_applies_and_starts_anew(engine: Atrion, clock: VirtualClock) 
     assert (seen.scar_tissue, seen.resistance) == (0.0, 18.0)
     engine.configure("r", gamma=0.7)  # the rest stays
     assert engine.snapshot()["r"].resistance == 18.0
-    assert engine._routes["r"].settings.gamma == 0.7
-    assert not engine._routes["r"].settings.shared
+    assert engine.routes["r"].settings.gamma == 0.7
+    assert not engine.routes["r"].settings.shared
     engine.configure("later", config=PhysicsConfig(base_resistance=12.0))
     assert "later" not in engine.snapshot()
     engine.decide("later")
@@ -684,7 +688,7 @@ def test_an_adaptive_break_point(clock: VirtualClock) -> None:
     for _ in range(50):
         clock.advance(0.1)
         engine.update_physics("r", Telemetry(error_rate=0.0))
-    assert engine._routes["r"].state.break_point() == 30.0
+    assert engine.routes["r"].state.break_point() == 30.0
     for _ in range(5):
         clock.advance(0.1)
         engine.update_physics("r", Telemetry(error_rate=1.0))
@@ -769,3 +773,40 @@ def test_the_machines_clock_is_the_default() -> None:
     assert engine.decide("r", key="alice")
     enter(engine, "r")
     assert engine.snapshot()["r"].admitted == 1
+
+
+def test_what_a_subclass_overrides_counts(clock: VirtualClock) -> None:
+    class Counting(Atrion):
+        asked = 0
+
+        def decide(self, *args: Any, **kwargs: Any) -> Decision:
+            self.asked += 1
+            return super().decide(*args, **kwargs)
+
+        def create_route(self, route_id: Any) -> Any:
+            return super().create_route(f"shop/{route_id}")
+
+    engine = Counting(clock=clock)
+    assert engine.decide("r", Tier.HIGH, key="alice").route == "shop/r"
+    with engine.flow("other"):
+        assert engine.snapshot()["shop/other"].in_flight == 1
+    assert engine.asked == 1
+
+
+@pytest.mark.parametrize("bad", [None, 42, "", "x" * 257])
+def test_what_is_no_route_is_refused_in_words(engine: Atrion, bad: Any) -> None:
+    for call in (engine.decide, engine.flow):
+        with pytest.raises(ConfigurationError, match="route_id"):
+            call(bad)
+    for call in (engine.decide, engine.flow):
+        with pytest.raises(ConfigurationError, match="tier = 42 is not usable: use one of critical"):
+            call("r", 42)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_ids_and_keys_may_be_more_than_text(engine: Atrion) -> None:
+    class Routes(StrEnum):
+        SEARCH = "search"
+
+    user = uuid4()
+    assert engine.decide(Routes.SEARCH, key=user).voltage == engine.decide("search", key=str(user)).voltage
+    assert engine.decide("search", key=7).voltage == engine.decide("search", key="7").voltage

@@ -117,7 +117,7 @@ def test_routes_that_come_and_go_leave_no_claims_behind() -> None:
         with atrion.flow(route):
             clock.advance(0.2)
         atrion.reset(route)
-        pools.add(atrion._routes[route].pool)
+        pools.add(atrion.routes[route].pool)
     (pool,) = pools
     assert pool.members == 4
     assert pool.window.in_flight == 0

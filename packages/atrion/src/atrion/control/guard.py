@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from atrion.control.desk import Gate
+from atrion.control.base import CallFactory
 from atrion.control.wrappers import (
     async_generator_function,
     coroutine_function,
@@ -65,8 +65,8 @@ def _is_generator_function(function: Any) -> bool:
     return inspect.isgeneratorfunction(function) and not old_coroutine
 
 
-def protect(function: F, gate: Gate) -> F:
-    """Wrap a function so that every call passes ``gate``.
+def protect(function: F, calls: CallFactory) -> F:
+    """Wrap a function so that every call is made by ``calls``.
 
     A call is in flight until its coroutine is done or its generator is exhausted, closed or has failed, and a
     generator's latency ends with its first item. What a function returns is followed likewise where it can be
@@ -77,7 +77,7 @@ def protect(function: F, gate: Gate) -> F:
     """
     _check(function)
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(protect(function.__func__, gate))
+        return type(function)(protect(function.__func__, calls))
     if _is(inspect.iscoroutinefunction, function):
         make = coroutine_function
     elif _is(inspect.isasyncgenfunction, function):
@@ -86,4 +86,4 @@ def protect(function: F, gate: Gate) -> F:
         make = generator_function
     else:
         make = plain_function
-    return make(function, gate.enter)  # type: ignore[return-value]  # it has the wrapped one's signature
+    return make(function, calls.enter)  # type: ignore[return-value]  # it has the wrapped one's signature

@@ -31,6 +31,9 @@ SUCCESS: Final = 0
 FAILURE: Final = 1
 IGNORED: Final = 2
 DROPPED: Final = 3
+SHED: Final = 0
+FLOWING: Final = 1
+PROBING: Final = 2
 FLOWS = Reason.FLOWS
 PROBE = Reason.PROBE
 SATURATED = Reason.SATURATED
@@ -422,20 +425,23 @@ class Route:
 
     def admits(self, volts: float, now: float) -> bool:
         """Whether ``volts`` flow now; a rejection may turn into a probe, which keeps a sick route measured."""
+        return self._ask(volts, now) != SHED
+
+    def _ask(self, volts: float, now: float) -> int:
         if self.due(now):
             self.advance(now)
         self.used = now
-        flows = self._flows(volts)
-        allowed = flows or self._probe(volts, now)
+        answer = FLOWING
+        if volts <= self.resistance() or self.broken:
+            answer = PROBING if self._probe(volts, now) else SHED
         if self.on_decision is not None:
-            self.on_decision(self._allowance(volts, flows) if allowed else self.rejection(volts))
-        return allowed
+            self.on_decision(self._decision(volts, answer))
+        return answer
 
-    def _flows(self, volts: float) -> bool:
-        return volts > self.resistance() and not self.broken
-
-    def _allowance(self, volts: float, flows: bool) -> Decision:
-        reason = FLOWS if flows else PROBE
+    def _decision(self, volts: float, answer: int) -> Decision:
+        if answer == SHED:
+            return self.rejection(volts)
+        reason = FLOWS if answer == FLOWING else PROBE
         return Decision(True, self.id, self.resistance(), volts, self.state.mode_index, reason, 0.0)
 
     def invites(self, now: float) -> bool:
@@ -468,10 +474,7 @@ class Route:
 
     def decide(self, volts: float, now: float) -> Decision:
         """The whole decision, with its reason and when to come back."""
-        allowed = self.admits(volts, now)
-        if allowed:
-            return self._allowance(volts, self._flows(volts))
-        return self.rejection(volts)
+        return self._decision(volts, self._ask(volts, now))
 
     def rejection(self, volts: float) -> Decision:
         """The decision for a request that :meth:`admits` has just refused."""

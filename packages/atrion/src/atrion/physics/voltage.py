@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Final
+from enum import IntEnum, StrEnum
+from typing import Final, Literal
 from zlib import crc32 as _crc32
 
 from atrion.errors import ConfigurationError
 
-__all__ = ["BAND_WIDTH", "Tier", "band", "level_at", "level_of", "unit_hash", "voltage"]
+__all__ = [
+    "BAND_WIDTH",
+    "Tier",
+    "TierLike",
+    "TierName",
+    "band",
+    "level_at",
+    "level_of",
+    "unit_hash",
+    "voltage",
+]
 
 LOWEST_VOLTAGE: Final = 20.0
 """Volts at which the lowest band begins; an idle route's resistance lies below."""
@@ -19,6 +29,10 @@ CRITICAL_GAP: Final = 24.0
 flight is worth several ohms."""
 BAND_WIDTH: Final = 10.0
 """Volts a band spans."""
+
+
+TierName = Literal["bulk", "low", "normal", "high", "critical"]
+"""A tier by its name."""
 
 
 class Tier(IntEnum):
@@ -44,6 +58,10 @@ class Tier(IntEnum):
         names = ", ".join(tier.name.lower() for tier in reversed(cls))
         raise ConfigurationError(field, value, f"use one of {names}")
 
+
+TierLike = Tier | TierName | StrEnum
+"""What is accepted for a tier."""
+# Compiled code does not check a union with a class that is not compiled, and so a wrong value is refused in words.
 
 _BULK: Final = Tier.BULK
 _LOW: Final = Tier.LOW

@@ -1,0 +1,137 @@
+"""The compiled base of the engine: resolves routes, computes voltages, makes decisions and guarded calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from typing import final
+from uuid import UUID
+
+from atrion._native import mypyc_attr
+from atrion.control.decision import Decision
+from atrion.control.flow import Flow
+from atrion.control.route import Route
+from atrion.control.snapshot import RouteState, snapshot_of
+from atrion.physics.voltage import BAND_WIDTH, Tier, TierLike, band, level_of, unit_hash
+from atrion.sensing.telemetry import Telemetry
+
+__all__ = ["CallFactory", "EngineBase", "Key", "RouteId"]
+
+# Unions with a class that is not compiled are not checked by compiled code, so that wrong values are refused in words.
+RouteId = str | StrEnum
+"""The id of a route, 1 to 256 characters."""
+Key = str | int | UUID
+"""What names a caller; its text is what counts."""
+
+ROTATION = 600.0
+"""Seconds in which every key moves once through its band: the same callers are shed for minutes, and nobody more
+than others."""
+WALL_CLOCK_REFRESH = 1.0
+"""Seconds between readings of the wall clock for the rotation."""
+NORMAL = Tier.NORMAL
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class EngineBase:
+    """Routes by id, and the two clocks. Every call reads the time by ``now``, which a forked child replaces."""
+
+    def __init__(self, now: Callable[[], float], wall: Callable[[], float]) -> None:
+        self.routes: dict[str, Route] = {}
+        self.now: Callable[[], float] = now
+        self._wall: Callable[[], float] = wall
+        self._phase: float = 0.0
+        self._refreshed: float = -WALL_CLOCK_REFRESH
+
+    def create_route(self, route_id: RouteId) -> Route:
+        """Make the route of an id that is not there yet.
+
+        Raises:
+            ConfigurationError: an unusable route id.
+        """
+        raise NotImplementedError
+
+    def find(self, route_id: RouteId) -> Route:
+        """The route of an id, made where it is not there yet.
+
+        Raises:
+            ConfigurationError: an unusable route id.
+        """
+        return _find(self, route_id)
+
+    def decide(self, route_id: RouteId, tier: TierLike = NORMAL, *, key: Key | None = None) -> Decision:
+        """May a request of ``tier`` flow now? It only asks: nothing counts as in flight.
+
+        Raises:
+            ConfigurationError: an unusable route id or tier.
+        """
+        route = _find(self, route_id)
+        now = self.now()
+        return route.decide(_voltage(self, band(level_of(tier)), route, key, now), now)
+
+    def flow(self, route_id: RouteId, tier: TierLike = NORMAL, *, key: Key | None = None) -> Flow:
+        """A guard for ``with`` or ``async with``; entering raises :class:`FlowRejected` when shed.
+
+        Raises:
+            ConfigurationError: an unusable route id or tier.
+        """
+        route = _find(self, route_id)
+        now = 0.0 if key is None else self.now()
+        return Flow(route, _voltage(self, band(level_of(tier)), route, key, now), self.now)
+
+    def update_physics(self, route_id: RouteId, telemetry: Telemetry) -> RouteState:
+        """Take the caller's own telemetry; the law advances once a tick.
+
+        Raises:
+            ConfigurationError: an unusable route id.
+        """
+        route = _find(self, route_id)
+        route.feed(telemetry, self.now())
+        return snapshot_of(route)
+
+
+# Functions, since compiled code looks the methods of a class up that Python code may inherit from.
+
+
+def _find(engine: EngineBase, route_id: RouteId) -> Route:
+    # What is no text is refused in words where routes are made.
+    route = engine.routes.get(route_id) if isinstance(route_id, str) else None  # type: ignore[redundant-expr]
+    return engine.create_route(route_id) if route is None else route
+
+
+def _voltage(engine: EngineBase, start: float, route: Route, key: Key | None, now: float) -> float:
+    """The voltage of a request: its tier's band, which begins at ``start``, and its key's place in it."""
+    if key is None:
+        return start + BAND_WIDTH * route.unit()
+    if not 0.0 <= now - engine._refreshed < WALL_CLOCK_REFRESH:
+        engine._refreshed = now
+        turns = engine._wall() / ROTATION
+        engine._phase = turns - math.floor(turns)
+    return start + BAND_WIDTH * unit_hash(str(key), engine._phase)
+
+
+@final
+class CallFactory:
+    """Begins the calls of one decorated function: of one route and one tier, whose band begins at ``start`` volts."""
+
+    __slots__ = ("_engine", "_route", "_start")
+
+    def __init__(self, route: Route, start: float, engine: EngineBase) -> None:
+        self._route: Route = route
+        self._start: float = start
+        self._engine: EngineBase = engine
+
+    def enter(self) -> Flow:
+        """A new call, begun where it may flow: ``flow.open`` says whether."""
+        route = self._route
+        flow = Flow(route, self._start + BAND_WIDTH * route.unit(), self._engine.now)
+        flow.ask()
+        return flow
+
+    def enter_keyed(self, key: Key | None) -> Flow:
+        """Likewise, at the key's place in the band."""
+        engine, route = self._engine, self._route
+        now = 0.0 if key is None else engine.now()
+        flow = Flow(route, _voltage(engine, self._start, route, key, now), engine.now)
+        flow.ask()
+        return flow
