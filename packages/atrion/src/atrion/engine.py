@@ -12,9 +12,9 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from atrion._platform import at_fork
 from atrion._weakly import weakly
-from atrion.control.base import CallFactory, EngineBase, RouteId
+from atrion.control.base import CallFactory, EngineBase, Key, RouteId
 from atrion.control.decision import Decision
-from atrion.control.guard import protect, qualified_name
+from atrion.control.guard import options_from, protect, qualified_name
 from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
@@ -24,7 +24,7 @@ from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
-from atrion.physics.voltage import Tier, band, level_of
+from atrion.physics.voltage import Tier, TierLike, band, level_of
 from atrion.providers.provider_urls import provider_from
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
@@ -74,6 +74,8 @@ class Atrion(EngineBase):
     Raises:
         ConfigurationError: a value is unusable.
     """
+
+    now: Callable[[], float]
 
     def __init__(
         self,
@@ -251,27 +253,59 @@ class Atrion(EngineBase):
     def protect(self, function: F, /) -> F: ...
 
     @overload
-    def protect(self, route_id: str = ..., *, tier: Tier | str = ...) -> Callable[[F], F]: ...
+    def protect(
+        self,
+        route_id: RouteId = ...,
+        *,
+        tier: TierLike = ...,
+        key: Callable[..., Key | None] | None = ...,
+        ignore: type[BaseException] | tuple[type[BaseException], ...] = ...,
+        failure: Callable[[Any], object] | None = ...,
+        fallback: Callable[..., Any] | None = ...,
+    ) -> Callable[[F], F]: ...
 
-    def protect(self, route_id: Any = _BY_NAME, *, tier: Tier | str = Tier.NORMAL) -> Any:
+    def protect(
+        self,
+        route_id: Any = _BY_NAME,
+        *,
+        tier: TierLike = Tier.NORMAL,
+        key: Callable[..., Key | None] | None = None,
+        ignore: type[BaseException] | tuple[type[BaseException], ...] = (),
+        failure: Callable[[Any], object] | None = None,
+        fallback: Callable[..., Any] | None = None,
+    ) -> Any:
         """A decorator for functions of any kind that admits and measures every call.
 
         Without a route id, also as a bare ``@atrion.protect``, the route is the function's qualified name. Coroutines
         are in flight until they are done and generators until they are exhausted, closed or fail, and so are
         awaitables, generators and futures that a function returns.
 
+        Args:
+            route_id: The route.
+            tier: The tier of its calls.
+            key: Called with the arguments of a call, gives the caller's stable name, or None.
+            ignore: Classes of exceptions that are the caller's fault and say nothing of the dependency.
+            failure: Called with a result, says whether it is a failure although nothing was raised.
+            fallback: Called with the same arguments in place of a call that is shed; without it, ``FlowRejected`` is
+                raised. An async function's fallback may be async or plain.
+
+        What ``key`` or ``failure`` raise is logged once and harms no call.
+
         Raises:
-            ConfigurationError: an unusable route id or tier; when decorating, something that cannot be guarded.
+            ConfigurationError: an unusable route id, tier or option; when decorating, something that cannot be guarded.
         """
         start = band(level_of(tier))
+        options = options_from(key, ignore, failure, fallback)
         if isinstance(route_id, str):
             calls = self._calls(route_id, start)
-            return lambda function: protect(function, calls)
+            return lambda function: protect(function, calls, options)
         if route_id is _BY_NAME:
-            return lambda function: protect(function, self._calls(qualified_name(function), start))
+            return lambda function: protect(function, self._calls(qualified_name(function), start), options)
         if not (callable(route_id) or hasattr(route_id, "__get__")):
             check_name("route_id", route_id)
-        return protect(route_id, self._calls(qualified_name(route_id), start))  # bare: it is the function
+        return protect(
+            route_id, self._calls(qualified_name(route_id), start), options
+        )  # bare: it is the function
 
     def _calls(self, route_id: str, start: float) -> CallFactory:
         route = self.find(route_id)

@@ -58,6 +58,40 @@ def rows(count: int) -> Iterator[int]:
     yield count
 
 
+class Card:
+    user: str
+    limit: int
+
+
+@engine.protect(
+    "payments",
+    tier="critical",
+    key=lambda card, amount: card.user,
+    ignore=(ValueError, KeyError),
+    failure=lambda result: result < 0,
+    fallback=lambda card, amount: 0,
+)
+def charge(card: Card, amount: int) -> int:
+    return amount
+
+
+async def cached(name: str) -> bytes:
+    return b""
+
+
+@engine.protect("reports", key=lambda name: name, ignore=ValueError, fallback=cached)
+async def report(name: str) -> bytes:
+    return await fetch(name)
+
+
+assert_type(charge(Card(), amount=1), int)
+charge("4242", 1)  # type: ignore[arg-type]
+engine.protect("payments", tier="crit")  # type: ignore[call-overload]
+engine.protect("payments", ignore=ValueError())  # type: ignore[call-overload]
+engine.protect("payments", fallback="cached")  # type: ignore[call-overload]
+engine.decide("payments", "crit")  # type: ignore[arg-type]
+engine.flow("payments", tier="crit")  # type: ignore[arg-type]
+engine.decide(42)  # type: ignore[arg-type]
 assert_type(named_by_itself(1), str)
 assert_type(rows(1), Iterator[int])
 named_by_itself("1")  # type: ignore[arg-type]
@@ -90,4 +124,5 @@ def guarded() -> float:
 async def guarded_async() -> bytes:
     async with engine as entered, entered.flow("r", "critical", key="alice"):
         assert_type(entered, Atrion)
+        assert_type(await report("x"), bytes)
         return await fetch("x")

@@ -221,9 +221,9 @@ class Flow:
         note_rejection()
         return self._route.rejection(self._volts)
 
-    def leave(self, error: BaseException | None) -> None:
-        """End the call as ``error``, if any, says."""
-        self.finish(_SUCCESS if error is None else outcome_of(error))
+    def leave(self, error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()) -> None:
+        """End the call as ``error``, if any, says; errors of the classes in ``ignore`` say nothing."""
+        self.finish(_SUCCESS if error is None else outcome_of(error, ignore))
 
     # An error that crosses compiled frames pays for each of them, so a rejection is raised where it leaves.
 

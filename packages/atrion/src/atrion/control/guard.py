@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from atrion.control.base import CallFactory
 from atrion.control.wrappers import (
+    Options,
     async_generator_function,
     coroutine_function,
     generator_function,
@@ -16,7 +18,9 @@ from atrion.control.wrappers import (
 )
 from atrion.errors import ConfigurationError
 
-__all__ = ["protect", "qualified_name"]
+__all__ = ["options_from", "protect", "qualified_name"]
+
+logger: logging.Logger = logging.getLogger("atrion")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,7 +69,50 @@ def _is_generator_function(function: Any) -> bool:
     return inspect.isgeneratorfunction(function) and not old_coroutine
 
 
-def protect(function: F, calls: CallFactory) -> F:
+def options_from(key: Any, ignore: Any, failure: Any, fallback: Any) -> Options:
+    """The options of ``protect``.
+
+    Raises:
+        ConfigurationError: one of them is unusable.
+    """
+    classes = ignore if isinstance(ignore, tuple) else (ignore,)
+    for kind in classes:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ConfigurationError("ignore", kind, "give exception classes, such as (ValueError,)")
+    if fallback is not None and not callable(fallback):
+        raise ConfigurationError("fallback", fallback, "give a function of the same arguments")
+    key = _asked("key", key, "of the call's arguments that returns the caller's name or None")
+    failure = _asked("failure", failure, "of the result that says whether it is a failure")
+    return Options(key, classes, failure, fallback)
+
+
+def _asked(name: str, function: Any, what: str) -> Any:
+    """A function of a user's that is asked something; where it fails it says None, and that is logged once."""
+    if function is None:
+        return None
+    if not callable(function):
+        raise ConfigurationError(name, function, f"give a function {what}")
+    if _is(inspect.iscoroutinefunction, function):
+        raise ConfigurationError(name, function, f"give a plain function {what}, not an async one")
+    failed = False
+
+    @functools.wraps(function, assigned=())
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        nonlocal failed
+        try:
+            return function(*args, **kwargs)
+        except Exception:
+            if not failed:
+                failed = True
+                logger.warning(
+                    "%s=%r of a protected function failed; its calls go on", name, function, exc_info=True
+                )
+            return None
+
+    return asked
+
+
+def protect(function: F, calls: CallFactory, options: Options) -> F:
     """Wrap a function so that every call is made by ``calls``.
 
     A call is in flight until its coroutine is done or its generator is exhausted, closed or has failed, and a
@@ -73,11 +120,11 @@ def protect(function: F, calls: CallFactory) -> F:
     awaited, is a generator or a future, or was made by ``contextlib.contextmanager`` and is entered.
 
     Raises:
-        ConfigurationError: it cannot be guarded.
+        ConfigurationError: it cannot be guarded, or not with such options.
     """
     _check(function)
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(protect(function.__func__, calls))
+        return type(function)(protect(function.__func__, calls, options))
     if _is(inspect.iscoroutinefunction, function):
         make = coroutine_function
     elif _is(inspect.isasyncgenfunction, function):
@@ -86,4 +133,24 @@ def protect(function: F, calls: CallFactory) -> F:
         make = generator_function
     else:
         make = plain_function
-    return make(function, calls.enter)  # type: ignore[return-value]  # it has the wrapped one's signature
+    _check_options(options, make)
+    enter = calls.enter if options.key is None else calls.enter_keyed
+    return make(function, enter, options)  # type: ignore[return-value]  # it has the wrapped one's signature
+
+
+def _check_options(options: Options, make: object) -> None:
+    """Refuse what goes with other kinds of functions only."""
+    generates = make in {generator_function, async_generator_function}
+    if generates and options.failure is not None:
+        raise ConfigurationError(
+            "failure", options.failure, "leave it out: a generator has no result to judge"
+        )
+    fallback = options.fallback
+    if make is plain_function or make is generator_function:
+        for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction):
+            if fallback is not None and _is(kind, fallback):
+                raise ConfigurationError(
+                    "fallback",
+                    fallback,
+                    "give a plain function: it is async and the protected function is not",
+                )

@@ -46,16 +46,16 @@ def _is_one_of(error: BaseException, known: tuple[tuple[str, str], ...]) -> bool
     return False
 
 
-def outcome_of(error: BaseException) -> int:
-    """What an exception says of the dependency, as an :class:`~atrion.Outcome`.
+def outcome_of(error: BaseException, ignore: tuple[type[BaseException], ...] = ()) -> int:
+    """What an exception says of the dependency, as an :class:`~atrion.Outcome`; those of ``ignore`` say nothing.
 
     Cancelled calls were dropped. Rejections, what was made of them, statuses below 500 and exits are nobody's
     failure here. A group is as bad as the worst in it.
     """
-    if isinstance(error, FlowRejected):
+    if isinstance(error, (FlowRejected, ignore)):
         return _IGNORED
     if isinstance(error, BaseExceptionGroup):
-        outcomes = [outcome_of(inner) for inner in error.exceptions]
+        outcomes = [outcome_of(inner, ignore) for inner in error.exceptions]
         if _FAILURE in outcomes:
             return _IGNORED if stems_from_rejection(error) else _FAILURE
         return _DROPPED if _DROPPED in outcomes else _IGNORED

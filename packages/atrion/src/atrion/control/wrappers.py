@@ -4,35 +4,61 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable
 from contextlib import AsyncContextDecorator, ContextDecorator
+from dataclasses import dataclass, replace
 from types import AsyncGeneratorType, GeneratorType, NoneType, TracebackType
 from typing import Any, Final
 
 from atrion.control.flow import Flow
 from atrion.errors import FlowRejected
 
-__all__ = ["async_generator_function", "coroutine_function", "generator_function", "plain_function"]
+__all__ = [
+    "Options",
+    "async_generator_function",
+    "coroutine_function",
+    "generator_function",
+    "plain_function",
+]
 
 Function = Callable[..., Any]
-Enter = Callable[[], Flow]
+Enter = Callable[..., Flow]
+"""Begins a call, where there is a key of the caller with it."""
 
 PLAIN: Final = frozenset({bool, int, float, str, bytes, tuple, list, dict, set, NoneType})
 """Common types of results that are complete when the function returns."""
 
 
-def coroutine_function(function: Function, enter: Enter) -> Function:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a decorated function was given: how to name the caller, whose fault an end is, what answers when shed."""
+
+    key: Function | None = None
+    ignore: tuple[type[BaseException], ...] = ()
+    failure: Function | None = None
+    fallback: Function | None = None
+
+
+NO_OPTIONS: Final = Options()
+
+
+def coroutine_function(function: Function, enter: Enter, options: Options = NO_OPTIONS) -> Function:
     """An ``async def``: each call passes ``enter``, and is in flight until it is done."""
+    key, ignore, failure, fallback = options.key, options.ignore, options.failure, options.fallback
 
     @functools.wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        flow = enter()
+        flow = enter() if key is None else enter(key(*args, **kwargs))
         if not flow.open:
+            if fallback is not None:
+                return await _awaited(fallback(*args, **kwargs))
             raise FlowRejected(flow.rejection())
         try:
             result = await function(*args, **kwargs)
+            if failure is not None and failure(result):
+                flow.fail()
         except BaseException as error:
-            flow.leave(error)
+            flow.leave(error, ignore)
             raise
         flow.finish()
         return result
@@ -40,13 +66,20 @@ def coroutine_function(function: Function, enter: Enter) -> Function:
     return guarded
 
 
-def generator_function(function: Function, enter: Enter) -> Function:
+async def _awaited(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
+
+
+def generator_function(function: Function, enter: Enter, options: Options = NO_OPTIONS) -> Function:
     """A generator function: in flight from the first item asked for; its latency ends with that item."""
+    key, ignore, fallback = options.key, options.ignore, options.fallback
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        flow = enter()
+        flow = enter() if key is None else enter(key(*args, **kwargs))
         if not flow.open:
+            if fallback is not None:
+                return (yield from fallback(*args, **kwargs))
             raise FlowRejected(flow.rejection())
         try:
             generator = function(*args, **kwargs)
@@ -69,19 +102,24 @@ def generator_function(function: Function, enter: Enter) -> Function:
             flow.finish()
             return end.value
         except BaseException as error:
-            flow.leave(error)
+            flow.leave(error, ignore)
             raise
 
     return guarded
 
 
-def async_generator_function(function: Function, enter: Enter) -> Function:
+def async_generator_function(function: Function, enter: Enter, options: Options = NO_OPTIONS) -> Function:
     """Likewise for an asynchronous one."""
+    key, ignore, fallback = options.key, options.ignore, options.fallback
 
     @functools.wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        flow = enter()
+        flow = enter() if key is None else enter(key(*args, **kwargs))
         if not flow.open:
+            if fallback is not None:
+                async for item in _items(fallback(*args, **kwargs)):
+                    yield item
+                return
             raise FlowRejected(flow.rejection())
         try:
             generator = function(*args, **kwargs)
@@ -103,34 +141,50 @@ def async_generator_function(function: Function, enter: Enter) -> Function:
         except StopAsyncIteration:
             flow.finish()
         except BaseException as error:
-            flow.leave(error)
+            flow.leave(error, ignore)
             raise
 
     return guarded
 
 
-def plain_function(function: Function, enter: Enter) -> Function:
+async def _items(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+def plain_function(function: Function, enter: Enter, options: Options = NO_OPTIONS) -> Function:
     """Any other function, and what it returns."""
+    followed_options = replace(options, key=None, fallback=None)
     known: type = NoneType  # of the last result that was complete
+    key, ignore, failure, fallback = options.key, options.ignore, options.failure, options.fallback
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         nonlocal known
-        flow = enter()
+        flow = enter() if key is None else enter(key(*args, **kwargs))
         if not flow.open:
+            if fallback is not None:
+                return fallback(*args, **kwargs)
             raise FlowRejected(flow.rejection())
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            flow.leave(error)
+            flow.leave(error, ignore)
             raise
         kind = type(result)
         if kind is not known:
             if kind not in PLAIN:
-                followed = _follow(result, flow)
+                followed = _follow(result, flow, followed_options)
                 if followed is not None:
                     return followed
-            known = kind
+            if failure is None:
+                known = kind
+            elif failure(result):
+                flow.fail()
         flow.finish()
         return result
 
@@ -143,11 +197,12 @@ def plain_function(function: Function, enter: Enter) -> Function:
 class _Begun:
     """A call that has begun, and goes on with what the function returned; nobody's fault if that is never used."""
 
-    __slots__ = ("flow",)
+    __slots__ = ("flow", "options")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, options: Options) -> None:
         flow.suspend()
         self.flow = flow
+        self.options = options
 
     def enter(self) -> Flow:
         self.flow.resume()
@@ -159,47 +214,53 @@ class _Begun:
             error = future.exception()
         except BaseException as cancelled:
             error = cancelled
-        self.flow.leave(error)
+        failure = self.options.failure
+        if error is None and failure is not None and failure(future.result()):
+            self.flow.fail()
+        self.leave(error)
+
+    def leave(self, error: BaseException | None) -> None:
+        self.flow.leave(error, self.options.ignore)
 
     def __del__(self) -> None:
         self.flow.ignore()
         self.flow.finish()
 
 
-def _follow(result: Any, flow: Flow) -> Any:
+def _follow(result: Any, flow: Flow, options: Options) -> Any:
     """What to return instead of ``result``, which ends ``flow`` when it is done; None if it is done already."""
     kind = type(result)
     if kind is AsyncGeneratorType:
-        return async_generator_function(lambda: result, _Begun(flow).enter)()
+        return async_generator_function(lambda: result, _Begun(flow, options).enter, options)()
     if kind is GeneratorType and not inspect.isawaitable(result):
-        return generator_function(lambda: result, _Begun(flow).enter)()
+        return generator_function(lambda: result, _Begun(flow, options).enter, options)()
     if callable(getattr(kind, "add_done_callback", None)):
-        result.add_done_callback(_Begun(flow).ended)
+        result.add_done_callback(_Begun(flow, options).ended)
         return result
     if inspect.iscoroutine(result):
-        return coroutine_function(lambda: result, _Begun(flow).enter)()
+        return coroutine_function(lambda: result, _Begun(flow, options).enter, options)()
     if isinstance(result, ContextDecorator):
-        return _Entered(result, flow)
+        return _Entered(result, flow, options)
     if inspect.isawaitable(result):
         context = hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")
-        return (_AwaitedContext if context else _Awaited)(result, flow)
+        return (_AwaitedContext if context else _Awaited)(result, flow, options)
     if isinstance(result, AsyncContextDecorator):
-        return _EnteredAsync(result, flow)
+        return _EnteredAsync(result, flow, options)
     return None
 
 
 class _Awaited(Coroutine[Any, Any, Any]):
     """Stands for something that can be awaited, and otherwise has its attributes."""
 
-    def __init__(self, inner: Any, flow: Flow) -> None:
+    def __init__(self, inner: Any, flow: Flow, options: Options) -> None:
         self._inner = inner
-        self._begun = _Begun(flow)
+        self._begun = _Begun(flow, options)
         self._running: Coroutine[Any, Any, Any] | None = None
 
     def _run(self) -> Coroutine[Any, Any, Any]:
         if self._running is None:
             inner = self._inner  # not self, which would be a cycle
-            self._running = coroutine_function(lambda: inner, self._begun.enter)()
+            self._running = coroutine_function(lambda: inner, self._begun.enter, self._begun.options)()
         return self._running
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -221,16 +282,16 @@ class _Awaited(Coroutine[Any, Any, Any]):
 class _Entered(ContextDecorator):
     """Stands for what ``contextlib.contextmanager`` makes: in flight until it is left."""
 
-    def __init__(self, inner: Any, flow: Flow) -> None:
+    def __init__(self, inner: Any, flow: Flow, options: Options) -> None:
         self._inner = inner
-        self._begun = _Begun(flow)
+        self._begun = _Begun(flow, options)
 
     def __enter__(self) -> Any:
-        flow = self._begun.enter()
+        self._begun.enter()
         try:
             return self._inner.__enter__()
         except BaseException as error:
-            flow.leave(error)
+            self._begun.leave(error)
             raise
 
     def __exit__(
@@ -239,25 +300,25 @@ class _Entered(ContextDecorator):
         try:
             swallowed = self._inner.__exit__(kind, error, trace)
         except BaseException as raised:
-            self._begun.flow.leave(raised)
+            self._begun.leave(raised)
             raise
-        self._begun.flow.leave(error)
+        self._begun.leave(error)
         return swallowed
 
 
 class _EnteredAsync(AsyncContextDecorator):
     """Likewise for what is entered with ``async with``."""
 
-    def __init__(self, inner: Any, flow: Flow) -> None:
+    def __init__(self, inner: Any, flow: Flow, options: Options) -> None:
         self._inner = inner
-        self._begun = _Begun(flow)
+        self._begun = _Begun(flow, options)
 
     async def __aenter__(self) -> Any:
-        flow = self._begun.enter()
+        self._begun.enter()
         try:
             return await self._inner.__aenter__()
         except BaseException as error:
-            flow.leave(error)
+            self._begun.leave(error)
             raise
 
     async def __aexit__(
@@ -266,14 +327,14 @@ class _EnteredAsync(AsyncContextDecorator):
         try:
             swallowed = await self._inner.__aexit__(kind, error, trace)
         except BaseException as raised:
-            self._begun.flow.leave(raised)
+            self._begun.leave(raised)
             raise
-        self._begun.flow.leave(error)
+        self._begun.leave(error)
         return swallowed
 
 
 class _AwaitedContext(_EnteredAsync, _Awaited):
     """What may be awaited as well as entered."""
 
-    def __init__(self, inner: Any, flow: Flow) -> None:
-        _Awaited.__init__(self, inner, flow)
+    def __init__(self, inner: Any, flow: Flow, options: Options) -> None:
+        _Awaited.__init__(self, inner, flow, options)
