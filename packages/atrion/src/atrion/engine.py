@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
@@ -12,19 +14,21 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from atrion._platform import at_fork
 from atrion._weakly import weakly
+from atrion.config import Switches
 from atrion.control.base import CallFactory, EngineBase, Key, RouteId
 from atrion.control.decision import Decision
 from atrion.control.guard import options_from, protect, qualified_name
 from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
+from atrion.control.rules import RouteRules
 from atrion.control.settings import Settings
 from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
 from atrion.physics.modes import Mode
-from atrion.physics.voltage import Tier, TierLike, band, level_of
+from atrion.physics.voltage import TierLike, band, level_of
 from atrion.providers.provider_urls import provider_from
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
@@ -34,6 +38,8 @@ from atrion.state.pulse import Pulse, to_the_end
 
 __all__ = ["Atrion", "RouteState", "check_name"]
 
+logger: logging.Logger = logging.getLogger("atrion")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_ROUTE_ID: Final = 256
@@ -41,6 +47,10 @@ STARVED: Final = 0.02
 """Share of the traffic below which ``select`` sends a route probes."""
 _BY_NAME: Final = object()
 """Stands for the name of the function that is decorated."""
+OWN_TIER: Final = -1.0
+"""Stands for the beginning of the band of a route's own tier."""
+UNUSED_AFTER: Final = 300.0
+"""Seconds after which ids and patterns that never matched are logged."""
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
 
 
@@ -57,6 +67,11 @@ def check_name(field: str, name: object) -> None:
         raise ConfigurationError(field, shown, f"give 1 to {MAX_ROUTE_ID} characters")
 
 
+def _unchanged(function: F) -> F:
+    """The decorator of an engine that is disabled."""
+    return function
+
+
 class Atrion(EngineBase):
     """Adaptive admission control over any number of routes.
 
@@ -70,6 +85,10 @@ class Atrion(EngineBase):
         max_routes: Most routes kept, ≥ 1; the idlest goes first.
         interval: Seconds between pulses, > 0; None takes the provider's own, else 0.1.
         clock: The clocks; the machine's by default.
+        enforce: False for shadow mode: everything is decided, counted and reported, and nothing is shed.
+
+    Two variables of the environment are for operators: ``ATRION_ENFORCE=0`` is shadow mode for every route, whatever
+    the code says, and ``ATRION_DISABLED=1`` lets the engine do nothing at all.
 
     Raises:
         ConfigurationError: a value is unusable.
@@ -89,9 +108,11 @@ class Atrion(EngineBase):
         max_routes: int = 10_000,
         interval: float | None = None,
         clock: Clock | None = None,
+        enforce: bool = True,
     ) -> None:
+        switches = Switches()
         check_number("max_routes", max_routes, 1)
-        store = provider_from(provider)
+        store = provider_from(None if switches.disabled else provider)
         if interval is None:
             interval = getattr(store, "interval", 0.1)
         if gamma is None:
@@ -102,15 +123,25 @@ class Atrion(EngineBase):
         self._clock: Clock = SystemClock() if clock is None else clock
         super().__init__(self._clock.monotonic, self._clock.wall)
         self._max_routes = max_routes
-        self._default = Settings(config or PhysicsConfig(), slo or SLO(), gamma, True)
-        self._configured: dict[str, Settings] = {}
+        given: dict[str, Any] = {
+            "config": config or PhysicsConfig(),
+            "slo": slo or SLO(),
+            "gamma": gamma,
+            "enforce": enforce,
+        }
+        Settings(**given)
+        if switches.enforce is not None:
+            given["enforce"] = switches.enforce
+        self._rules = RouteRules(given, enforced=not switches.disabled and switches.enforce is not False)
         self._pools = Pools()
         self._observers = Observers()
         self._place = 0.5
         self._named = node is None
         self._pulsed = False  # whether the parent, of which this process is a child, had a pulse
         self.node: str = node or uuid.uuid4().hex[:12]
-        keeper = None if persistence is None else provider_from(persistence, "persistence")
+        keeper = None
+        if persistence is not None and not switches.disabled:
+            keeper = provider_from(persistence, "persistence")
         self.state: StateManager = StateManager(
             store, self.node, self._clock.monotonic, keeper, max_routes, routes=self.routes
         )
@@ -118,24 +149,44 @@ class Atrion(EngineBase):
         self._wake = weakly(self._pulse.wake) if isinstance(store, ClusterSync) else None
         self._ticked = weakly(self._observers.ticked)
         self._decided = weakly(self._observers.decided)
+        self._unused_due = self.now() + UNUSED_AFTER
+        if switches.disabled:
+            self._bypass = Route("", self._rules.settings(""), self._pools, self.now())
+            logger.warning("ATRION_DISABLED is set: nothing is guarded")
+        elif switches.enforce is False:
+            logger.warning("ATRION_ENFORCE is 0: nothing is shed")
         _engines.add(self)
 
     # --- routes --------------------------------------------------------------------------------------------
 
     def configure(
         self,
-        route_id: str,
+        route_id: RouteId,
         *,
         slo: SLO | None = None,
         config: PhysicsConfig | None = None,
         gamma: float | None = None,
         shared: bool | None = None,
         pool: str | None = None,
+        tier: TierLike | None = None,
+        enforce: bool | None = None,
     ) -> None:
-        """Give one route its own SLO, constants, γ, or keep it from being shared; it starts anew.
+        """Set what is given for one route, or for all whose ids a pattern such as ``"GET /reports/*"`` matches.
 
-        Routes of one ``pool`` share a bottleneck, such as a database, and so its saturation: what is important on one
-        of them then goes before what is not on the others.
+        ``*`` stands for any characters. A route takes each setting from the most specific rule that gives it: its id,
+        else the matching pattern with the most other characters, else the engine. Routes that exist follow at once;
+        they start anew unless only ``tier`` or ``enforce`` changes.
+
+        Args:
+            route_id: The route, or a pattern.
+            slo: What is promised.
+            config: Constants of the laws.
+            gamma: γ in [0, 1].
+            shared: False keeps its scars from other nodes, and theirs from it.
+            pool: The bottleneck, such as a database, that routes of one pool share, and so its saturation: what is
+                important on one of them then goes before what is not on the others.
+            tier: The tier of calls that name none.
+            enforce: False for shadow mode.
 
         Raises:
             ConfigurationError: a value is unusable.
@@ -143,18 +194,21 @@ class Atrion(EngineBase):
         check_name("route_id", route_id)
         if pool is not None:
             check_name("pool", pool)
-        route = self.routes.get(route_id)
-        base = self._configured.get(route_id, self._default) if route is None else route.settings
-        self._configured[route_id] = settings = Settings(
-            config or base.config,
-            slo or base.slo,
-            base.gamma if gamma is None else gamma,
-            base.shared if shared is None else shared,
-            base.pool if pool is None else pool,
-        )
-        if route is not None:
-            route.reset(settings, self.now())
-            self.state.routes.changed()
+        options = {
+            "slo": slo,
+            "config": config,
+            "gamma": gamma,
+            "shared": shared,
+            "pool": pool,
+            "tier": tier,
+            "enforce": enforce,
+        }
+        self._rules.add(route_id, {name: value for name, value in options.items() if value is not None})
+        for route in list(self.routes.values()):
+            settings = self._rules.settings(route.id, route.settings.pool)
+            if settings is not route.settings:
+                route.configure(settings, self.now())
+        self.state.routes.changed()
 
     def default_pool(self, route_id: str, pool: str) -> None:
         """Put a route that is new into ``pool``, unless it was configured with another.
@@ -164,18 +218,37 @@ class Atrion(EngineBase):
         """
         if route_id not in self.routes:
             route = self.find(route_id)
-            told = route.settings
-            if told.pool is None:
-                settings = Settings(told.config, told.slo, told.gamma, told.shared, pool)
-                route.reset(settings, self.now())
+            route.configure(self._rules.settings(route_id, pool), self.now())
+
+    def unused(self) -> tuple[str, ...]:
+        """Ids and patterns that were configured and have matched no route until now, such as misspelt ones.
+
+        They are also logged once, five minutes after the engine was made.
+        """
+        return self._rules.unused()
+
+    def _report_unused(self, now: float) -> None:
+        if now >= self._unused_due:
+            self._unused_due = math.inf
+            unused = list(self.unused())
+            if unused:
+                logger.warning(
+                    "configured, but no route has matched yet: %s",
+                    ", ".join(unused),
+                    extra={"unused": unused},
+                )
 
     def create_route(self, route_id: RouteId) -> Route:
         """Make the route of an id that is not there yet; if there are too many, evict the least recently used."""
         check_name("route_id", route_id)
         if len(self.routes) >= self._max_routes:
             self._evict()
-        settings = self._configured.get(route_id, self._default)
-        route = Route(route_id, settings, self._pools, self.now())
+        now = self.now()
+        route = Route(route_id, self._rules.settings(route_id), self._pools, now)
+        if self.disabled:
+            route.leave()
+            return route  # and forgotten at once
+        self._report_unused(now)
         route.on_jump = self._wake
         self._connect_observers(route)
         remembered = self.state.recollect(route_id)
@@ -257,7 +330,7 @@ class Atrion(EngineBase):
         self,
         route_id: RouteId = ...,
         *,
-        tier: TierLike = ...,
+        tier: TierLike | None = ...,
         key: Callable[..., Key | None] | None = ...,
         ignore: type[BaseException] | tuple[type[BaseException], ...] = ...,
         failure: Callable[[Any], object] | None = ...,
@@ -268,7 +341,7 @@ class Atrion(EngineBase):
         self,
         route_id: Any = _BY_NAME,
         *,
-        tier: TierLike = Tier.NORMAL,
+        tier: TierLike | None = None,
         key: Callable[..., Key | None] | None = None,
         ignore: type[BaseException] | tuple[type[BaseException], ...] = (),
         failure: Callable[[Any], object] | None = None,
@@ -282,7 +355,7 @@ class Atrion(EngineBase):
 
         Args:
             route_id: The route.
-            tier: The tier of its calls.
+            tier: The tier of its calls; None takes the route's own: normal, unless configured otherwise.
             key: Called with the arguments of a call, gives the caller's stable name, or None.
             ignore: Classes of exceptions that are the caller's fault and say nothing of the dependency.
             failure: Called with a result, says whether it is a failure although nothing was raised.
@@ -294,8 +367,10 @@ class Atrion(EngineBase):
         Raises:
             ConfigurationError: an unusable route id, tier or option; when decorating, something that cannot be guarded.
         """
-        start = band(level_of(tier))
+        start = OWN_TIER if tier is None else band(level_of(tier))
         options = options_from(key, ignore, failure, fallback)
+        if self.disabled:
+            return _unchanged if isinstance(route_id, str) or route_id is _BY_NAME else route_id
         if isinstance(route_id, str):
             calls = self._calls(route_id, start)
             return lambda function: protect(function, calls, options)
@@ -330,6 +405,8 @@ class Atrion(EngineBase):
             if route.state.mode is Mode.CIRCUIT_BREAKER and route.invites(now):
                 return route.id  # a probe, so that a broken route is measured and can come back
         open_routes = [route for route in found if route.state.mode is not Mode.CIRCUIT_BREAKER]
+        if not open_routes:
+            open_routes = [route for route in found if not route.settings.enforce]
         if not open_routes:
             soonest = min(
                 (route.rejection(0.0) for route in found), key=lambda decision: decision.retry_after
@@ -373,7 +450,7 @@ class Atrion(EngineBase):
     # --- the pulse -----------------------------------------------------------------------------------------
 
     async def _turn(self) -> bool:
-        self.now()  # as in snapshot()
+        self._report_unused(self.now())  # the time is asked for as in snapshot()
         return await self.state.pulse()
 
     async def pulse_once(self) -> bool:
@@ -387,14 +464,16 @@ class Atrion(EngineBase):
         included.
         """
         self._pulsed = False  # the child of a process that pulsed does so by its own will now
-        await self._pulse.join()
+        if not self.disabled:
+            await self._pulse.join()
 
     async def disconnect(self) -> None:
         """Leave; the last one to do so stops the pulse, flushes once and leaves the store, all within a second.
 
         Being cancelled meanwhile changes nothing of that, and is raised at its end.
         """
-        await self._pulse.part()
+        if not self.disabled:
+            await self._pulse.part()
 
     async def _leave(self) -> None:
         with suppress(TimeoutError):
@@ -430,13 +509,15 @@ class Atrion(EngineBase):
 
     def __enter__(self) -> Self:
         self._pulsed = False
-        self._pulse.join_thread()
+        if not self.disabled:
+            self._pulse.join_thread()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pulse.part_thread()
+        if not self.disabled:
+            self._pulse.part_thread()
 
     # --- forks ---------------------------------------------------------------------------------------------
 

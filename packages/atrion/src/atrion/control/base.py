@@ -9,11 +9,11 @@ from typing import final
 from uuid import UUID
 
 from atrion._native import mypyc_attr
-from atrion.control.decision import Decision
+from atrion.control.decision import Decision, bypassed
 from atrion.control.flow import Flow
 from atrion.control.route import Route
 from atrion.control.snapshot import RouteState, snapshot_of
-from atrion.physics.voltage import BAND_WIDTH, Tier, TierLike, band, level_of, unit_hash
+from atrion.physics.voltage import BAND_WIDTH, TierLike, band, level_of, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["CallFactory", "EngineBase", "Key", "RouteId"]
@@ -29,7 +29,6 @@ ROTATION = 600.0
 than others."""
 WALL_CLOCK_REFRESH = 1.0
 """Seconds between readings of the wall clock for the rotation."""
-NORMAL = Tier.NORMAL
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -42,6 +41,12 @@ class EngineBase:
         self._wall: Callable[[], float] = wall
         self._phase: float = 0.0
         self._refreshed: float = -WALL_CLOCK_REFRESH
+        self._bypass: Route | None = None
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the engine does nothing at all: every request flows, and nothing is measured."""
+        return self._bypass is not None
 
     def create_route(self, route_id: RouteId) -> Route:
         """Make the route of an id that is not there yet.
@@ -59,25 +64,35 @@ class EngineBase:
         """
         return _find(self, route_id)
 
-    def decide(self, route_id: RouteId, tier: TierLike = NORMAL, *, key: Key | None = None) -> Decision:
+    def decide(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Decision:
         """May a request of ``tier`` flow now? It only asks: nothing counts as in flight.
 
+        Without a tier, it is the route's own: normal, unless configured otherwise.
+
         Raises:
             ConfigurationError: an unusable route id or tier.
         """
+        if self._bypass is not None:
+            return bypassed(str(route_id))
         route = _find(self, route_id)
+        start = route.settings.start if tier is None else band(level_of(tier))
         now = self.now()
-        return route.decide(_voltage(self, band(level_of(tier)), route, key, now), now)
+        return route.decide(_voltage(self, start, route, key, now), now)
 
-    def flow(self, route_id: RouteId, tier: TierLike = NORMAL, *, key: Key | None = None) -> Flow:
+    def flow(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Flow:
         """A guard for ``with`` or ``async with``; entering raises :class:`FlowRejected` when shed.
 
+        Without a tier, it is the route's own: normal, unless configured otherwise.
+
         Raises:
             ConfigurationError: an unusable route id or tier.
         """
+        if self._bypass is not None:
+            return Flow(self._bypass, 0.0, self.now).bypass()
         route = _find(self, route_id)
+        start = route.settings.start if tier is None else band(level_of(tier))
         now = 0.0 if key is None else self.now()
-        return Flow(route, _voltage(self, band(level_of(tier)), route, key, now), self.now)
+        return Flow(route, _voltage(self, start, route, key, now), self.now)
 
     def update_physics(self, route_id: RouteId, telemetry: Telemetry) -> RouteState:
         """Take the caller's own telemetry; the law advances once a tick.
@@ -112,7 +127,10 @@ def _voltage(engine: EngineBase, start: float, route: Route, key: Key | None, no
 
 @final
 class CallFactory:
-    """Begins the calls of one decorated function: of one route and one tier, whose band begins at ``start`` volts."""
+    """Begins the calls of one decorated function: of one route and one tier, whose band begins at ``start`` volts.
+
+    A ``start`` below 0 is that of the route's own tier.
+    """
 
     __slots__ = ("_engine", "_route", "_start")
 
@@ -124,7 +142,10 @@ class CallFactory:
     def enter(self) -> Flow:
         """A new call, begun where it may flow: ``flow.open`` says whether."""
         route = self._route
-        flow = Flow(route, self._start + BAND_WIDTH * route.unit(), self._engine.now)
+        start = self._start
+        if start < 0.0:
+            start = route.settings.start
+        flow = Flow(route, start + BAND_WIDTH * route.unit(), self._engine.now)
         flow.ask()
         return flow
 
@@ -132,6 +153,7 @@ class CallFactory:
         """Likewise, at the key's place in the band."""
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
-        flow = Flow(route, _voltage(engine, self._start, route, key, now), engine.now)
+        start = self._start if self._start >= 0.0 else route.settings.start
+        flow = Flow(route, _voltage(engine, start, route, key, now), engine.now)
         flow.ask()
         return flow

@@ -10,7 +10,7 @@ from atrion._native import mypyc_attr
 from atrion.errors import FlowRejected
 from atrion.physics.modes import Mode, mode_of
 
-__all__ = ["Decision", "Reason"]
+__all__ = ["Decision", "Reason", "bypassed"]
 
 
 class Reason(StrEnum):
@@ -30,6 +30,10 @@ class Reason(StrEnum):
     STALLED = "stalled"
     CLUSTER = "cluster"
     RESISTANCE = "resistance"
+
+
+FLOWS = Reason.FLOWS
+PROBE = Reason.PROBE
 
 
 @mypyc_attr(acyclic=True)
@@ -63,6 +67,11 @@ class Decision:
         return self._allowed
 
     @property
+    def would_shed(self) -> bool:
+        """Whether it may flow only because of shadow mode; the reason is then what would have shed it."""
+        return self._allowed and self._reason is not FLOWS and self._reason is not PROBE
+
+    @property
     def route(self) -> str:
         """The id of the route that was asked."""
         return self._route
@@ -89,13 +98,14 @@ class Decision:
 
     @property
     def retry_after(self) -> float:
-        """Seconds until a like request is expected to flow, from the decay law; 0 when allowed."""
+        """Seconds until a like request is expected to flow, from the decay law; 0 unless it was, or would be, shed."""
         return self._retry_after
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as data that ``json.dumps`` takes; mode and reason by name, in lower case."""
         return {
             "allowed": self._allowed,
+            "would_shed": self.would_shed,
             "route": self._route,
             "resistance": self._resistance,
             "voltage": self._voltage,
@@ -151,14 +161,20 @@ class Decision:
         return self._allowed
 
     def __str__(self) -> str:
-        verb = "flows" if self._allowed else "shed"
+        would_shed = self.would_shed
+        verb = "would be shed" if would_shed else "flows" if self._allowed else "shed"
         text = (
             f"{self._route}: {verb} ({self._reason}), {self._resistance:.1f} Ω against {self._voltage:.1f} V"
         )
-        return text if self._allowed else f"{text}, retry after {self._retry_after:.1f} s"
+        return text if self._allowed and not would_shed else f"{text}, retry after {self._retry_after:.1f} s"
 
     def __repr__(self) -> str:
         return f"<Decision {self}>"
+
+
+def bypassed(route_id: str) -> Decision:
+    """The decision of an engine that is disabled and computes neither resistance nor voltage."""
+    return Decision(True, route_id, 0.0, 0.0, int(Mode.OPERATIONAL), FLOWS, 0.0)
 
 
 FlowRejected.decode = Decision.from_dict

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, final
 
 from atrion._native import mypyc_attr
-from atrion.control.decision import Decision
+from atrion.control.decision import Decision, bypassed
 from atrion.control.outcome import note_rejection, outcome_of
 from atrion.control.process import Process
 from atrion.control.route import Route
@@ -27,6 +27,8 @@ FIRST: Final = 32
 """Calls of a route at its beginning in which its inner calls are looked for."""
 EVERY: Final = 64
 """Later, one in so many: looking costs as much as a tenth of a call."""
+BYPASS: Final = -1
+"""The token of a call that is not measured."""
 _enclosing: ContextVar[Flow | None] = ContextVar("atrion_enclosing", default=None)
 
 
@@ -83,6 +85,8 @@ class Flow:
             AtrionError: the flow was used before.
         """
         self._use()
+        if self._token == BYPASS:
+            return bypassed(self._route.id)
         now = self._clock()
         decision = self._route.decide(self._volts, now)
         if decision.allowed:
@@ -92,6 +96,11 @@ class Flow:
         else:
             note_rejection()
         return decision
+
+    def bypass(self) -> Flow:
+        """Let the call pass without being decided or measured."""
+        self._token = BYPASS
+        return self
 
     def within(self, outer: Flow) -> None:
         """The call is made within the ``outer`` one, which waits for it."""
@@ -180,6 +189,8 @@ class Flow:
             ConfigurationError: ``steps`` is below 1 or above 1000.
         """
         check_number("steps", steps, 1, 1000)
+        if self._token == BYPASS or not self._route.settings.enforce:
+            return 1.0
         base = self._route.settings.constants.base
         headroom = self._volts - base
         left = self._volts - self._route.resistance()
@@ -206,6 +217,8 @@ class Flow:
             AtrionError: the flow was used before.
         """
         self._use()
+        if self._token == BYPASS:
+            return True
         now = self._clock()
         route = self._route
         if not route.admits(self._volts, now):

@@ -98,6 +98,7 @@ class Route:
         "total_shed",
         "used",
         "window",
+        "would_shed",
     )
 
     def __init__(self, route_id: str, settings: Settings, pools: Pools, now: float) -> None:
@@ -123,6 +124,7 @@ class Route:
         self.on_activity: Callable[..., None] | None = None
         self.clock_faults: int = 0
         self.total_shed: int = 0
+        self.would_shed: int = 0
         self.observations: float = 0.0
         self.cluster_scar: float = 0.0
         self.cluster_evidence: float = 0.0
@@ -158,6 +160,13 @@ class Route:
             self._samples.clear()
         self._settle()
         self._stir()
+
+    def configure(self, settings: Settings, now: float) -> None:
+        """Follow new ``settings``; where they change what is learnt, begin anew."""
+        if settings.learns_like(self.settings):
+            self.settings = settings
+        else:
+            self.reset(settings, now)
 
     def _stir(self) -> None:
         """Let the pulse, which passes over a route that rests, look at this one."""
@@ -425,7 +434,7 @@ class Route:
 
     def admits(self, volts: float, now: float) -> bool:
         """Whether ``volts`` flow now; a rejection may turn into a probe, which keeps a sick route measured."""
-        return self._ask(volts, now) != SHED
+        return self._ask(volts, now) != SHED or not self.settings.enforce
 
     def _ask(self, volts: float, now: float) -> int:
         if self.due(now):
@@ -448,7 +457,7 @@ class Route:
         """Whether a router should send it a probe now; the next request that would be shed then passes."""
         probes = self._made_probes(now)
         pending = probes.answer_invitation()  # it must not answer for itself
-        invited = self.admits(0.0, now)
+        invited = self._ask(0.0, now) != SHED
         probes.invited = invited or pending
         return invited
 
@@ -467,9 +476,12 @@ class Route:
         crowded = self.pool.window.in_flight >= self.pool.capacity.limit + PROBES_IN_FLIGHT
         if sick and probes.passes(now, crowded):
             return True
-        self._shed += 1
-        self.total_shed += 1
-        self.pool.shed += 1
+        if self.settings.enforce:
+            self._shed += 1
+            self.total_shed += 1
+            self.pool.shed += 1
+        else:
+            self.would_shed += 1
         return False
 
     def decide(self, volts: float, now: float) -> Decision:
@@ -477,11 +489,11 @@ class Route:
         return self._decision(volts, self._ask(volts, now))
 
     def rejection(self, volts: float) -> Decision:
-        """The decision for a request that :meth:`admits` has just refused."""
+        """The decision for a request that has just been refused, or would be if the route's settings were enforced."""
         resistance = self.resistance()
         reason = self.reason(resistance)
         return Decision(
-            False,
+            not self.settings.enforce,
             self.id,
             resistance,
             volts,

@@ -8,6 +8,7 @@ from atrion.errors import ConfigurationError
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.state import Constants
+from atrion.physics.voltage import Tier, band, level_of
 
 __all__ = ["Settings"]
 
@@ -24,21 +25,45 @@ class Settings:
     """Settings of a route, shared by all that have the same.
 
     ``promise`` in seconds (0 where no latency was promised) and ``error_baseline`` as a share are the SLO's; ``gamma``
-    is γ in [0, 1]; ``pool`` names the bottleneck it shares with other routes, or is None.
+    is γ in [0, 1]; ``pool`` names the bottleneck it shares with other routes, or is None; ``start`` is where its tier's
+    band begins, in volts; ``enforce`` is False in shadow mode.
 
     Raises:
         ConfigurationError: a value is unusable.
     """
 
-    __slots__ = ("config", "constants", "error_baseline", "gamma", "pool", "promise", "shared", "slo")
+    __slots__ = (
+        "config",
+        "constants",
+        "enforce",
+        "error_baseline",
+        "gamma",
+        "pool",
+        "promise",
+        "shared",
+        "slo",
+        "start",
+    )
 
     # Typed loosely, so that the compiled build too refuses a wrong value in words.
-    def __init__(self, config: Any, slo: Any, gamma: Any, shared: bool, pool: str | None = None) -> None:
+    def __init__(
+        self,
+        config: Any,
+        slo: Any,
+        gamma: Any,
+        shared: Any = True,
+        pool: str | None = None,
+        tier: Any = Tier.NORMAL,
+        enforce: Any = True,
+    ) -> None:
         if not isinstance(config, PhysicsConfig):
             raise ConfigurationError("config", config, "give a PhysicsConfig")
         if not isinstance(slo, SLO):
             raise ConfigurationError("slo", slo, "give an SLO")
         check_number("gamma", gamma, 0.0, 1.0)
+        for name, value in (("shared", shared), ("enforce", enforce)):
+            if not isinstance(value, bool):
+                raise ConfigurationError(name, value, "give True or False")
         self.config: PhysicsConfig = config
         self.slo: SLO = slo
         self.constants: Constants = Constants(config, slo.weights(config.gain))
@@ -47,6 +72,18 @@ class Settings:
         self.gamma: float = float(gamma)
         self.shared: bool = shared
         self.pool: str | None = pool
+        self.start: float = band(level_of(tier))
+        self.enforce: bool = enforce
+
+    def learns_like(self, other: Settings) -> bool:
+        """Whether what was learnt under ``other`` settings holds under these."""
+        return (
+            self.config == other.config
+            and self.slo == other.slo
+            and self.gamma == other.gamma
+            and self.shared == other.shared
+            and self.pool == other.pool
+        )
 
     def told_ceiling(self) -> float:
         """Seconds that the floor of a caller's own latencies never crosses."""

@@ -20,7 +20,8 @@ class RouteState(Plain):
     ``resistance``, ``scar_tissue`` (its own) and ``blended_scar`` (with the cluster's) in ohms, ``momentum`` per
     second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight. Routes with
     the same ``pool`` are taken to share a bottleneck, ``pool_reason`` says why; the
-    rest are counts. ``bad_samples`` were dropped as NaN or negative, ``clock_faults`` are ticks on which the
+    rest are counts. Where it is not ``enforced``, in shadow mode, ``would_shed`` counts the requests that were let pass
+    and would have been shed. ``bad_samples`` were dropped as NaN or negative, ``clock_faults`` are ticks on which the
     clock had gone back.
     """
 
@@ -41,6 +42,8 @@ class RouteState(Plain):
     pool_reason: str
     admitted: int
     shed: int
+    would_shed: int
+    enforced: bool
     bad_samples: int
     clock_faults: int
 
@@ -70,6 +73,8 @@ def snapshot_of(route: Route) -> RouteState:
         pool_reason=route.pool_reason(),
         admitted=route.admitted,
         shed=route.total_shed,
+        would_shed=route.would_shed,
+        enforced=route.settings.enforce,
         bad_samples=route.bad_samples,
         clock_faults=route.clock_faults,
     )
