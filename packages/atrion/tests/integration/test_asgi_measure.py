@@ -560,6 +560,7 @@ class Deaf:
     """An engine whose flows cannot measure anything."""
 
     open = True
+    disabled = False
 
     def flow(self, *args: Any, **kwargs: Any) -> Any:
         return self

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
-import math
-import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from atrion.control.decision import Decision
 from atrion.control.flow import Flow
 from atrion.control.outcome import rejection_in
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
-from atrion.integrations._exchange import Exchange, Message, Receive, Send
+from atrion.integrations._exchange import Exchange, Receive, Send
 from atrion.integrations._names import UNMATCHED, RouteNames, Scope
 from atrion.integrations._process import Loops, waited
-from atrion.physics.voltage import Tier
+from atrion.integrations._refusal import ASGIApp, Respond, problem, with_retry_after
+from atrion.integrations._tiers import PathTiers
+from atrion.physics.voltage import Tier, TierLike
 
 __all__ = ["AtrionMiddleware"]
 
 logger: logging.Logger = logging.getLogger("atrion.asgi")
-
-_rng = random.SystemRandom()  # a seeded one would be the host's, or alike in all its children
-
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:
@@ -36,6 +31,11 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Whether a browser asks, by CORS, if it may send a request: cheap to answer, and shed it looks like a refusal."""
+    return scope.get("method") == "OPTIONS" and _header(scope, b"access-control-request-method") is not None
 
 
 def _port(scope: Scope) -> object:
@@ -77,7 +77,8 @@ class AtrionMiddleware:
     leave are nobody's fault here. A call ends with the last byte of its reply, whatever the application does
     then; a streamed reply is in flight until that, and its latency ends with its first byte. Time spent waiting
     for the client, in ``receive`` or ``send``, is no latency. A :class:`FlowRejected` that leaves the application
-    before any reply is answered as a shed request is. WebSockets and lifespan pass through. Trouble inside Atrion
+    before any reply is answered as a shed request is. WebSockets, lifespan and the preflight requests of browsers pass
+    through. Trouble inside Atrion
     is logged once per kind, and the request flows.
 
     Routes are named by their template, as ``GET /v1/items/{id}``: Starlette and FastAPI are asked for it, from the
@@ -89,10 +90,15 @@ class AtrionMiddleware:
     Args:
         app: The application to guard.
         atrion: The engine that decides; connecting it stays the caller's business.
-        tier: Gives the tier of a scope; None or an exception means the header's tier, or NORMAL.
+        tier: Gives the tier of a scope; None or an exception leaves it to the header, then to ``tiers``, then to the
+            route, which is normal unless configured otherwise.
+        tiers: Tiers by path, such as ``{"/checkout/*": "critical"}``, after a method or not; ``*`` stands for any
+            characters, and the longest pattern that matches counts.
         key: Gives a scope's stable key (a user or session), so that one caller meets one decision.
         pool: Bottleneck that all routes behind this middleware share, for those who know, 1 to 256 characters; None
             leaves it to the engine to find out.
+        response: Gives the ASGI application, such as a Starlette response, that answers a shed request; it takes the
+            scope and the :class:`Decision`. ``Retry-After`` and ``Cache-Control`` are added where it does not set them.
         route: Gives the route id, 1 to 256 characters and of bounded variety; None means the usual naming.
         exclude: Path prefixes, by whole segments, that are never shed nor measured, such as ``/health``: of the path
             that a client sends, without the server's or proxy's prefix. ``/`` is the root alone.
@@ -110,8 +116,10 @@ class AtrionMiddleware:
         atrion: Atrion,
         *,
         tier: Callable[[Scope], Tier | str | None] | None = None,
+        tiers: Mapping[str, TierLike] | None = None,
         key: Callable[[Scope], str | None] | None = None,
         pool: str | None = None,
+        response: Respond | None = None,
         route: Callable[[Scope], str | None] | None = None,
         exclude: Iterable[str] = (),
         trust_tier_header: bool = False,
@@ -124,6 +132,7 @@ class AtrionMiddleware:
         _is_callable("tier", tier, "a tier")
         _is_callable("key", key, "a key")
         _is_callable("route", route, "a route id")
+        _is_callable("response", response, "an ASGI application")
         if not isinstance(trust_tier_header, bool):
             raise ConfigurationError("trust_tier_header", trust_tier_header, "give True or False")
         if not isinstance(trust_request_start, bool):
@@ -133,6 +142,9 @@ class AtrionMiddleware:
         self._tier = tier
         self._key = key
         self._route = route
+        self._tiers = None if tiers is None else PathTiers(tiers)
+        self._response = response
+        self._disabled: bool = getattr(atrion, "disabled", False)
         if pool is not None:
             check_name("pool", pool)
         self._pool = pool
@@ -145,10 +157,10 @@ class AtrionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
-        if scope["type"] != "http" or self._excluded(scope):
+        if scope["type"] != "http" or self._disabled or _is_preflight(scope) or self._excluded(scope):
             await self.app(scope, receive, send)
             return
-        refusal: tuple[Message, Message] | None = None
+        refusal: ASGIApp | None = None
         flow: Flow | None = None
         route = ""
         try:
@@ -164,11 +176,11 @@ class AtrionMiddleware:
                 thread.admit()
                 flow.enclose()
             else:
-                refusal = _refusal(decision)
+                refusal = self._refusal(scope, decision)
         except Exception:
             self._complain("a decision")
         if refusal is not None:
-            await _refuse(refusal, send)
+            await refusal(scope, receive, send)
         elif flow is None or not flow.open:
             await self.app(scope, receive, send)
         else:
@@ -177,13 +189,13 @@ class AtrionMiddleware:
     async def _guard(self, route: str, flow: Flow, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an admitted request. What happens after its last byte is nobody's measure."""
         exchange = Exchange(flow, receive, send, self._complain)
-        refusal: tuple[Message, Message] | None = None
+        refusal: ASGIApp | None = None
         error: BaseException | None = None
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as raised:
             error = raised
-            refusal = self._refusal_for(raised, exchange)
+            refusal = self._refusal_for(scope, raised, exchange)
             if refusal is None:
                 raise
         finally:
@@ -192,15 +204,24 @@ class AtrionMiddleware:
             if 0 < exchange.status < 400 and route.endswith(UNMATCHED):
                 self._names.answered(scope)
         if refusal is not None:
-            await _refuse(refusal, send)
+            await refusal(scope, receive, send)
 
-    def _refusal_for(self, error: BaseException, exchange: Exchange) -> tuple[Message, Message] | None:
+    def _refusal(self, scope: Scope, decision: Decision) -> ASGIApp:
+        """What answers a shed request."""
+        if self._response is not None:
+            try:
+                return with_retry_after(self._response(scope, decision), decision)
+            except Exception:
+                self._complain("response()")
+        return problem(decision)
+
+    def _refusal_for(self, scope: Scope, error: BaseException, exchange: Exchange) -> ASGIApp | None:
         """The reply to a call that a guard further in has shed, where there is still room for a reply."""
         if exchange.started:
             return None
         try:
             rejection = rejection_in(error)
-            return None if rejection is None else _refusal(rejection.decision)
+            return None if rejection is None else self._refusal(scope, rejection.decision)
         except Exception:
             self._complain("a refusal")
             return None
@@ -221,7 +242,8 @@ class AtrionMiddleware:
 
     # --- what the scope says -------------------------------------------------------------------------------
 
-    def _tier_of(self, scope: Scope) -> Tier:
+    def _tier_of(self, scope: Scope) -> Tier | None:
+        """The request's tier; None leaves it to the route."""
         try:
             if self._tier is not None:
                 said = self._tier(scope)
@@ -229,14 +251,17 @@ class AtrionMiddleware:
                     return Tier.parse(said)
         except Exception:
             self._complain("tier()")
-            return Tier.NORMAL
         said = _header(scope, b"x-atrion-tier") if self._trusting else None
         if said is not None:
             try:
                 return Tier.parse(said.strip())
             except ConfigurationError:
                 pass
-        return Tier.NORMAL
+        return (
+            None
+            if self._tiers is None
+            else self._tiers.of(scope.get("method", "GET"), self._names.path(scope))
+        )
 
     @staticmethod
     def _waited(scope: Scope) -> float | None:
@@ -267,34 +292,3 @@ class AtrionMiddleware:
             self._complain("finding the template")
             name = self._names.shape(scope)
         return name[:MAX_ROUTE_ID]
-
-
-async def _refuse(refusal: tuple[Message, Message], send: Send) -> None:
-    for message in refusal:
-        await send(message)
-
-
-def _refusal(decision: Decision) -> tuple[Message, Message]:
-    seconds = max(math.ceil(decision.retry_after), 1)
-    seconds += _rng.randint(0, seconds // 4 + 1)
-    body = json.dumps(
-        {
-            "type": "about:blank",
-            "title": "Service Unavailable",
-            "status": 503,
-            "detail": f"{decision.route} sheds load; come back in {seconds} s.",
-            "route": decision.route,
-            "reason": str(decision.reason),
-            "retry_after": seconds,
-        }
-    ).encode()
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(seconds).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    return (
-        {"type": "http.response.start", "status": 503, "headers": headers},
-        {"type": "http.response.body", "body": body},
-    )

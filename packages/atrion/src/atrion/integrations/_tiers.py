@@ -1,0 +1,42 @@
+"""Tiers by path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from atrion.errors import ConfigurationError
+from atrion.physics.voltage import Tier, TierLike
+
+__all__ = ["PathTiers"]
+
+
+class PathTiers:
+    """The tiers of paths by patterns such as ``/checkout/*`` or ``POST /orders``; the longest that matches counts.
+
+    ``*`` stands for any characters, or none.
+
+    Raises:
+        ConfigurationError: a pattern or a tier is unusable.
+    """
+
+    def __init__(self, tiers: Mapping[str, TierLike]) -> None:
+        cure = 'give tiers by path, such as {"/checkout/*": "critical"}'
+        if not isinstance(tiers, Mapping):
+            raise ConfigurationError("tiers", tiers, cure)
+        self._tiers: list[tuple[re.Pattern[str], Tier]] = []
+        for pattern in sorted(tiers, key=lambda pattern: -len(str(pattern).replace("*", ""))):
+            if re.match(r"([A-Z]+ )?[/*]", str(pattern)) is None:
+                raise ConfigurationError("tiers", pattern, cure)
+            method, _, path = pattern.rpartition(" ")
+            expression = f"{method or '[A-Z]+'} " + ".*".join(map(re.escape, path.split("*")))
+            tier = Tier.parse(tiers[pattern], f"tiers[{pattern!r}]")
+            self._tiers.append((re.compile(expression, re.DOTALL), tier))
+
+    def of(self, method: str, path: str) -> Tier | None:
+        """The tier of a request, or None where no pattern matches."""
+        said = f"{method} {path}"
+        for pattern, tier in self._tiers:
+            if pattern.fullmatch(said):
+                return tier
+        return None
