@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
 from atrion._platform import at_fork
 from atrion._weakly import weakly
-from atrion.config import Switches
+from atrion.config import Config, ConfigSource, Switches
 from atrion.control.base import CallFactory, EngineBase, Key, RouteId
 from atrion.control.decision import Decision
 from atrion.control.guard import options_from, protect, qualified_name
@@ -118,8 +120,8 @@ class Atrion(EngineBase):
         if gamma is None:
             gamma = getattr(store, "gamma", 0.3)
         check_number("interval", interval, 0.0, 3600.0, above=True)
-        if node is not None and not 0 < len(node) <= MAX_ROUTE_ID:
-            raise ConfigurationError("node", node, f"give a name of 1 to {MAX_ROUTE_ID} characters")
+        if node is not None:
+            check_name("node", node)
         self._clock: Clock = SystemClock() if clock is None else clock
         super().__init__(self._clock.monotonic, self._clock.wall)
         self._max_routes = max_routes
@@ -156,6 +158,26 @@ class Atrion(EngineBase):
         elif switches.enforce is False:
             logger.warning("ATRION_ENFORCE is 0: nothing is shed")
         _engines.add(self)
+
+    @classmethod
+    def from_config(cls, source: ConfigSource | None = None, **arguments: Any) -> Self:
+        """An engine from TOML and the environment.
+
+        Args:
+            source: A TOML file, whose settings are in its table ``[tool.atrion]`` if it has one, or a mapping of the
+                same settings, or None for the environment alone.
+            arguments: What code gives to :class:`Atrion`, which counts most.
+
+        Variables such as ``ATRION_GAMMA`` and ``ATRION_SLO_LATENCY`` count more than ``source``.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or a key or value is unusable; the message names its place.
+        """
+        config = Config(source, os.environ)
+        engine: Self = config.engine.make(cls, **arguments)
+        for pattern, settings in config.routes.items():
+            settings.make(partial(engine.configure, pattern))
+        return engine
 
     # --- routes --------------------------------------------------------------------------------------------
 

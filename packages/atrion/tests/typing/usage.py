@@ -107,6 +107,13 @@ assert_type(engine.select(["a", "b"], beta=0.2), str)
 assert_type(engine.snapshot(), dict[str, RouteState])
 engine.restore("r", PhysicsVector(10.0, 0.0, 5.0, 0.0))
 engine.configure("r", slo=SLO(error_rate=0.3), gamma=0.0, shared=False)
+engine.configure("GET /reports/*", tier="low", enforce=False)
+engine.configure("r", tier="crit")  # type: ignore[arg-type]
+assert_type(engine.unused(), tuple[str, ...])
+assert_type(engine.decide("r").would_shed, bool)
+assert_type(Atrion.from_config("pyproject.toml"), Atrion)
+Atrion.from_config({"gamma": 0.3})
+Atrion(enforce=False)
 engine.configure("r", slo=0.3)  # type: ignore[arg-type]
 
 
