@@ -25,7 +25,16 @@ COMPILED = (
     "src/atrion/state/published_state.py",
 )
 # What stays Python among them: names of files. Frozen dataclasses gain nothing, and what wraps functions must be one.
-PURE = ("__init__.py", "config.py", "guard.py", "observer.py", "rules.py", "snapshot.py", "wrappers.py")
+PURE = (
+    "__init__.py",
+    "config.py",
+    "guard.py",
+    "observer.py",
+    "route_log.py",
+    "rules.py",
+    "snapshot.py",
+    "wrappers.py",
+)
 
 HERE = Path(__file__).parent
 MODE = os.environ.get("ATRION_COMPILE", "")

@@ -23,6 +23,7 @@ from atrion.control.guard import options_from, protect, qualified_name
 from atrion.control.observer import Observer, Observers
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
+from atrion.control.route_log import log_event
 from atrion.control.rules import RouteRules
 from atrion.control.settings import Settings
 from atrion.control.snapshot import RouteState, snapshot_of
@@ -272,6 +273,7 @@ class Atrion(EngineBase):
             return route  # and forgotten at once
         self._report_unused(now)
         route.on_jump = self._wake
+        route.on_event = log_event
         self._connect_observers(route)
         remembered = self.state.recollect(route_id)
         if remembered is not None:

@@ -13,6 +13,7 @@ from atrion.control.pressure import Pressure
 from atrion.control.probes import Probes
 from atrion.control.process import Process
 from atrion.control.settings import Settings
+from atrion.control.shedding import Shedding
 from atrion.physics.laws import MAX_RESISTANCE, positive_norm, seconds_until_scar
 from atrion.physics.state import PhysicsState
 from atrion.physics.voltage import level_at
@@ -54,6 +55,10 @@ ALL = 1000.0
 """Ohms that nobody passes, for the moment in which even what is critical keeps a dip from its low calls."""
 BEGINNING = 1.2
 """Times R_base that a route's resistance is at its beginning."""
+BREAKS: Final = 0
+RECOVERS: Final = 1
+SHEDS: Final = 2
+SHEDS_NO_MORE: Final = 3
 TIERS: Final = 8
 EPOCHS: Final = 16
 """A call's token holds what it met, times these, in which pool (by its count, modulo EPOCHS), and its tier."""
@@ -74,6 +79,7 @@ class Route:
         "_samples",
         "_scarred_by",
         "_shed",
+        "_shedding",
         "admitted",
         "broken",
         "clock_faults",
@@ -84,6 +90,7 @@ class Route:
         "observations",
         "on_activity",
         "on_decision",
+        "on_event",
         "on_jump",
         "on_tick",
         "pinned",
@@ -120,6 +127,8 @@ class Route:
         self._dither: float = 0.5
         self.pinned: bool = False
         self.on_tick: Callable[[Route, int], None] | None = None
+        self.on_event: Callable[[Route, int, Shedding | None], None] | None = None
+        self._shedding: Shedding | None = None  # most routes never do
         self.on_jump: Callable[[], None] | None = None
         self.on_activity: Callable[..., None] | None = None
         self.clock_faults: int = 0
@@ -182,6 +191,7 @@ class Route:
             and self._last_sample < self._last_tick
             and self.window.is_empty()
             and self._shed == 0
+            and self._shedding is None
             and (self._samples is None or self._samples.count() == 0)
             and state.mode_index == OPERATIONAL
             and state.adaptive is None  # it learns what is normal from every tick
@@ -299,9 +309,29 @@ class Route:
         self._step(now, dt, samples)
         self._shed = 0
         self._stir()
+        if self._shedding is not None or before != self.state.mode_index:
+            self._report(now, before)
         if self.on_tick is not None:
             self.on_tick(self, before)
         return True
+
+    def _report(self, now: float, before: int) -> None:
+        """Say what has begun or ended with this tick; ``before`` it, the mode had this index."""
+        on_event = self.on_event
+        mode = self.state.mode_index
+        if on_event is not None and mode != before and CIRCUIT_BREAKER in {mode, before}:
+            on_event(self, BREAKS if mode == CIRCUIT_BREAKER else RECOVERS, None)
+        shedding = self._shedding
+        if shedding is None:
+            return
+        if not shedding.told:
+            shedding.told = True
+            if on_event is not None:
+                on_event(self, SHEDS, shedding)
+        elif shedding.is_over(now):
+            self._shedding = None
+            if on_event is not None:
+                on_event(self, SHEDS_NO_MORE, shedding)
 
     def _read(self, now: float, dt: float) -> int:
         """Pressure from the callers' samples where there are any, else from the calls this route guarded itself."""
@@ -482,6 +512,9 @@ class Route:
             self.pool.shed += 1
         else:
             self.would_shed += 1
+        if self._shedding is None:
+            self._shedding = Shedding(now, self.admitted)
+        self._shedding.count(volts, now)
         return False
 
     def decide(self, volts: float, now: float) -> Decision:
