@@ -20,7 +20,7 @@ from atrion.config import Config, ConfigSource, Switches
 from atrion.control.base import CallFactory, EngineBase, Key, RouteId
 from atrion.control.decision import Decision
 from atrion.control.guard import options_from, protect, qualified_name
-from atrion.control.observer import Observer, Observers
+from atrion.control.observer import AnyObserver, Observers
 from atrion.control.pools import Pools
 from atrion.control.route import DITHER, Route
 from atrion.control.route_log import log_event
@@ -287,14 +287,16 @@ class Atrion(EngineBase):
         return kept
 
     def _connect_observers(self, route: Route) -> None:
-        heard = bool(self._observers)
-        route.on_tick = self._ticked if heard else None
-        route.on_decision = self._decided if heard else None
+        route.on_tick = self._ticked if self._observers.hear_ticks else None
+        route.on_decision = self._decided if self._observers.hear_decisions else None
 
-    def observe(self, observer: Observer) -> Callable[[], None]:
-        """Let an :class:`~atrion.Observer` hear ticks, decisions and transitions; returns what ends that.
+    def observe(self, observer: AnyObserver) -> Callable[[], None]:
+        """Let an observer hear ticks, decisions and transitions, as it has methods for them; returns what ends that.
 
-        What an observer raises is counted and never reaches a caller.
+        The methods are those of :class:`~atrion.Observer`. What they raise is counted and never reaches a caller.
+
+        Raises:
+            ConfigurationError: it has none of them.
         """
         remove = self._observers.add(observer)
 

@@ -195,9 +195,10 @@ def test_flow_is_monotone_in_voltage_and_in_resistance(tissue: float, a: float, 
 
 
 sample = st.one_of(st.none(), anything)
+share = sample.filter(lambda value: value is None or not value > 1.0)  # more is refused in words
 
 
-@given(st.lists(st.tuples(sample, sample, sample, st.floats(-4000.0, 4000.0)), max_size=40))
+@given(st.lists(st.tuples(sample, share, sample, st.floats(-4000.0, 4000.0)), max_size=40))
 def test_no_telemetry_breaks_an_engine(
     steps: list[tuple[float | None, float | None, float | None, float]],
 ) -> None:

@@ -107,6 +107,14 @@ assert_type(engine.select(["a", "b"], beta=0.2), str)
 assert_type(engine.snapshot(), dict[str, RouteState])
 engine.restore("r", PhysicsVector(10.0, 0.0, 5.0, 0.0))
 engine.configure("r", slo=SLO(error_rate=0.3), gamma=0.0, shared=False)
+
+
+class Counts:
+    def on_decision(self, decision: Decision) -> None: ...
+
+
+engine.observe(Counts())
+engine.observe(object())  # type: ignore[arg-type]
 engine.configure("GET /reports/*", tier="low", enforce=False)
 engine.configure("r", tier="crit")  # type: ignore[arg-type]
 assert_type(engine.unused(), tuple[str, ...])

@@ -544,7 +544,7 @@ def test_bad_samples_are_dropped_and_counted(engine: Atrion, clock: VirtualClock
 def test_infinite_latency_is_never_healthy(engine: Atrion, tick: Ticker) -> None:
     tick(engine, "r", 5, latency=math.inf)
     assert engine.snapshot()["r"].pressure_latency == 1.0
-    tick(engine, "r", 60, latency=math.inf, saturation=math.inf, error_rate=math.inf)
+    tick(engine, "r", 60, latency=math.inf, saturation=math.inf, error_rate=1.0)
     assert engine.snapshot()["r"].mode is Mode.CIRCUIT_BREAKER
     assert engine.snapshot()["r"].resistance < 1e6
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from atrion._plain import Plain
 from atrion.control.decision import Decision
 from atrion.control.route import Route
 from atrion.control.snapshot import RouteState, snapshot_of
+from atrion.errors import ConfigurationError
 from atrion.physics.modes import Mode, mode_of
 
-__all__ = ["Observer", "Observers", "Transition"]
+__all__ = [
+    "AnyObserver",
+    "HearsDecisions",
+    "HearsTicks",
+    "HearsTransitions",
+    "Observer",
+    "Observers",
+    "Transition",
+]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -28,8 +37,11 @@ class Transition(Plain):
     resistance: float
 
 
-class Observer(Protocol):
-    """What may be heard; called in the thread of the request, so it should be quick."""
+class Observer:
+    """What may be heard; called in the thread of the request, so it should be quick.
+
+    Implement what you want to hear, in a subclass or in any class with methods of these names.
+    """
 
     def on_tick(self, state: RouteState) -> None:
         """The law advanced."""
@@ -41,29 +53,83 @@ class Observer(Protocol):
         """A route changed its mode."""
 
 
+class HearsTicks(Protocol):
+    """An observer of ticks."""
+
+    def on_tick(self, state: RouteState, /) -> None:
+        """The law advanced."""
+
+
+class HearsDecisions(Protocol):
+    """An observer of decisions."""
+
+    def on_decision(self, decision: Decision, /) -> None:
+        """A request asked, and this was the answer."""
+
+
+class HearsTransitions(Protocol):
+    """An observer of changes of mode."""
+
+    def on_transition(self, transition: Transition, /) -> None:
+        """A route changed its mode."""
+
+
+AnyObserver = Observer | HearsTicks | HearsDecisions | HearsTransitions
+
+
+def _heard(observer: object, name: str) -> Callable[[Any], None] | None:
+    """The observer's own method of a name."""
+    method = getattr(observer, name, None)
+    if not callable(method) or getattr(method, "__func__", None) is getattr(Observer, name):
+        return None
+    heard: Callable[[Any], None] = method
+    return heard
+
+
 class Observers:
     """The observers of one engine; what one of them raises is counted, and logged the first time."""
 
     def __init__(self) -> None:
         self.failures: int = 0
-        self._observers: tuple[Observer, ...] = ()
+        self._observers: tuple[object, ...] = ()
+        self._ticks: tuple[Callable[[Any], None], ...] = ()
+        self._decisions: tuple[Callable[[Any], None], ...] = ()
+        self._transitions: tuple[Callable[[Any], None], ...] = ()
 
-    def add(self, observer: Observer) -> Callable[[], None]:
-        """Let an observer hear; returns what ends that."""
-        self._observers = (*self._observers, observer)
+    def add(self, observer: AnyObserver) -> Callable[[], None]:
+        """Let an observer hear; returns what ends that.
 
-        def remove() -> None:
-            self._observers = tuple(other for other in self._observers if other is not observer)
+        Raises:
+            ConfigurationError: it would hear nothing.
+        """
+        if not any(_heard(observer, name) for name in ("on_tick", "on_decision", "on_transition")):
+            raise ConfigurationError(
+                "observer", observer, "give an object with a method on_tick, on_decision or on_transition"
+            )
+        self._set((*self._observers, observer))
+        return lambda: self._set(tuple(other for other in self._observers if other is not observer))
 
-        return remove
+    def _set(self, observers: tuple[object, ...]) -> None:
+        self._observers = observers
+        self._ticks, self._decisions, self._transitions = (
+            tuple(method for observer in observers if (method := _heard(observer, name)) is not None)
+            for name in ("on_tick", "on_decision", "on_transition")
+        )
 
-    def __bool__(self) -> bool:
-        return bool(self._observers)
+    @property
+    def hear_ticks(self) -> bool:
+        """Whether any wants to know of ticks or of changes of mode, which come with them."""
+        return bool(self._ticks or self._transitions)
 
-    def _tell(self, call: Callable[[Observer], None]) -> None:
-        for observer in self._observers:
+    @property
+    def hear_decisions(self) -> bool:
+        """Whether any wants to know of decisions."""
+        return bool(self._decisions)
+
+    def _tell(self, methods: tuple[Callable[[Any], None], ...], what: object) -> None:
+        for method in methods:
             try:
-                call(observer)
+                method(what)
             except Exception:
                 self.failures += 1
                 if self.failures == 1:
@@ -71,14 +137,12 @@ class Observers:
 
     def ticked(self, route: Route, before: int) -> None:
         """A route's law advanced from the mode of index ``before``."""
-        if not self._observers:
-            return
-        state = snapshot_of(route)
-        self._tell(lambda observer: observer.on_tick(state))
-        if mode_of(before) is not state.mode:
-            transition = Transition(route.id, mode_of(before), state.mode, state.resistance)
-            self._tell(lambda observer: observer.on_transition(transition))
+        if self._ticks:
+            self._tell(self._ticks, snapshot_of(route))
+        mode = route.state.mode
+        if self._transitions and mode_of(before) is not mode:
+            self._tell(self._transitions, Transition(route.id, mode_of(before), mode, route.resistance()))
 
     def decided(self, decision: Decision) -> None:
         """A request was answered."""
-        self._tell(lambda observer: observer.on_decision(decision))
+        self._tell(self._decisions, decision)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, SupportsFloat, final
+from typing import Any, Final, SupportsFloat, final
+
+from atrion.errors import ConfigurationError
 
 __all__ = ["Outcome", "Telemetry"]
 
@@ -21,6 +23,10 @@ class Outcome(IntEnum):
     DROPPED = 3
 
 
+MOST_ERRORS: Final = 1.001
+"""The highest error rate, and a little for rounding."""
+
+
 @final
 class Telemetry:
     """One sample of a route. A component left out is unknown, which is neutral and not good.
@@ -30,7 +36,11 @@ class Telemetry:
         error_rate: Share of calls that fail, in [0, 1].
         saturation: Share of capacity in use, ≥ 0; 1 is full.
 
-    What is no number, NaN or negative is dropped and counted when the sample reaches a route; nothing is raised.
+    What is no number, NaN or negative, as measuring may yield it now and then, is dropped and counted when the sample
+    reaches a route; nothing is raised.
+
+    Raises:
+        ConfigurationError: an error rate above 1, as one in percent or a count of errors would be.
     """
 
     __slots__ = ("_error_rate", "_latency", "_saturation")
@@ -42,6 +52,10 @@ class Telemetry:
         error_rate: SupportsFloat | None = None,
         saturation: SupportsFloat | None = None,
     ) -> None:
+        if isinstance(error_rate, (int, float)) and error_rate > MOST_ERRORS:
+            raise ConfigurationError(
+                "Telemetry.error_rate", error_rate, "give a share from 0 to 1, not percent"
+            )
         self._latency: Any = latency
         self._error_rate: Any = error_rate
         self._saturation: Any = saturation
