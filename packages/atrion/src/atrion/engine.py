@@ -39,7 +39,7 @@ from atrion.state.manager import StateManager
 from atrion.state.port import ClusterSync, PhysicsVector, StateProvider
 from atrion.state.pulse import Pulse, to_the_end
 
-__all__ = ["Atrion", "RouteState", "check_name"]
+__all__ = ["Atrion", "RouteState", "check_name", "engines"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -55,6 +55,11 @@ OWN_TIER: Final = -1.0
 UNUSED_AFTER: Final = 300.0
 """Seconds after which ids and patterns that never matched are logged."""
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
+
+
+def engines() -> list[Atrion]:
+    """The engines of this process."""
+    return list(_engines)
 
 
 def check_name(field: str, name: object) -> None:
@@ -227,6 +232,29 @@ class Atrion(EngineBase):
             "enforce": enforce,
         }
         self._rules.add(route_id, {name: value for name, value in options.items() if value is not None})
+        self._follow_rules()
+
+    def force(self, route_id: RouteId, floor: float) -> Callable[[], None]:
+        """Shed up to ``floor`` volts on a route, or on those that a pattern matches; returns what ends that.
+
+        Nothing that was learnt is changed by it, and no probe passes. From 1000 V on, breakers are open. For tests
+        and drills, as :func:`atrion.testing.force_open` and :func:`atrion.testing.force_shed` use it.
+
+        Raises:
+            ConfigurationError: an unusable route id or floor.
+        """
+        check_name("route_id", route_id)
+        check_number("floor", floor, 0.0, 1e6)
+        release = self._rules.force(route_id, float(floor))
+        self._follow_rules()
+
+        def end() -> None:
+            release()
+            self._follow_rules()
+
+        return end
+
+    def _follow_rules(self) -> None:
         for route in list(self.routes.values()):
             settings = self._rules.settings(route.id, route.settings.pool)
             if settings is not route.settings:
@@ -428,9 +456,9 @@ class Atrion(EngineBase):
         for route in found:
             route.advance(now)
         for route in found:
-            if route.state.mode is Mode.CIRCUIT_BREAKER and route.invites(now):
+            if route.broken and route.invites(now):
                 return route.id  # a probe, so that a broken route is measured and can come back
-        open_routes = [route for route in found if route.state.mode is not Mode.CIRCUIT_BREAKER]
+        open_routes = [route for route in found if not route.broken]
         if not open_routes:
             open_routes = [route for route in found if not route.settings.enforce]
         if not open_routes:

@@ -12,7 +12,7 @@ from atrion.control.pools import ALONE, Membership, Pools
 from atrion.control.pressure import Pressure
 from atrion.control.probes import Probes
 from atrion.control.process import Process
-from atrion.control.settings import Settings
+from atrion.control.settings import OPEN, Settings
 from atrion.control.shedding import Shedding
 from atrion.physics.laws import MAX_RESISTANCE, positive_norm, seconds_until_scar
 from atrion.physics.state import PhysicsState
@@ -174,6 +174,7 @@ class Route:
         """Follow new ``settings``; where they change what is learnt, begin anew."""
         if settings.learns_like(self.settings):
             self.settings = settings
+            self._settle()
         else:
             self.reset(settings, now)
 
@@ -202,7 +203,7 @@ class Route:
 
     def _settle(self) -> None:
         """Note what decisions read until the next tick."""
-        self.broken = self.state.mode_index == CIRCUIT_BREAKER
+        self.broken = self.state.mode_index == CIRCUIT_BREAKER or self.settings.floor >= OPEN
         self._blend()
 
     # --- pools ---------------------------------------------------------------------------------------------
@@ -386,7 +387,8 @@ class Route:
     def _blend(self) -> None:
         """Ohms before saturation is added: the law's resistance, with the cluster's scar blended in."""
         pull = self.blended_scar() - self.state.scar_tissue
-        self.steady = min(max(self.state.resistance + pull, self.settings.constants.base), MAX_RESISTANCE)
+        ohms = min(max(self.state.resistance + pull, self.settings.constants.base), MAX_RESISTANCE)
+        self.steady = max(ohms, self.settings.floor)
 
     def blended_scar(self) -> float:
         """``γ·S_cluster + (1 − γ)·S_local`` in ohms; the local scar alone without live peers (RFC-0007 §5)."""
@@ -498,13 +500,14 @@ class Route:
         return self._probes
 
     def _probe(self, volts: float, now: float) -> bool:
+        forced = volts < self.settings.floor
         probes = self._made_probes(now)
-        if probes.answer_invitation():
+        if probes.answer_invitation() and not forced:
             return True
         # Where there are only too many at once, those in flight are telemetry enough.
         sick = volts <= self.steady or self.broken
         crowded = self.pool.window.in_flight >= self.pool.capacity.limit + PROBES_IN_FLIGHT
-        if sick and probes.passes(now, crowded):
+        if sick and not forced and probes.passes(now, crowded):
             return True
         if self.settings.enforce:
             self._shed += 1
@@ -530,7 +533,7 @@ class Route:
             self.id,
             resistance,
             volts,
-            self.state.mode_index,
+            CIRCUIT_BREAKER if self.broken else self.state.mode_index,
             RESISTANCE if reason is None else reason,
             self._retry_after(volts, resistance),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from atrion.control.settings import Settings
@@ -47,6 +47,7 @@ class RouteRules:
         self._enforced = enforced
         self._ids: dict[str, _Rule] = {}
         self._patterns: list[_Rule] = []
+        self._forced: list[_Rule] = []
         self._made: dict[tuple[str | None, ...], Settings] = {}
         self._make(default)
 
@@ -74,11 +75,25 @@ class RouteRules:
         rule.given.update(given)
         self._made.clear()
 
+    def force(self, pattern: str, floor: float) -> Callable[[], None]:
+        """Let everything up to ``floor`` volts be shed, whatever else is given; returns what ends that."""
+        rule = _Rule(pattern)
+        rule.given["floor"] = floor
+        self._forced.append(rule)
+        self._made.clear()
+
+        def end() -> None:
+            self._forced.remove(rule)
+            self._made.clear()
+
+        return end
+
     def settings(self, route_id: str, pool: str | None = None) -> Settings:
         """The settings of a route; ``pool`` unless it was configured with one."""
         matching = [rule for rule in self._patterns if rule.matches(route_id)]
         if route_id in self._ids:
             matching.append(self._ids[route_id])
+        matching += [rule for rule in self._forced if rule.matches(route_id)]
         key = (pool, *(rule.pattern for rule in matching))
         made = self._made.get(key)
         if made is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Final, final
 
 from atrion.errors import ConfigurationError
 from atrion.physics.adaptive import AdaptiveThreshold
@@ -10,12 +10,14 @@ from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.state import Constants
 from atrion.physics.voltage import Tier, band, level_of
 
-__all__ = ["Settings"]
+__all__ = ["OPEN", "Settings"]
 
 LATENCY_BASELINE = 8.0
 """Floors that a caller's own latencies may reach before they are pressure."""
 LEAST_BASELINE = 0.05
 """Seconds that they may reach in any case: a busy machine's scheduler pauses a call for as long."""
+OPEN: Final = 1000.0
+"""A ``floor`` in volts that opens the breaker."""
 TOLD_CEILING = 1.0
 """Seconds at which they are pressure in any case, where no latency was promised."""
 
@@ -26,7 +28,8 @@ class Settings:
 
     ``promise`` in seconds (0 where no latency was promised) and ``error_baseline`` as a share are the SLO's; ``gamma``
     is γ in [0, 1]; ``pool`` names the bottleneck it shares with other routes, or is None; ``start`` is where its tier's
-    band begins, in volts; ``enforce`` is False in shadow mode.
+    band begins, in volts; ``enforce`` is False in shadow mode; up to a ``floor`` in volts everything is shed, whatever
+    was learnt.
 
     Raises:
         ConfigurationError: a value is unusable.
@@ -37,6 +40,7 @@ class Settings:
         "constants",
         "enforce",
         "error_baseline",
+        "floor",
         "gamma",
         "pool",
         "promise",
@@ -55,6 +59,7 @@ class Settings:
         pool: str | None = None,
         tier: Any = Tier.NORMAL,
         enforce: Any = True,
+        floor: float = 0.0,
     ) -> None:
         if not isinstance(config, PhysicsConfig):
             raise ConfigurationError("config", config, "give a PhysicsConfig")
@@ -74,6 +79,7 @@ class Settings:
         self.pool: str | None = pool
         self.start: float = band(level_of(tier))
         self.enforce: bool = enforce
+        self.floor: float = floor
 
     def learns_like(self, other: Settings) -> bool:
         """Whether what was learnt under ``other`` settings holds under these."""

@@ -57,7 +57,7 @@ def snapshot_of(route: Route) -> RouteState:
     resistance = route.resistance()
     return RouteState(
         route=route.id,
-        mode=state.mode,
+        mode=Mode.CIRCUIT_BREAKER if route.broken else state.mode,
         resistance=resistance,
         reason=route.reason(resistance),
         momentum=state.momentum,

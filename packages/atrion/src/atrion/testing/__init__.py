@@ -1,10 +1,14 @@
-"""What others may use in their own tests: the contract of a state provider, and a clock that is moved by hand."""
+"""What others may use in their own tests: routes that shed on demand, a virtual clock, and the contract of providers.
+
+Fixtures for pytest are in :mod:`atrion.testing.fixtures`.
+"""
 
 from __future__ import annotations
 
 from atrion.testing.bench import Bench, ContractError, Law
 from atrion.testing.clock import VirtualClock
 from atrion.testing.contract import LAWS, check_law, laws_for, run_contract
+from atrion.testing.forcing import force_open, force_shed
 
 __all__ = [
     "LAWS",
@@ -13,6 +17,8 @@ __all__ = [
     "Law",
     "VirtualClock",
     "check_law",
+    "force_open",
+    "force_shed",
     "laws_for",
     "run_contract",
 ]
