@@ -87,7 +87,7 @@ def test_the_table_names_what_was_missed(capsys: pytest.CaptureFixture[str]) -> 
 def test_what_makes_no_sense_is_refused_in_a_sentence(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["lab", *arguments]) == 1
+    assert main(["lab", *arguments]) == 2
     assert "is not usable" in capsys.readouterr().err
 
 
@@ -164,3 +164,24 @@ def test_statistics() -> None:
     assert jain([1.0, 0.0, 0.0, 0.0]) == pytest.approx(0.25)
     assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert percentile([], 0.99) == 0.0
+
+
+@pytest.mark.parametrize(
+    "words, meant",
+    [
+        (["lab", "rnu"], "run"),
+        (["lab", "run", "flash-crowd", "--sede", "1"], "--seed"),
+        (["lab", "published", "dagro"], "dagor"),
+        (["lab", "run", "flash-crwod"], "flash-crowd"),
+        (["lab", "run", "flash-crowd", "--controller", "brekaer"], "breaker"),
+    ],
+)
+def test_what_is_misspelt_is_told_what_was_meant(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: object = main(words)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err

@@ -184,7 +184,7 @@ def test_a_reader_that_leaves_ends_it_quietly(demo: subprocess.Popen[str]) -> No
 def test_arguments_that_make_no_sense_are_told_with_their_cure(
     arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["demo", *arguments]) == 1
+    assert main(["demo", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert arguments[0] in err

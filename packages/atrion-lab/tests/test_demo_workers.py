@@ -39,7 +39,7 @@ def test_the_demos_workers_share_what_they_learn(capsys: pytest.CaptureFixture[s
 
 def test_a_number_of_workers_that_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for number in ("0", str(SLOTS + 1)):
-        assert main(["demo", "--workers", number]) == 1
+        assert main(["demo", "--workers", number]) == 2
         assert "--workers" in capsys.readouterr().err
 
 

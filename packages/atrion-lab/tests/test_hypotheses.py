@@ -87,5 +87,5 @@ def test_the_command_speaks_to_people(capsys: pytest.CaptureFixture[str]) -> Non
 def test_unusable_options_end_with_a_sentence(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["lab", "hypotheses", *arguments]) == 1
+    assert main(["lab", "hypotheses", *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err

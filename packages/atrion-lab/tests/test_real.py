@@ -32,7 +32,7 @@ def test_reality_resembles_the_simulation() -> None:
 
 
 def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lab", "real", "--only", "mars"]) == 1
+    assert main(["lab", "real", "--only", "mars"]) == 2
     assert "flash-crowd" in capsys.readouterr().err
 
 

@@ -202,9 +202,9 @@ def test_the_command_says_what_refusing_can_do(tmp_path: Path, capsys: pytest.Ca
     printed = capsys.readouterr()
     assert "cannot shorten" not in printed.err
     assert "none" in printed.out
-    assert main(["lab", "run", path, "--seeds", "2"]) == 1
+    assert main(["lab", "run", path, "--seeds", "2"]) == 2
     assert "recording has no dice" in capsys.readouterr().err
-    assert main(["lab", "run", "steady-2x", "--workers", "2"]) == 1
+    assert main(["lab", "run", "steady-2x", "--workers", "2"]) == 2
     assert "--workers = 2" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main(["lab", "run", path, "--workers", "0"])

@@ -283,7 +283,7 @@ def test_traffic_can_be_scaled_from_outside(tmp_path: Path) -> None:
 
 
 def test_only_files_are_scaled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lab", "run", "steady-2x", "--scale", "2"]) == 1
+    assert main(["lab", "run", "steady-2x", "--scale", "2"]) == 2
     assert "--scale" in capsys.readouterr().err
     path = tmp_path / "mine.toml"
     path.write_text(PLAIN, encoding="utf-8")
@@ -417,7 +417,7 @@ def test_a_built_in_scenario_is_measured_over_seeds(capsys: pytest.CaptureFixtur
 
 
 def test_a_recording_has_no_seeds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lab", "run", "calls.csv", "--seeds", "2"]) == 1
+    assert main(["lab", "run", "calls.csv", "--seeds", "2"]) == 2
     assert "--seeds = 2 is not usable" in capsys.readouterr().err
 
 

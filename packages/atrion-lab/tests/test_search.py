@@ -55,7 +55,7 @@ def test_a_search_repeats_itself_and_never_ends_worse_on_what_it_saw() -> None:
 
 
 def test_the_command_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lab", "search", "--trials", "0"]) == 1
+    assert main(["lab", "search", "--trials", "0"]) == 2
     assert "--trials" in capsys.readouterr().err
 
 

@@ -162,5 +162,5 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
 def test_the_command_says_what_there_is(
     wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["lab", "search", *wrong]) == 1
+    assert main(["lab", "search", *wrong]) == 2
     assert said in capsys.readouterr().err

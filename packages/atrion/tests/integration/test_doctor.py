@@ -71,7 +71,7 @@ def test_a_url_that_cannot_be_used_is_a_finding(
 
 
 def test_a_timeout_that_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "memory:", "--timeout", "0"]) == 1
+    assert main(["doctor", "memory:", "--timeout", "0"]) == 2
     assert "--timeout" in capsys.readouterr().err
 
 

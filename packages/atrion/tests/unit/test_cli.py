@@ -42,7 +42,9 @@ def commands(name: str = "") -> Iterator[str]:
 def test_every_command_explains_itself_with_an_example(name: str) -> None:
     said = help_of(*name.split())
     assert f"usage: atrion {name}".strip() in said
-    assert f"atrion {name}".strip() in said[said.index("example") :]
+    shown = said[said.index("\nexamples:\n") :].split("\n\n")[0].splitlines()[2:]
+    assert shown
+    assert all(line.startswith(f"  atrion {name}".rstrip()) and line.count("atrion ") == 1 for line in shown)
     assert all(len(line) <= 120 for line in said.splitlines())
 
 
@@ -57,6 +59,30 @@ def test_the_version_tells_which_core_runs(capsys: pytest.CaptureFixture[str]) -
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "atrion doctor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, meant",
+    [
+        (["dcotor"], "doctor"),
+        (["doctor", "memory:", "--timout", "1"], "--timeout"),
+        (["doctor", "memory:", "--josn"], "--json"),
+    ],
+)
+def test_what_is_misspelt_is_told_what_was_meant(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: object = main(words)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_an_unusable_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "memory:", "--timeout", "99"]) == 2
+    assert "give more than 0 and at most 60 seconds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["dcotor"], ["doctor"], ["doctor", "memory:", "--timeout", "x"]])

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from atrion.cli.parser import examples
 from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 from atrion_lab.commands.progress import progress
@@ -20,7 +21,9 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "bench",
         help="every claim measured over many seeds, beside the baselines",
-        epilog="examples: atrion lab bench    atrion lab bench --quick    atrion lab bench --only retry --json",
+        epilog=examples(
+            "atrion lab bench", "atrion lab bench --quick", "atrion lab bench --only retry --json"
+        ),
     )
     parser.add_argument("--quick", action="store_true", help="every row with few seeds, on one core")
     parser.add_argument("--seeds", type=int, help="seeds, 1 to 1000 (default 10, quick 1)")

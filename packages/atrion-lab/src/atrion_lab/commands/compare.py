@@ -7,6 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.parser import examples
 from atrion.physics.config import check_number
 from atrion_lab.commands.progress import progress
 from atrion_lab.commands.run import seed
@@ -25,8 +26,10 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "compare",
         help="one scenario with many controllers, which meet the same requests",
-        epilog="examples: atrion lab compare steady-4x    "
-        "atrion lab compare dead-dependency --controllers ablations --plot ablations.svg",
+        epilog=examples(
+            "atrion lab compare steady-4x",
+            "atrion lab compare dead-dependency --controllers ablations --plot ablations.svg",
+        ),
     )
     parser.add_argument("scenario", help="a name from `atrion lab list`")
     parser.add_argument(

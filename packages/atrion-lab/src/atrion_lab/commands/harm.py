@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from atrion.cli.parser import examples
 from atrion_lab.commands.grid import add_options, answer, axes, chosen, numbers
 from atrion_lab.commands.progress import progress
 
@@ -28,8 +29,11 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "harm",
         help="a map of harm: needless refusals and lost work over load, workers, spread of work and slow-down",
-        epilog="examples: atrion lab harm    atrion lab harm --full --plot harm.png    "
-        "atrion lab harm --controller atrion,vegas --workers 1,16 --load .5,4 --spread 1 --slow 1,3 --json",
+        epilog=examples(
+            "atrion lab harm",
+            "atrion lab harm --full --plot harm.png",
+            "atrion lab harm --controller atrion,vegas --workers 1,16 --load .5,4 --spread 1 --slow 1,3 --json",
+        ),
     )
     parser.add_argument("--full", action="store_true", help="the fine grid of 924 cells instead of 108")
     for name, (low, high, about) in AXES.items():

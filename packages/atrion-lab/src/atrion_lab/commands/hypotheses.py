@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from atrion.cli.parser import examples
 from atrion.physics.config import check_number
 from atrion_lab.commands.progress import progress
 from atrion_lab.figure import check_plot
@@ -19,7 +20,7 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "hypotheses",
         help="momentum and hysteresis against flapping, decay against deadlock, scars that route traffic away",
-        epilog="examples: atrion lab hypotheses    atrion lab hypotheses --only routing --plot routing.svg",
+        epilog=examples("atrion lab hypotheses", "atrion lab hypotheses --only routing --plot routing.svg"),
     )
     parser.add_argument("--only", choices=tuple(HYPOTHESES), help="one of them")
     parser.add_argument("--seeds", type=int, default=10, help="seeds, 1 to 1000 (default 10)")

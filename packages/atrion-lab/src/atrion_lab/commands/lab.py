@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from atrion.cli.parser import examples
 from atrion_lab.commands import (
     bench,
     compare,
@@ -27,11 +28,11 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "lab",
         help="simulated overloads and outages, with Atrion and with others",
-        epilog="example: atrion lab run flash-crowd --plot flash-crowd.svg",
+        epilog=examples("atrion lab run flash-crowd --plot flash-crowd.svg"),
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser(
-        "list", help="scenarios and controllers", epilog="example: atrion lab list    atrion lab list --json"
+        "list", help="scenarios and controllers", epilog=examples("atrion lab list", "atrion lab list --json")
     )
     listing.add_argument("--json", action="store_true", help="print one JSON object")
     listing.set_defaults(run=run_list)

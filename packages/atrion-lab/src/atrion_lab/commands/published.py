@@ -7,6 +7,7 @@ import json
 import os
 from typing import Any
 
+from atrion.cli.parser import examples
 from atrion.physics.config import check_number
 from atrion_lab.commands.progress import progress
 from atrion_lab.commands.run import seed
@@ -23,8 +24,11 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "published",
         help="experiments that others published of their overload controls, played with Atrion",
-        epilog="examples: atrion lab published    atrion lab published dagor --plot dagor.svg    "
-        "atrion lab published metastable --seeds 10 --json",
+        epilog=examples(
+            "atrion lab published",
+            "atrion lab published dagor --plot dagor.svg",
+            "atrion lab published metastable --seeds 10 --json",
+        ),
     )
     parser.add_argument(
         "name",

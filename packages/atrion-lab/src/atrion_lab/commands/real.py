@@ -9,6 +9,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.parser import examples
 from atrion.errors import ConfigurationError, MissingExtraError
 from atrion_lab.commands.progress import progress
 from atrion_lab.commands.run import seed
@@ -30,7 +31,9 @@ def add_parser(actions: Any) -> None:
         help="scenarios over real HTTP on uvicorn, beside their simulation",
         description="Plays scenarios over real HTTP beside their simulation, and services whose bottleneck is the "
         "process itself, which no simulation has. Says when the machine was too busy for its numbers to count.",
-        epilog="examples: atrion lab real    atrion lab real --only cpu-async    atrion lab real --unprotected",
+        epilog=examples(
+            "atrion lab real", "atrion lab real --only cpu-async", "atrion lab real --unprotected"
+        ),
     )
     parser.add_argument(
         "--only", metavar="SCENARIO", help="only this one, such as flash-crowd or cpu-threads"

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from atrion.cli.parser import examples
 from atrion_lab.commands.grid import add_options, answer, axes, chosen, numbers
 from atrion_lab.commands.progress import progress
 
@@ -41,8 +42,11 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "recovery",
         help="a map of recovery: what comes back after a trigger, over load, triggers and retries, beside theory",
-        epilog="examples: atrion lab recovery    atrion lab recovery --full --plot recovery.png    "
-        "atrion lab recovery --load .6 --trigger pause,burst --seconds 2 --retries 0,3 --budget none,.1 --json",
+        epilog=examples(
+            "atrion lab recovery",
+            "atrion lab recovery --full --plot recovery.png",
+            "atrion lab recovery --load .6 --trigger pause,burst --seconds 2 --retries 0,3 --budget none,.1 --json",
+        ),
     )
     parser.add_argument(
         "--full",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.parser import examples
 from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 from atrion_lab.commands import recording
@@ -34,6 +35,11 @@ def seed(text: str) -> int:
     return int(text)
 
 
+NOTE = """\
+A CSV file has the columns timestamp in seconds or ISO 8601, latency or service in seconds, error 0 or 1, and tier.
+A scenario file that expects bounds exits with 1 when one is missed."""
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--controller", default="atrion", help="who decides (default atrion)")
     parser.add_argument("--seed", type=seed, default=1, help="of all dice (default 1)")
@@ -48,11 +54,14 @@ def add_parsers(actions: Any) -> None:
     play = actions.add_parser(
         "run",
         help="play a scenario, a TOML file that describes one, or a CSV file of real telemetry",
-        epilog="examples: atrion lab run steady-4x    atrion lab run calls.csv --plot calls.svg    "
-        "atrion lab run calls.csv --workers 16 --deadline 2 --controller atrion,none    "
-        "atrion lab run service.toml --controller atrion,none --seeds 5 --json    "
-        "(a CSV file has the columns timestamp in seconds or ISO 8601, latency or service in seconds, error 0 or 1, "
-        "tier; a scenario file that expects bounds exits with 1 when one is missed)",
+        epilog=examples(
+            "atrion lab run steady-4x",
+            "atrion lab run calls.csv --plot calls.svg",
+            "atrion lab run calls.csv --workers 16 --deadline 2 --controller atrion,none",
+            "atrion lab run service.toml --controller atrion,none --seeds 5 --json",
+        )
+        + "\n\n"
+        + NOTE,
     )
     play.add_argument(
         "scenario", help="a name from `atrion lab list`, steady-<factor>x, or a .toml or .csv file"
@@ -74,7 +83,7 @@ def add_parsers(actions: Any) -> None:
     cluster = actions.add_parser(
         "cluster",
         help="many pods around one store",
-        epilog="examples: atrion lab cluster    atrion lab cluster --pods 20 --loss 0.3 --delay 0.05",
+        epilog=examples("atrion lab cluster", "atrion lab cluster --pods 20 --loss 0.3 --delay 0.05"),
     )
     cluster.add_argument("scenario", nargs="?", default="cluster-outage", help="(default cluster-outage)")
     cluster.add_argument("--pods", type=int, help="how many, 2 to 500")

@@ -7,6 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.parser import examples
 from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 from atrion_lab.commands import sensitivity
@@ -25,7 +26,9 @@ def add_parser(actions: Any) -> None:
         "search",
         help="look for better defaults, on scenarios that are not reported",
         description="Points are lost for what falls short in the training scenarios; 0 is perfect.",
-        epilog="examples: atrion lab search --trials 200    atrion lab search --sensitivity --only capacity.DIP",
+        epilog=examples(
+            "atrion lab search --trials 200", "atrion lab search --sensitivity --only capacity.DIP"
+        ),
     )
     parser.add_argument("--trials", type=int, default=60, help="settings to try, 1 to 100000 (default 60)")
     parser.add_argument(

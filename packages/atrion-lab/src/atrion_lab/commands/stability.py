@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.parser import examples
 from atrion.errors import MissingExtraError
 from atrion_lab.commands.progress import progress
 from atrion_lab.figure import check_plot
@@ -24,7 +25,7 @@ def add_parser(commands: Any) -> None:
         "map",
         help="which λ, μ and σ rest, swing, lock up or neither rest nor repeat",
         description="20 × 20 × 20 settings of λ, μ and σ, 1,000 ticks each, through overload and outage.",
-        epilog="examples: atrion lab map    atrion lab map --preset reference --plot map.svg",
+        epilog=examples("atrion lab map", "atrion lab map --preset reference --plot map.svg"),
     )
     parser.add_argument(
         "--preset",

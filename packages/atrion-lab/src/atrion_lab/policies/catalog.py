@@ -13,6 +13,7 @@ from atrion_lab.policies.baselines import BASELINES as MAKERS
 from atrion_lab.policies.clairvoyant import Clairvoyant
 from atrion_lab.policies.port import Policy
 from atrion_lab.policies.sampled import SampledPolicy
+from atrion_lab.suggest import cure_for
 
 __all__ = ["BASELINES", "CONTROLLERS", "POSSIBLE", "Controller", "controller"]
 
@@ -77,5 +78,5 @@ def controller(name: str) -> Controller:
         ConfigurationError: there is none.
     """
     if name not in CONTROLLERS:
-        raise ConfigurationError("controller", name, f"use one of {', '.join(CONTROLLERS)}")
+        raise ConfigurationError("controller", name, cure_for(name, CONTROLLERS))
     return CONTROLLERS[name]

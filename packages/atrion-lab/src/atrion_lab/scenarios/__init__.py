@@ -13,6 +13,7 @@ from atrion_lab.scenarios.clusters import CLUSTERS
 from atrion_lab.scenarios.faults import FAULTS
 from atrion_lab.scenarios.load import LOAD, steady
 from atrion_lab.scenarios.published import PUBLISHED
+from atrion_lab.suggest import cure_for
 
 __all__ = ["DESCRIBED", "SCENARIOS", "described", "scenario"]
 
@@ -40,7 +41,5 @@ def scenario(name: str) -> Scenario:
         return described(name).scenario
     factor = re.fullmatch(r"steady-(\d{1,3}(?:\.\d{1,3})?)x", name)
     if factor is None or float(factor[1]) <= 0.0:
-        raise ConfigurationError(
-            "scenario", name, f"use steady-<factor>x or one of {', '.join((*SCENARIOS, *DESCRIBED))}"
-        )
+        raise ConfigurationError("scenario", name, cure_for(name, (*SCENARIOS, *DESCRIBED, "steady-4x")))
     return steady(float(factor[1]))

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 
 from atrion.cli.commands import LAB, declare, found
-from atrion.errors import AtrionError
+from atrion.cli.parser import Parser, examples
+from atrion.errors import AtrionError, ConfigurationError
 
 __all__ = ["main"]
 
@@ -21,7 +22,7 @@ EXAMPLES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status, 1 with a plain sentence where it fails."""
+    """Run the command line; returns the exit status: after a plain sentence, 2 for misuse and 1 for a failure."""
     words = list(sys.argv[1:] if argv is None else argv)
     known = found()
     name = words[0] if words else ""
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except AtrionError as error:
         print(f"atrion: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigurationError) else 1
 
 
 def _parser(known: Mapping[str, EntryPoint], wanted: str) -> argparse.ArgumentParser:
@@ -54,10 +55,9 @@ def _parser(known: Mapping[str, EntryPoint], wanted: str) -> argparse.ArgumentPa
     Raises:
         AtrionError: what is wanted cannot be loaded; the help tells it of the others.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="atrion",
-        description="Adaptive admission control that feels like physics.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Adaptive load shedding for Python: the least important requests are dropped first.",
     )
     parser.add_argument("--version", action=_Version, help="show the version and which core runs")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -69,11 +69,9 @@ def _parser(known: Mapping[str, EntryPoint], wanted: str) -> argparse.ArgumentPa
             if entry.name == wanted:
                 raise
             notes.append(str(error))
-    examples = [EXAMPLES[name] for name in known if name in EXAMPLES]
-    examples.append("atrion COMMAND --help                what a command can do")
-    parser.epilog = "\n".join(
-        ["examples:", *(f"  {line}" for line in examples), *(["", *notes] if notes else [])]
-    )
+    lines = [EXAMPLES[name] for name in known if name in EXAMPLES]
+    lines.append("atrion COMMAND --help                what a command can do")
+    parser.epilog = "\n".join([examples(*lines), *(["", *notes] if notes else [])])
     return parser
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 from urllib.parse import unquote
 
+from atrion.cli.parser import examples
 from atrion.errors import AtrionError, ConfigurationError
 from atrion.providers import provider_from, without_password
 from atrion.state import (
@@ -44,7 +45,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="look at a store and say what is wrong and what to do",
-        epilog="examples: atrion doctor redis://localhost:6379/0    atrion doctor workers:///var/lib/shop --json",
+        epilog=examples(
+            "atrion doctor redis://localhost:6379/0", "atrion doctor workers:///var/lib/shop --json"
+        ),
     )
     parser.add_argument("url", help="the store, as given to Atrion(provider=…) or Atrion(persistence=…)")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds one call may take (default 2)")
