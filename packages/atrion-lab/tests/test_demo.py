@@ -56,10 +56,19 @@ def await_end(processes: dict[int, str]) -> None:
         time.sleep(0.02)
 
 
+def heeds_control_c() -> None:
+    """As from a terminal: what runs in the background ignores it, and so does whatever it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def demo() -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*COMMAND, "demo", "--seconds", "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "demo", "--seconds", "20"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_control_c,
     )
     with process:
         yield process
