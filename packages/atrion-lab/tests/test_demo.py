@@ -68,7 +68,7 @@ def demo() -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=heeds_control_c,
+        preexec_fn=heeds_control_c,  # noqa: PLW1509 - no thread of the tests holds a lock that it takes
     )
     with process:
         yield process
