@@ -89,7 +89,8 @@ def as_new(engine: Atrion, pool: str | None) -> bool:
     A slow machine lets a tick pass meanwhile, so it may try again; what was left behind would be there each time.
     """
     for _ in range(10):
-        engine.configure("r", pool=pool)  # it begins anew
+        engine.configure("r", pool=pool)
+        engine.reset("r")  # it begins anew
         if side_by_side(engine) == side_by_side(Atrion()):
             return True
     return False
