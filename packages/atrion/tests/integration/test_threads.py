@@ -17,7 +17,7 @@ from atrion import SLO, Atrion, FlowRejected, InMemoryProvider, compiled
 from atrion.state import SystemClock
 
 THREADS = 8
-CALLS = 20_000 if compiled else 4_000
+CALLS = 20_000 if compiled else 1_000
 TIERS = ("bulk", "low", "normal", "high", "critical")
 Work = Callable[[], None]
 
