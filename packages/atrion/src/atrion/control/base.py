@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import final
+from typing import Final, final
 from uuid import UUID
 
 from atrion._native import mypyc_attr
@@ -24,10 +24,10 @@ RouteId = str | StrEnum
 Key = str | int | UUID
 """What names a caller; its text is what counts."""
 
-ROTATION = 600.0
+ROTATION: Final = 600.0
 """Seconds in which every key moves once through its band: the same callers are shed for minutes, and nobody more
 than others."""
-WALL_CLOCK_REFRESH = 1.0
+WALL_CLOCK_REFRESH: Final = 1.0
 """Seconds between readings of the wall clock for the rotation."""
 
 
@@ -146,7 +146,7 @@ class CallFactory:
         if start < 0.0:
             start = route.settings.start
         flow = Flow(route, start + BAND_WIDTH * route.unit(), self._engine.now)
-        flow.ask()
+        flow.begin()
         return flow
 
     def enter_keyed(self, key: Key | None) -> Flow:
@@ -155,5 +155,5 @@ class CallFactory:
         now = 0.0 if key is None else engine.now()
         start = self._start if self._start >= 0.0 else route.settings.start
         flow = Flow(route, _voltage(engine, start, route, key, now), engine.now)
-        flow.ask()
+        flow.begin()
         return flow

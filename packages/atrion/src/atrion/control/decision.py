@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, final
+from typing import Any, Final, final
 
 from atrion._native import mypyc_attr
 from atrion.errors import FlowRejected
@@ -32,8 +32,8 @@ class Reason(StrEnum):
     RESISTANCE = "resistance"
 
 
-FLOWS = Reason.FLOWS
-PROBE = Reason.PROBE
+FLOWS: Final = Reason.FLOWS
+PROBE: Final = Reason.PROBE
 
 
 @mypyc_attr(acyclic=True)

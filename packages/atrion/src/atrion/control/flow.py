@@ -27,8 +27,8 @@ FIRST: Final = 32
 """Calls of a route at its beginning in which its inner calls are looked for."""
 EVERY: Final = 64
 """Later, one in so many: looking costs as much as a tenth of a call."""
-BYPASS: Final = -1
-"""The token of a call that is not measured."""
+BYPASSED: Final = -1
+"""What a call has met that is not measured."""
 _enclosing: ContextVar[Flow | None] = ContextVar("atrion_enclosing", default=None)
 
 
@@ -37,18 +37,19 @@ _enclosing: ContextVar[Flow | None] = ContextVar("atrion_enclosing", default=Non
 class Flow:
     """One guarded call, and only one. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome.
 
-    A call's latency runs from its beginning to its end, or to :meth:`answer` where that comes first, less what
-    :meth:`wait` was told.
+    It is ``open``, and true, while the call is in flight. A call's latency runs from its beginning to its end, or to
+    :meth:`answer` where that comes first, less what :meth:`wait` was told.
     """
 
     __slots__ = (
         "_clock",
+        "_epoch",
         "_latency",
+        "_met",
         "_outcome",
         "_outer",
         "_route",
         "_started",
-        "_token",
         "_used",
         "_volts",
         "_waited",
@@ -62,7 +63,8 @@ class Flow:
         self._clock: Callable[[], float] = clock
         self._outcome: int = -1
         self._started: float = 0.0
-        self._token: int = 0
+        self._met: int = 0
+        self._epoch: int = 0
         self._waited: float = 0.0
         self._latency: float = -1.0  # until the answer
         self._used: bool = False
@@ -85,13 +87,15 @@ class Flow:
             AtrionError: the flow was used before.
         """
         self._use()
-        if self._token == BYPASS:
-            return bypassed(self._route.id)
+        route = self._route
+        if self._met == BYPASSED:
+            return bypassed(route.id)
         now = self._clock()
-        decision = self._route.decide(self._volts, now)
+        decision = route.decide(self._volts, now)
         if decision.allowed:
             self._started = now
-            self._token = self._route.begin(self._volts, now)
+            self._met = route.begin(now)
+            self._epoch = route.epoch
             self.open = True
         else:
             note_rejection()
@@ -99,7 +103,7 @@ class Flow:
 
     def bypass(self) -> Flow:
         """Let the call pass without being decided or measured."""
-        self._token = BYPASS
+        self._met = BYPASSED
         return self
 
     def within(self, outer: Flow) -> None:
@@ -145,13 +149,13 @@ class Flow:
                 self._route.pools.watched -= 1
                 self.suspend()
             now = self._clock()
-            if self._outcome < 0:
-                self._outcome = outcome
+            if self._outcome >= 0:
+                outcome = self._outcome
             if self._latency < 0.0:
-                self._latency = self._elapsed(now)
-                self._route.end(now, self._outcome, self._token, self._latency)
+                self._latency = latency = self._elapsed(now)
+                self._route.end(now, outcome, latency, self._volts, self._met, self._epoch)
             else:
-                self._route.close(self._outcome)
+                self._route.close(outcome)
 
     def now(self) -> float:
         """The clock by which the call is measured, in seconds from no particular beginning."""
@@ -173,7 +177,7 @@ class Flow:
         if self.open and self._latency < 0.0 and self._outcome < 0:
             now = self._clock()
             self._latency = self._elapsed(now)
-            self._route.answer(now, self._token, self._latency)
+            self._route.answer(now, self._latency, self._volts, self._met, self._epoch)
 
     def _elapsed(self, now: float) -> float:
         passed = now - self._started - self._waited
@@ -189,7 +193,7 @@ class Flow:
             ConfigurationError: ``steps`` is below 1 or above 1000.
         """
         check_number("steps", steps, 1, 1000)
-        if self._token == BYPASS or not self._route.settings.enforce:
+        if self._met == BYPASSED or not self._route.settings.enforce:
             return 1.0
         base = self._route.settings.constants.base
         headroom = self._volts - base
@@ -217,16 +221,19 @@ class Flow:
             AtrionError: the flow was used before.
         """
         self._use()
-        if self._token == BYPASS:
-            return True
-        now = self._clock()
+        return self._met == BYPASSED or self.begin()
+
+    def begin(self) -> bool:
+        """Likewise, for a new flow."""
+        self._started = now = self._clock()
         route = self._route
-        if not route.admits(self._volts, now):
+        self._met = met = route.admit(self._volts, now)
+        if met == 0:
             return False
-        self._started = now
-        self._token = route.begin(self._volts, now)
+        self._epoch = route.epoch
         self.open = True
-        self.enclose()
+        if route.admitted <= FIRST or route.admitted % EVERY == 0 or route.pools.watched > 0:
+            self.enclose()
         return True
 
     def rejection(self) -> Decision:
@@ -237,6 +244,9 @@ class Flow:
     def leave(self, error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()) -> None:
         """End the call as ``error``, if any, says; errors of the classes in ``ignore`` say nothing."""
         self.finish(_SUCCESS if error is None else outcome_of(error, ignore))
+
+    def __bool__(self) -> bool:
+        return self.open
 
     # An error that crosses compiled frames pays for each of them, so a rejection is raised where it leaves.
 

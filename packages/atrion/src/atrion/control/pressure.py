@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.control.decision import Reason
@@ -16,22 +16,22 @@ from atrion.sensing.window import Window
 
 __all__ = ["Pressure"]
 
-FAILING = Reason.FAILING
-TOO_LATE = Reason.LATE
-STALLED = Reason.STALLED
-SATURATED = Reason.SATURATED
+FAILING: Final = Reason.FAILING
+TOO_LATE: Final = Reason.LATE
+STALLED: Final = Reason.STALLED
+SATURATED: Final = Reason.SATURATED
 
-ERROR_MEMORY = 12.0
+ERROR_MEMORY: Final = 12.0
 """Calls over which the share of failures is taken."""
-LATE = 0.5
+LATE: Final = 0.5
 """Share of late answers from which on serving is not worth its cost."""
-FOLLOW = 30.0
+FOLLOW: Final = 30.0
 """Seconds in which the floor of a caller's own latencies follows them, in calm."""
-STALL = 3.0
+STALL: Final = 3.0
 """Least seconds without any answer that may mean that nothing comes back; a pause of a service is shorter."""
-STALL_LATENCIES = 30.0
+STALL_LATENCIES: Final = 30.0
 """The same in mean latencies."""
-STALL_CALLS = 3
+STALL_CALLS: Final = 3
 """Calls that must have gone unanswered meanwhile: one that is stuck says nothing of the others."""
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 
 __all__ = ["Probes"]
 
-INTERVAL = 0.35
+INTERVAL: Final = 0.35
 """Seconds between two probes: three a second, so that what is dead costs next to nothing."""
-ASKS = 5
+ASKS: Final = 5
 """Requests of which one may be a probe, so that a quiet route too is spared most of what would fail."""
-IDLE = 300.0
+IDLE: Final = 300.0
 """Seconds without any evidence after which the next one passes."""
-MOST = 64
+MOST: Final = 64
 """Most probes of one tick."""
 
 

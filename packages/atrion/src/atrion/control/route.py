@@ -35,44 +35,44 @@ DROPPED: Final = 3
 SHED: Final = 0
 FLOWING: Final = 1
 PROBING: Final = 2
-FLOWS = Reason.FLOWS
-PROBE = Reason.PROBE
-SATURATED = Reason.SATURATED
-PROCESS_SATURATED = Reason.PROCESS_SATURATED
-CLUSTER = Reason.CLUSTER
-RESISTANCE = Reason.RESISTANCE
+FLOWS: Final = Reason.FLOWS
+PROBE: Final = Reason.PROBE
+SATURATED: Final = Reason.SATURATED
+PROCESS_SATURATED: Final = Reason.PROCESS_SATURATED
+CLUSTER: Final = Reason.CLUSTER
+RESISTANCE: Final = Reason.RESISTANCE
 
-PROBES_IN_FLIGHT = 8
+PROBES_IN_FLIGHT: Final = 8
 """Calls beyond the limit at which there is enough in flight to be measured by."""
-HOLD = 1.0
+HOLD: Final = 1.0
 """Seconds one sample of a rare route speaks for, so that scars count time and not calls."""
 STEP_BACK: Final = 1.0
 """Seconds by which time may be older than what was seen: a thread that was held up between the clock and the route
 comes late with it. More than that is a clock that has gone back."""
-NOT_CRITICAL = 91.9
+NOT_CRITICAL: Final = 91.9
 """Volts of everything below the critical band, which alone may make a capacity's dip as long as it lasts."""
-ALL = 1000.0
+ALL: Final = 1000.0
 """Ohms that nobody passes, for the moment in which even what is critical keeps a dip from its low calls."""
-BEGINNING = 1.2
+BEGINNING: Final = 1.2
 """Times R_base that a route's resistance is at its beginning."""
 BREAKS: Final = 0
 RECOVERS: Final = 1
 SHEDS: Final = 2
 SHEDS_NO_MORE: Final = 3
-TIERS: Final = 8
-EPOCHS: Final = 16
-"""A call's token holds what it met, times these, in which pool (by its count, modulo EPOCHS), and its tier."""
 DITHER: Final = 0.6180339887498949
 """The golden ratio's fraction: successive multiples spread over [0, 1) as evenly as can be."""
 
 
 @final
 class Route:
-    """One route's state. Times in seconds of one monotonic clock, resistance in ohms, voltage in volts."""
+    """One route's state. Times in seconds of one monotonic clock, resistance in ohms, voltage in volts.
+
+    ``epoch`` counts the pools that it has been in.
+    """
 
     __slots__ = (
         "_dither",
-        "_epoch",
+        "_due",
         "_last_sample",
         "_last_tick",
         "_probes",
@@ -85,6 +85,7 @@ class Route:
         "clock_faults",
         "cluster_evidence",
         "cluster_scar",
+        "epoch",
         "id",
         "membership",
         "observations",
@@ -122,8 +123,9 @@ class Route:
         self.used: float = now
         self.admitted: int = 0
         self.streaming: int = 0
-        self._epoch: int = 0
+        self.epoch: int = 0
         self._last_tick: float = now
+        self._due: float = now
         self._dither: float = 0.5
         self.pinned: bool = False
         self.on_tick: Callable[[Route, int], None] | None = None
@@ -162,7 +164,7 @@ class Route:
         self.pressure: Pressure = Pressure()
         self._scarred_by: Reason = RESISTANCE
         self._probes: Probes | None = None  # most routes never refuse anybody
-        self._last_tick = now
+        self._ticked(now)
         self._last_sample: float = now
         self._shed: int = 0
         if self._samples is not None:
@@ -174,6 +176,7 @@ class Route:
         """Follow new ``settings``; where they change what is learnt, begin anew."""
         if settings.learns_like(self.settings):
             self.settings = settings
+            self._ticked(self._last_tick)
             self._settle()
         else:
             self.reset(settings, now)
@@ -219,7 +222,7 @@ class Route:
         pool.window.in_flight += calls
         old.members -= 1
         pool.members += 1
-        self._epoch = (self._epoch + 1) % EPOCHS
+        self.epoch += 1
         self.pool = pool
         self.membership.part(old)
 
@@ -284,22 +287,26 @@ class Route:
 
     def due(self, now: float) -> bool:
         """Whether a tick has passed since the law last advanced (or the clock has gone back)."""
-        passed = now - self._last_tick
+        return now >= self._due or now < self._last_tick - STEP_BACK
+
+    def _ticked(self, now: float) -> None:
+        """The last tick is of ``now``; note when the next one is due."""
+        self._last_tick = now
         # A thousandth of slack: a caller who ticks by the tick must not miss every other one to rounding.
-        return passed >= 0.999 * self.settings.constants.tick or passed < -STEP_BACK
+        self._due = now + 0.999 * self.settings.constants.tick
 
     def advance(self, now: float) -> bool:
         """Advance the law when a tick is due; says whether it did."""
         if not self.due(now):
             return False
         dt = now - self._last_tick
+        self._ticked(now)
         if not dt >= 0.0:
             self.clock_faults += 1
             dt = 0.0
             self._last_sample = now
             if self._probes is not None:
                 self._probes.restart(now)
-        self._last_tick = now
         samples = self._read(now, dt)
         # What this node and the others saw of late, for weighing their words.
         kept = math.exp(-dt / EVIDENCE_SECONDS)
@@ -464,12 +471,17 @@ class Route:
         self._dither = value
         return value
 
-    def admits(self, volts: float, now: float) -> bool:
-        """Whether ``volts`` flow now; a rejection may turn into a probe, which keeps a sick route measured."""
-        return self._ask(volts, now) != SHED or not self.settings.enforce
+    def admit(self, volts: float, now: float) -> int:
+        """Let a call in if its ``volts`` flow now, as :meth:`begin` does; 0 where it is shed.
+
+        A rejection may turn into a probe, which keeps a sick route measured.
+        """
+        if self._ask(volts, now) == SHED and self.settings.enforce:
+            return 0
+        return self.begin(now)
 
     def _ask(self, volts: float, now: float) -> int:
-        if self.due(now):
+        if now >= self._due or now < self._last_tick - STEP_BACK:
             self.advance(now)
         self.used = now
         answer = FLOWING
@@ -571,8 +583,8 @@ class Route:
 
     # --- calls ---------------------------------------------------------------------------------------------
 
-    def begin(self, volts: float, now: float) -> int:
-        """A call of ``volts`` is let in; returns a token for :meth:`end`."""
+    def begin(self, now: float) -> int:
+        """A call is let in; returns how many calls in flight it met, itself included, for :meth:`end`."""
         pool = self.pool
         met = pool.capacity.begin(pool.window.in_flight, now)
         # Counted side by side and without a call, during which another thread might take the route to another pool.
@@ -580,19 +592,21 @@ class Route:
         self.window.in_flight += 1
         pool.window.in_flight += 1
         self.admitted += 1
-        return (met * EPOCHS + self._epoch) * TIERS + level_at(volts)
+        return met
 
-    def end(self, now: float, outcome: int, token: int, latency: float) -> None:
-        """A call that was let in has ended, after ``latency`` seconds."""
+    def end(self, now: float, outcome: int, latency: float, volts: float, met: int, epoch: int) -> None:
+        """A call of ``volts`` has ended after ``latency`` seconds, which had ``met`` so many in that ``epoch``."""
         pool = self.pool
-        met = token // TIERS
+        capacity = pool.capacity
         # What was met in another pool says nothing of this one.
-        told = outcome if met % EPOCHS == self._epoch else IGNORED
-        met //= EPOCHS
+        told = outcome if epoch == self.epoch else IGNORED
         contrast = self.membership.contrast
-        if contrast is None:
-            contrast = self.membership.witness(pool.capacity)
-        pool.capacity.end(pool.window.in_flight, now, latency, told, met, token % TIERS, contrast)
+        level = 0
+        if capacity.queue is not None:
+            level = level_at(volts)
+            if contrast is None:
+                contrast = self.membership.witness(capacity)
+        capacity.end(pool.window.in_flight, now, latency, told, met, level, contrast)
         self.window.count(outcome, latency)
         pool.window.count(outcome, latency)
         pool = self.pool  # likewise
@@ -602,13 +616,13 @@ class Route:
         promise = self.settings.promise
         if 0.0 < promise < latency and outcome in {SUCCESS, DROPPED}:
             self.pressure.late()
-        if self.due(now):
+        if now >= self._due or now < self._last_tick - STEP_BACK:
             self.advance(now)
 
-    def answer(self, now: float, token: int, latency: float) -> None:
+    def answer(self, now: float, latency: float, volts: float, met: int, epoch: int) -> None:
         """A call has begun to be answered after ``latency`` seconds; what it streams takes nobody's place."""
         self.streaming += 1
-        self.end(now, SUCCESS, token, latency)
+        self.end(now, SUCCESS, latency, volts, met, epoch)
 
     def close(self, outcome: int) -> None:
         """A stream has ended."""

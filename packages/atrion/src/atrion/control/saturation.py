@@ -10,7 +10,7 @@ stays at its limit, and a caller far above that voltage is not shed by chance.
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.physics.state import Constants
@@ -18,15 +18,15 @@ from atrion.sensing.capacity import Capacity
 
 __all__ = ["Saturation"]
 
-SETTLE = 2.0
+SETTLE: Final = 2.0
 """Least seconds in which the level takes over what the quick part answers."""
-SERVICES = 4.0
+SERVICES: Final = 4.0
 """Service times in which it does where calls are slow: what was changed must be seen before it is changed again."""
-GENTLE = 0.02
+GENTLE: Final = 0.02
 """Slope of the bent excess where there is none."""
-STEEP = 1.0
+STEEP: Final = 1.0
 """Growth with the cube of a positive excess: a flash crowd is met at once."""
-IDLE = 8.0
+IDLE: Final = 8.0
 """The same for a negative one: a worker without work is waste, so anybody may have it."""
 
 

@@ -49,12 +49,12 @@ def coroutine_function(function: Function, enter: Enter, options: Options = NO_O
     @functools.wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         flow = enter() if key is None else enter(key(*args, **kwargs))
-        if not flow.open:
+        if not flow:
             if fallback is not None:
                 return await _awaited(fallback(*args, **kwargs))
             raise FlowRejected(flow.rejection())
         try:
-            result = await function(*args, **kwargs)
+            result = await (function(*args, **kwargs) if kwargs else function(*args))
             if failure is not None and failure(result):
                 flow.fail()
         except BaseException as error:
@@ -77,7 +77,7 @@ def generator_function(function: Function, enter: Enter, options: Options = NO_O
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         flow = enter() if key is None else enter(key(*args, **kwargs))
-        if not flow.open:
+        if not flow:
             if fallback is not None:
                 return (yield from fallback(*args, **kwargs))
             raise FlowRejected(flow.rejection())
@@ -115,7 +115,7 @@ def async_generator_function(function: Function, enter: Enter, options: Options 
     @functools.wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         flow = enter() if key is None else enter(key(*args, **kwargs))
-        if not flow.open:
+        if not flow:
             if fallback is not None:
                 async for item in _items(fallback(*args, **kwargs)):
                     yield item
@@ -166,12 +166,13 @@ def plain_function(function: Function, enter: Enter, options: Options = NO_OPTIO
     def guarded(*args: Any, **kwargs: Any) -> Any:
         nonlocal known
         flow = enter() if key is None else enter(key(*args, **kwargs))
-        if not flow.open:
+        if not flow:
             if fallback is not None:
                 return fallback(*args, **kwargs)
             raise FlowRejected(flow.rejection())
         try:
-            result = function(*args, **kwargs)
+            # A call that passes an empty dictionary on makes a copy of it first.
+            result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
             flow.leave(error, ignore)
             raise

@@ -14,55 +14,55 @@ __all__ = ["Capacity"]
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
-INITIAL = 16.0
+INITIAL: Final = 16.0
 """Calls in flight that a route is believed to carry before anything was measured."""
-SLACK = 1.75
+SLACK: Final = 1.75
 """Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
-SPREAD = 3.0
+SPREAD: Final = 3.0
 """Roots more over which saturation grows, so that tiers stand some calls apart in small pools too."""
-QUEUE = 0.5
+QUEUE: Final = 0.5
 """Queue, in square roots of the capacity, above which the workers are believed to be full."""
-HEADROOM = 3.0
+HEADROOM: Final = 3.0
 """Capacities allowed while no queue was ever seen: nobody knows yet."""
-ELASTIC = 0.5
+ELASTIC: Final = 0.5
 """Elasticity of departures above which there are free workers, whatever latencies say."""
-FALL = 0.6
+FALL: Final = 0.6
 """Least share of the capacity that one measurement may leave: a wrong one is mended by the next."""
-FAST = 0.7
+FAST: Final = 0.7
 """Growth, per capacity of completions, where demand presses and no queue is seen."""
-BLIND = 0.3
+BLIND: Final = 0.3
 """The same where nothing can be said of the queue."""
-SLOW = 0.1
+SLOW: Final = 0.1
 """The same where a queue was seen before."""
-BEGUN = 200.0
+BEGUN: Final = 200.0
 """Completions after which the usual latency is known: the first to come back are the short ones."""
-STRETCH = 8.0
+STRETCH: Final = 8.0
 """Usual latencies that calls may take, by Little's law, where nothing else says how many are too many."""
-SETTLED = 20.0
+SETTLED: Final = 20.0
 """Completions, in capacities, without pressure or growth, after which only new low calls prove a queue."""
-COLD_CREDIT = 400.0
+COLD_CREDIT: Final = 400.0
 """Calls beyond the limit that a route may begin with: a cold start into ordinary traffic refuses nobody."""
-COLD_TIME = 0.5
+COLD_TIME: Final = 0.5
 """Seconds, or two first calls, in which that credit fades."""
-WARM = 48.0
+WARM: Final = 48.0
 """Completions after which a route has begun."""
-BUDGET = 0.5
+BUDGET: Final = 0.5
 """Share of the promised latency in which a queue that came at once must be worked off to be let in."""
-UNPROMISED = 1.0
+UNPROMISED: Final = 1.0
 """Seconds taken for the promise where none was given, for the budget alone."""
-CREDIT_TIME = 0.1
+CREDIT_TIME: Final = 0.1
 """Least seconds in which the credit is used up; else one service time."""
-REFILL = 20.0
+REFILL: Final = 20.0
 """Times slower that it comes back."""
-DIP_FIRST = 4.0
+DIP_FIRST: Final = 4.0
 """Completions, in capacities, of pressure without low calls before the limit dips to see some."""
-DIP_AGAIN = 25.0
+DIP_AGAIN: Final = 25.0
 """The same from one dip to the next."""
-DIP_ENOUGH = 0.75
+DIP_ENOUGH: Final = 0.75
 """Low calls, in capacities, that end a dip."""
-DIP_CLOSED = 4.0
+DIP_CLOSED: Final = 4.0
 """Times rarer that they are while departures do not grow with the calls in flight, which says the same for nothing."""
-DIP_PATIENCE = 64.0
+DIP_PATIENCE: Final = 64.0
 """Times rarer that dips become while each finds what the last one found."""
 
 
@@ -75,7 +75,8 @@ class Capacity:
     what is critical may make more than ``low_below`` calls in flight, so that some calls are seen that wait for nobody.
     ``wait`` in seconds is what was measured in front of full workers, 0 where they are not; ``pressed`` says whether
     demand was at the limit at the last tick.
-    ``holding`` is when the controller of saturation must not learn from what a dip does.
+    ``holding`` is when the controller of saturation must not learn from what a dip does. There is no ``queue`` before
+    two calls have met.
     """
 
     __slots__ = (
@@ -90,7 +91,6 @@ class Capacity:
         "_first",
         "_last",
         "_peak",
-        "_queue",
         "_settled",
         "_since",
         "_sure",
@@ -102,6 +102,7 @@ class Capacity:
         "limit",
         "low_below",
         "pressed",
+        "queue",
         "service_time",
         "span",
         "wait",
@@ -118,7 +119,7 @@ class Capacity:
         self.holding: bool = False
         self.pressed: bool = False
         self.wait: float = 0.0
-        self._queue: Queue | None = None
+        self.queue: Queue | None = None
         self._sure: bool = False
         self._cold: bool = True
         self._closed: bool = False
@@ -142,25 +143,29 @@ class Capacity:
         dt = now - self._last
         if dt > 0.0:
             self._last = now
-        if in_flight <= 0 or not dt > 0.0:
-            dt = 0.0  # an idle gap is no low throughput
-        self._busy += dt
+        else:
+            dt = 0.0
+        if in_flight > 0:  # an idle gap is no low throughput
+            self._busy += dt
+            if in_flight > self._peak:
+                self._peak = in_flight
+            queue = self.queue
+            if queue is not None and in_flight >= queue.high_from:
+                queue.pass_time(in_flight, dt, done)
         self._ended += done
-        if in_flight > self._peak:
-            self._peak = in_flight
-        if self._queue is not None:
-            self._queue.pass_time(in_flight, dt, done)
 
     def begin(self, in_flight: int, now: float) -> int:
         """A call begins beside ``in_flight`` others; returns what it met, for :meth:`end`."""
-        self._pass_time(in_flight, now, 0)
+        if in_flight > 0:
+            self._pass_time(in_flight, now, 0)
+            if self.queue is None:  # a route on which no two calls ever meet needs none
+                self.queue = Queue(self.calls)
+        elif now > self._last:
+            self._last = now
         if self._born < 0.0:
             self._born = now
-        # A route on which no two calls ever meet needs none.
-        if in_flight > 0 and self._queue is None:
-            self._queue = Queue(self.calls)
-        if self.dipping and in_flight < self.low_below and self._queue is not None:
-            self._queue.dip_begun += 1
+        if self.dipping and in_flight < self.low_below and self.queue is not None:
+            self.queue.dip_begun += 1
         return in_flight + 1
 
     def end(
@@ -179,7 +184,7 @@ class Capacity:
         """
         # What failed may not have waited; all else has left the queue, whoever was at fault.
         self._pass_time(in_flight, now, 0 if outcome == FAILURE else 1)
-        queue = self._queue
+        queue = self.queue
         if outcome != SUCCESS:
             if outcome == FAILURE and queue is not None and contrast is not None:
                 queue.fail(contrast, met)
@@ -204,7 +209,7 @@ class Capacity:
         self._average(window, done)
         full = queued = False
         before = self.calls
-        queue = self._queue
+        queue = self.queue
         if queue is not None and done > 0.0:
             queue.measure(self.calls, done)
             slope, deviation = queue.elasticity(self.calls)
@@ -349,16 +354,16 @@ class Capacity:
 
     def claim(self) -> Contrast | None:
         """A contrast for a route whose calls are carried here; None while no two calls have met."""
-        return None if self._queue is None else self._queue.claim()
+        return None if self.queue is None else self.queue.claim()
 
     def release(self, contrast: Contrast) -> None:
         """The route has gone."""
-        if self._queue is not None:
-            self._queue.release(contrast)
+        if self.queue is not None:
+            self.queue.release(contrast)
 
     def verdict(self, contrast: Contrast) -> int:
         """Whether the route of ``contrast`` waits for what the others wait for: 1 if so, −1 if not, else 0."""
-        queue = self._queue
+        queue = self.queue
         if queue is None or contrast.verdict != 0 or not contrast.recent < RARE:
             return contrast.verdict
         # One that waits for certain does not wait elsewhere, whatever those do that are as rare.
@@ -366,7 +371,7 @@ class Capacity:
 
     def usual_latency(self) -> float:
         """Geometric mean latency of calls that met few others, in seconds; the mean of all where none was seen."""
-        usual = 0.0 if self._queue is None else self._queue.usual
+        usual = 0.0 if self.queue is None else self.queue.usual
         return usual if usual > 0.0 else self.service_time
 
     def carry(self, calls: float) -> None:
@@ -379,7 +384,7 @@ class Capacity:
 
     def stubborn(self) -> bool:
         """Whether dips cannot be had from what is not critical, and this one takes long."""
-        queue = self._queue
+        queue = self.queue
         return queue is not None and queue.failed_dips >= 2 and queue.dip_done > 2.0 * self.calls + 8.0
 
     def pace(self) -> float:
@@ -413,7 +418,7 @@ class Capacity:
         base = calls + SLACK * root
         if not self._sure:
             wide = HEADROOM * calls
-            queue = self._queue
+            queue = self.queue
             if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
                 wide = HEADROOM * min(calls, 1.5 * self._throughput * queue.usual)
             base = max(base, wide)

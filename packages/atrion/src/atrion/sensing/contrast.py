@@ -11,41 +11,41 @@ for ever. Each route has a contrast of its own: a mix that changes would look li
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.sensing.trend import Trend
 
 __all__ = ["Contrast", "Group"]
 
-TIERS = 5
-LEAST = 4.0
+TIERS: Final = 5
+LEAST: Final = 4.0
 """Calls of each kind without which nothing is said."""
-MEMORY = 12.0
+MEMORY: Final = 12.0
 """Calls of each kind remembered at least."""
-TIER_MEMORY = 64.0
+TIER_MEMORY: Final = 64.0
 """Low calls of a tier over which its usual work is averaged."""
-USUAL_SPREAD = 0.3
+USUAL_SPREAD: Final = 0.3
 """The spread that LEAST calls more are taken to have below MEMORY calls."""
-LEAST_SPREAD = 0.04
+LEAST_SPREAD: Final = 0.04
 """Least relative variance of a mean: calls of one length are no certainty."""
-MOST_SPREAD = 1e9
+MOST_SPREAD: Final = 1e9
 """The spread of what nothing can be said of."""
-WITNESSES = 12.0
+WITNESSES: Final = 12.0
 """Calls of each kind without which nothing is said on who waits."""
-EVIDENT = 2.0
+EVIDENT: Final = 2.0
 """Standard errors above which a wait is one."""
-CERTAIN = 3.0
+CERTAIN: Final = 3.0
 """Standard errors that make a statement on who waits: it is looked at again and again."""
-SHARED = 0.3
+SHARED: Final = 0.3
 """Share of a wait that a route must certainly have to be believed to share it."""
-ABSENT = 0.5
+ABSENT: Final = 0.5
 """Share of a wait that it must certainly not have to be believed to wait elsewhere."""
-FOREIGN = 4.0
+FOREIGN: Final = 4.0
 """Times a wait that is another's."""
-MOST_EXPONENT = 300.0
+MOST_EXPONENT: Final = 300.0
 """Exponents beyond which a mean, or its square, is no number: what was ten thousand times faster is no measure."""
-SHARP = 1.25
+SHARP: Final = 1.25
 """Change of θ below which the means are not worth converting."""
 
 

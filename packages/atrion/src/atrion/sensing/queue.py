@@ -8,34 +8,34 @@ flight; where all are busy, they do not, and no more calls are carried by lettin
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.sensing.contrast import ABSENT, CERTAIN, EVIDENT, LEAST, MEMORY, SHARED, WITNESSES, Contrast
 
 __all__ = ["LOW", "Queue"]
 
-LOW = 0.75
+LOW: Final = 0.75
 """Share of the capacity up to which a call met few others."""
-DEEP = 0.5
+DEEP: Final = 0.5
 """The same where the capacity is believed to be far too high: what meets three quarters of it waits as well."""
-LOW_MEMORY = 3.5
+LOW_MEMORY: Final = 3.5
 """Low calls remembered, in capacities (at least MEMORY): completions and not seconds, whatever the pace."""
-HIGH_MEMORY = 3.0
+HIGH_MEMORY: Final = 3.0
 """High calls remembered, likewise."""
-AGING = 200.0
+AGING: Final = 200.0
 """Completions, in capacities, after which a call that was seen counts for a third: what is old is no evidence."""
-ELASTIC_MEMORY = 30.0
+ELASTIC_MEMORY: Final = 30.0
 """Completions, in capacities, over which the elasticity of departures is taken: its error is the root of n/K."""
-CROWDED = 0.3
+CROWDED: Final = 0.3
 """Growth of latency over that of the calls met, both relative, above which low calls wait for each other."""
-ROUTES = 32
+ROUTES: Final = 32
 """Routes that have a contrast of their own; the rarer ones share one."""
-RARE = 50.0
+RARE: Final = 50.0
 """Calls below which a route is judged together with the others that are as rare."""
-TOLD = 0.2
+TOLD: Final = 0.2
 """Share of the calls that must be of routes that have seen enough."""
-FEW = 3.0
+FEW: Final = 3.0
 """Calls of each kind below which a route has seen little."""
 
 
@@ -151,15 +151,14 @@ class Queue:
     # --- calls ---------------------------------------------------------------------------------------------
 
     def pass_time(self, in_flight: int, dt: float, done: int) -> None:
-        """``dt`` seconds have gone by with ``in_flight`` calls, at whose end ``done`` calls left."""
-        if in_flight >= self.high_from:
-            self._high_time += dt
-            self._high_done += done
-            self._time += dt
-            self._done += done
-            self._met += dt * in_flight
-            self._met_square += dt * in_flight * in_flight
-            self._done_met += done * in_flight
+        """``dt`` seconds have gone by with many calls, ``in_flight``, at whose end ``done`` calls left."""
+        self._high_time += dt
+        self._high_done += done
+        self._time += dt
+        self._done += done
+        self._met += dt * in_flight
+        self._met_square += dt * in_flight * in_flight
+        self._done_met += done * in_flight
 
     def add(self, contrast: Contrast, latency: float, in_flight: int, met: int, tier: int) -> None:
         """A call that made ``met`` in flight has succeeded after ``latency`` seconds, one of ``in_flight``."""

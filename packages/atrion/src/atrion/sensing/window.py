@@ -29,9 +29,9 @@ class Window:
         "_failures",
         "_latency",
         "_successes",
-        "answers_total",
         "drops_total",
         "failures_total",
+        "ignored_total",
         "in_flight",
         "latency_total",
         "successes_total",
@@ -46,7 +46,7 @@ class Window:
         self.in_flight: int = 0
         self.successes_total: int = 0
         self.failures_total: int = 0
-        self.answers_total: int = 0
+        self.ignored_total: int = 0
         self.drops_total: int = 0
         self.latency_total: float = 0.0
         self._successes: int = 0
@@ -72,26 +72,30 @@ class Window:
 
     def count(self, outcome: int, latency: float) -> None:
         """Count the end of a call, whoever tells the calls in flight."""
-        if outcome == DROPPED:
-            self.drops_total += 1
-            return
-        self.answers_total += 1
         if outcome == SUCCESS:
             self.successes_total += 1
             self.latency_total += latency
         elif outcome == FAILURE:
             self.failures_total += 1
+        elif outcome == DROPPED:
+            self.drops_total += 1
+        else:
+            self.ignored_total += 1
 
     def fail(self) -> None:
         """What had ended as a success has failed after all."""
         self.failures_total += 1
         self.successes_total -= 1
 
+    def _answers_total(self) -> int:
+        """Calls that were answered, whoever was at fault."""
+        return self.successes_total + self.failures_total + self.ignored_total
+
     def is_empty(self) -> bool:
         """Whether nothing is in flight, and nothing has ended since the window began."""
         return (
             self.in_flight == 0
-            and self.answers_total == self._answers
+            and self._answers_total() == self._answers
             and self.drops_total == self._drops
             and self.failures_total == self._failures
         )
@@ -101,7 +105,7 @@ class Window:
         # Below 0 where successes of an earlier window were taken back: those to come make up for it.
         self.window_successes = max(self.successes_total - self._successes, 0)
         self.window_failures = self.failures_total - self._failures
-        self.window_answers = self.answers_total - self._answers
+        self.window_answers = self._answers_total() - self._answers
         self.window_drops = self.drops_total - self._drops
         self.window_latency = max(self.latency_total - self._latency, 0.0)
         self._successes += self.window_successes
