@@ -29,7 +29,7 @@ EVERY: Final = 64
 """Later, one in so many: looking costs as much as a tenth of a call."""
 BYPASSED: Final = -1
 """What a call has met that is not measured."""
-_enclosing: ContextVar[Flow | None] = ContextVar("atrion_enclosing", default=None)
+_enclosing: Final[ContextVar[Flow | None]] = ContextVar("atrion_enclosing", default=None)
 
 
 @mypyc_attr(acyclic=True)

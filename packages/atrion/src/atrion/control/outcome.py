@@ -150,7 +150,7 @@ class Rejections:
             request = request._outer
 
 
-_rejections: ContextVar[Rejections | None] = ContextVar("atrion_rejections", default=None)
+_rejections: Final[ContextVar[Rejections | None]] = ContextVar("atrion_rejections", default=None)
 
 
 def note_rejection() -> None:

@@ -579,7 +579,8 @@ class Route:
             wait = max(wait, seconds_until_scar(own, constants.scar_factor, constants.decay_rate))
         if wait == math.inf:
             wait = 1.0
-        return min(max(wait, constants.tick, 0.05), 60.0)
+        least = max(constants.tick, 0.05)
+        return min(max(wait, least), 60.0)
 
     # --- calls ---------------------------------------------------------------------------------------------
 

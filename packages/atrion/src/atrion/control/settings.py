@@ -12,13 +12,13 @@ from atrion.physics.voltage import Tier, band, level_of
 
 __all__ = ["OPEN", "Settings"]
 
-LATENCY_BASELINE = 8.0
+LATENCY_BASELINE: Final = 8.0
 """Floors that a caller's own latencies may reach before they are pressure."""
-LEAST_BASELINE = 0.05
+LEAST_BASELINE: Final = 0.05
 """Seconds that they may reach in any case: a busy machine's scheduler pauses a call for as long."""
 OPEN: Final = 1000.0
 """A ``floor`` in volts that opens the breaker."""
-TOLD_CEILING = 1.0
+TOLD_CEILING: Final = 1.0
 """Seconds at which they are pressure in any case, where no latency was promised."""
 
 

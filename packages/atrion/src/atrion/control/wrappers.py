@@ -44,21 +44,23 @@ NO_OPTIONS: Final = Options()
 
 def coroutine_function(function: Function, enter: Enter, options: Options = NO_OPTIONS) -> Function:
     """An ``async def``: each call passes ``enter``, and is in flight until it is done."""
-    key, ignore, failure, fallback = options.key, options.ignore, options.failure, options.fallback
+    # What few calls need stays in the options: every variable of an outer function costs each call a little.
+    key, failure = options.key, options.failure
 
     @functools.wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         flow = enter() if key is None else enter(key(*args, **kwargs))
         if not flow:
-            if fallback is not None:
-                return await _awaited(fallback(*args, **kwargs))
+            if options.fallback is not None:
+                return await _awaited(options.fallback(*args, **kwargs))
             raise FlowRejected(flow.rejection())
         try:
+            # To pass an empty dictionary on is to copy it.
             result = await (function(*args, **kwargs) if kwargs else function(*args))
             if failure is not None and failure(result):
                 flow.fail()
         except BaseException as error:
-            flow.leave(error, ignore)
+            flow.leave(error, options.ignore)
             raise
         flow.finish()
         return result
@@ -159,22 +161,22 @@ async def _items(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any
 def plain_function(function: Function, enter: Enter, options: Options = NO_OPTIONS) -> Function:
     """Any other function, and what it returns."""
     followed_options = replace(options, key=None, fallback=None)
-    known: type = NoneType  # of the last result that was complete
-    key, ignore, failure, fallback = options.key, options.ignore, options.failure, options.fallback
+    # The type of the last result that was complete; none where every result is looked at.
+    known: type | None = NoneType if options.failure is None else None
+    key = options.key
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         nonlocal known
         flow = enter() if key is None else enter(key(*args, **kwargs))
         if not flow:
-            if fallback is not None:
-                return fallback(*args, **kwargs)
+            if options.fallback is not None:
+                return options.fallback(*args, **kwargs)
             raise FlowRejected(flow.rejection())
         try:
-            # A call that passes an empty dictionary on makes a copy of it first.
             result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
-            flow.leave(error, ignore)
+            flow.leave(error, options.ignore)
             raise
         kind = type(result)
         if kind is not known:
@@ -182,9 +184,9 @@ def plain_function(function: Function, enter: Enter, options: Options = NO_OPTIO
                 followed = _follow(result, flow, followed_options)
                 if followed is not None:
                     return followed
-            if failure is None:
+            if options.failure is None:
                 known = kind
-            elif failure(result):
+            elif options.failure(result):
                 flow.fail()
         flow.finish()
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.physics.adaptive import AdaptiveThreshold
@@ -22,10 +22,10 @@ from atrion.physics.modes import Mode, mode_of
 
 __all__ = ["Constants", "PhysicsState"]
 
-BOOTSTRAP = 0
-OPERATIONAL = 1
-CIRCUIT_BREAKER = 2
-HEALING = 0.3
+BOOTSTRAP: Final = 0
+OPERATIONAL: Final = 1
+CIRCUIT_BREAKER: Final = 2
+HEALING: Final = 0.3
 """Seconds of decay that one success is worth while there is no pressure: what answers again need not wait."""
 
 

@@ -277,8 +277,8 @@ class Capacity:
             self.calls = max(self.calls, met)
             return False, True
         if full:
-            least = 0.5 * queue.throughput() * queue.usual
-            estimate = max(estimate, least, 1.0)
+            least = max(0.5 * queue.throughput() * queue.usual, 1.0)
+            estimate = max(estimate, least)
             if not self._sure:
                 self.calls = max(self.calls, min(estimate, met))
             self._sure = True

@@ -158,7 +158,7 @@ class Contrast:
         self.lows = min(self.lows + 1.0, TIER_MEMORY)
         self.log_latency += (log - self.log_latency) / self.lows
         self.low.add(math.exp(-self._theta * latency * self._factors[tier]), met, memory)
-        self.trend.add(math.log(met), log, memory)
+        self.trend.add(math.log(float(met)), log, memory)
 
     def add_high(self, latency: float, met: int, tier: int, memory: float, shift: float) -> None:
         """The same for one that made many in flight, and is expected to have waited ``shift`` seconds for it."""

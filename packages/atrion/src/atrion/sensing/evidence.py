@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from atrion._native import mypyc_attr
 
 __all__ = ["Lateness", "Share", "lower_bound"]
 
-NEWS = 0.5
+NEWS: Final = 0.5
 """Most that one tick may change a share: what happens once, in one moment, is no state of affairs."""
-SLICES = 16.0
+SLICES: Final = 16.0
 """Parts of the promise in which calls in flight are told late from young."""
 
 
@@ -55,7 +55,7 @@ class Share:
         return lower_bound((self.mean * self.seen + more) / seen, seen) if seen > 0.0 else 0.0
 
 
-LATE_MEMORY = 32.0
+LATE_MEMORY: Final = 32.0
 """Calls over which the share of late answers is taken."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Final
 
 from atrion.state.port import ClusterScar, NodeRow
 
@@ -18,17 +19,17 @@ __all__ = [
     "cluster_scar",
 ]
 
-EVIDENCE_CAP = 100.0
+EVIDENCE_CAP: Final = 100.0
 """Most observations one node's word counts for, so that a busy or broken pod cannot speak for everybody."""
-EVIDENCE_SECONDS = 2.0
+EVIDENCE_SECONDS: Final = 2.0
 """Seconds in which evidence falls to 1/e: what was seen long ago has no vote on how things are now."""
-LIVE_EVIDENCE = 0.5
+LIVE_EVIDENCE: Final = 0.5
 """Evidence below which the other nodes have nothing to say."""
-SCAR_CAP = 150.0
+SCAR_CAP: Final = 150.0
 """Most ohms one node's scar counts for: what a route breaks at, and not what a liar may claim."""
-JUMP = 10.0
+JUMP: Final = 10.0
 """Ohms by which a scar must rise at once for the other nodes to hear of it before their next pulse."""
-EXPIRY = 60.0
+EXPIRY: Final = 60.0
 """Seconds after which a silent node's row is gone."""
 
 
