@@ -23,9 +23,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from atrion import Atrion, Flow, FlowRejected, PhysicsVector, Tier
+from atrion import Atrion, Flow, FlowRejected, Outcome, PhysicsVector
+from atrion.control.base import Key
 from atrion.integrations.asgi import AtrionMiddleware
-from atrion.sensing.telemetry import Outcome
+from atrion.physics.voltage import TierLike
 
 ROUTE = "r"
 QUICK = 0.25
@@ -38,25 +39,22 @@ class Watched(Atrion):
     def __init__(self) -> None:
         super().__init__()
         self.flows: list[Flow] = []
-        inner = self.flow
 
-        def flow(route_id: str, tier: Tier | str = Tier.NORMAL, *, key: str | None = None) -> Flow:
-            made = inner(route_id, tier, key=key)
-            if route_id == ROUTE:
-                self.flows.append(made)
-            return made
-
-        self.flow = flow  # type: ignore[method-assign]  # the engine itself puts a faster one there
+    def flow(self, route_id: str, tier: TierLike | None = None, *, key: Key | None = None) -> Flow:
+        made = super().flow(route_id, tier, key=key)
+        if route_id == ROUTE:
+            self.flows.append(made)
+        return made
 
     def ended(self) -> list[Outcome]:
         """How the calls that are over ended."""
-        return [Outcome(flow._outcome) for flow in self.flows if not flow.open]
+        return [flow.outcome for flow in self.flows if flow.outcome is not None]
 
     def latency(self) -> float:
         """Seconds of the only call."""
         (flow,) = self.flows
-        assert not flow.open
-        return flow._latency
+        assert flow.latency is not None
+        return flow.latency
 
 
 @pytest.fixture

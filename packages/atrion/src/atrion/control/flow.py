@@ -80,6 +80,16 @@ class Flow:
             )
         self._used = True
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the call ended; None where it has not ended, or was shed."""
+        return None if self.open or self._outcome < 0 else Outcome(self._outcome)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds to the call's end or answer; None before that."""
+        return None if self._latency < 0.0 else self._latency
+
     def decide(self) -> Decision:
         """Ask, and begin the call when allowed; the caller then owes :meth:`finish`.
 
@@ -151,6 +161,8 @@ class Flow:
             now = self._clock()
             if self._outcome >= 0:
                 outcome = self._outcome
+            else:
+                self._outcome = outcome
             if self._latency < 0.0:
                 self._latency = latency = self._elapsed(now)
                 self._route.end(now, outcome, latency, self._volts, self._met, self._epoch)
