@@ -3,8 +3,8 @@
 from types import FunctionType as _FunctionType
 
 from atrion import _platform, physics
+from atrion.control.call import Call
 from atrion.control.decision import Decision, Reason
-from atrion.control.flow import Flow
 from atrion.control.observer import Observer, Transition
 from atrion.control.route import Route as _Route
 from atrion.engine import Atrion, RouteState
@@ -19,9 +19,9 @@ __all__ = [
     "AdaptiveBreak",
     "Atrion",
     "AtrionError",
+    "Call",
     "ConfigurationError",
     "Decision",
-    "Flow",
     "FlowRejected",
     "InMemoryProvider",
     "MissingExtraError",

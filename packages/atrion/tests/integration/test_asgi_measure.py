@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from atrion import Atrion, Flow, FlowRejected, Outcome, PhysicsVector
+from atrion import Atrion, Call, FlowRejected, Outcome, PhysicsVector
 from atrion.control.base import Key
 from atrion.integrations.asgi import AtrionMiddleware
 from atrion.physics.voltage import TierLike
@@ -38,9 +38,9 @@ class Watched(Atrion):
 
     def __init__(self) -> None:
         super().__init__()
-        self.flows: list[Flow] = []
+        self.flows: list[Call] = []
 
-    def flow(self, route_id: str, tier: TierLike | None = None, *, key: Key | None = None) -> Flow:
+    def flow(self, route_id: str, tier: TierLike | None = None, *, key: Key | None = None) -> Call:
         made = super().flow(route_id, tier, key=key)
         if route_id == ROUTE:
             self.flows.append(made)
@@ -557,7 +557,7 @@ def test_a_rejection_after_the_answer_began_is_raised(engine: Watched) -> None:
 class Deaf:
     """An engine whose flows cannot measure anything."""
 
-    open = True
+    active = True
     disabled = False
 
     def flow(self, *args: Any, **kwargs: Any) -> Any:

@@ -9,8 +9,8 @@ from atrion import (
     SLO,
     AdaptiveBreak,
     Atrion,
+    Call,
     Decision,
-    Flow,
     FlowRejected,
     InMemoryProvider,
     Mode,
@@ -128,7 +128,7 @@ engine.configure("r", slo=0.3)  # type: ignore[arg-type]
 def guarded() -> float:
     try:
         with engine.flow("r") as flow:
-            assert_type(flow, Flow)
+            assert_type(flow, Call)
             flow.fail()
     except FlowRejected as rejection:
         assert_type(rejection.decision, Decision)

@@ -286,16 +286,16 @@ def test_a_flow_by_hand(engine: Atrion, broken: Breaker) -> None:
     decision = flow.decide()
     assert isinstance(decision, Decision)
     assert decision
-    assert flow.open
+    assert flow.active
     assert engine.snapshot()["r"].in_flight == 1
     flow.finish()
     flow.finish()
-    assert not flow.open
+    assert not flow.active
     assert engine.snapshot()["r"].in_flight == 0
     broken(engine, "r")
     flow = engine.flow("r")
     assert not flow.decide()
-    assert not flow.open
+    assert not flow.active
     flow.finish()
     assert engine.snapshot()["r"].in_flight == 0
 

@@ -160,7 +160,7 @@ def test_what_is_no_route_id_is_refused_in_words(route: object) -> None:
 def test_a_flow_entered_twice_is_refused_and_leaks_nothing() -> None:
     engine = Atrion()
     flow = engine.flow("r")
-    with flow, pytest.raises(AtrionError, match="already entered"):
+    with flow, pytest.raises(AtrionError, match="begin only once"):
         flow.__enter__()
     assert engine.snapshot()["r"].in_flight == 0
 

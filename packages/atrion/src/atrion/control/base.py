@@ -9,8 +9,8 @@ from typing import Final, final
 from uuid import UUID
 
 from atrion._native import mypyc_attr
+from atrion.control.call import Call
 from atrion.control.decision import Decision, bypassed
-from atrion.control.flow import Flow
 from atrion.control.route import Route
 from atrion.control.snapshot import RouteState, snapshot_of
 from atrion.physics.voltage import BAND_WIDTH, TierLike, band, level_of, unit_hash
@@ -79,7 +79,7 @@ class EngineBase:
         now = self.now()
         return route.decide(_voltage(self, start, route, key, now), now)
 
-    def flow(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Flow:
+    def flow(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Call:
         """A guard for ``with`` or ``async with``; entering raises :class:`FlowRejected` when shed.
 
         Without a tier, it is the route's own: normal, unless configured otherwise.
@@ -88,11 +88,11 @@ class EngineBase:
             ConfigurationError: an unusable route id or tier.
         """
         if self._bypass is not None:
-            return Flow(self._bypass, 0.0, self.now).bypass()
+            return Call(self._bypass, 0.0, self.now).bypass()
         route = _find(self, route_id)
         start = route.settings.start if tier is None else band(level_of(tier))
         now = 0.0 if key is None else self.now()
-        return Flow(route, _voltage(self, start, route, key, now), self.now)
+        return Call(route, _voltage(self, start, route, key, now), self.now)
 
     def update_physics(self, route_id: RouteId, telemetry: Telemetry) -> RouteState:
         """Take the caller's own telemetry; the law advances once a tick.
@@ -139,21 +139,21 @@ class CallFactory:
         self._start: float = start
         self._engine: EngineBase = engine
 
-    def enter(self) -> Flow:
-        """A new call, begun where it may flow: ``flow.open`` says whether."""
+    def begin(self) -> Call:
+        """A new call, begun where it may flow: ``call.active`` says whether."""
         route = self._route
         start = self._start
         if start < 0.0:
             start = route.settings.start
-        flow = Flow(route, start + BAND_WIDTH * route.unit(), self._engine.now)
-        flow.begin()
-        return flow
+        call = Call(route, start + BAND_WIDTH * route.unit(), self._engine.now)
+        call.begin()
+        return call
 
-    def enter_keyed(self, key: Key | None) -> Flow:
+    def begin_keyed(self, key: Key | None) -> Call:
         """Likewise, at the key's place in the band."""
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
         start = self._start if self._start >= 0.0 else route.settings.start
-        flow = Flow(route, _voltage(engine, start, route, key, now), engine.now)
-        flow.begin()
-        return flow
+        call = Call(route, _voltage(engine, start, route, key, now), engine.now)
+        call.begin()
+        return call

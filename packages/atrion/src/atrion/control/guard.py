@@ -134,8 +134,8 @@ def protect(function: F, calls: CallFactory, options: Options) -> F:
     else:
         make = plain_function
     _check_options(options, make)
-    enter = calls.enter if options.key is None else calls.enter_keyed
-    return make(function, enter, options)  # type: ignore[return-value]  # it has the wrapped one's signature
+    begin = calls.begin if options.key is None else calls.begin_keyed
+    return make(function, begin, options)  # type: ignore[return-value]  # it has the wrapped one's signature
 
 
 def _check_options(options: Options, make: object) -> None:

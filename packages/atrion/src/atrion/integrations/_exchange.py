@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from atrion.control.flow import Flow
+from atrion.control.call import Call
 from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_from_rejection
 from atrion.sensing.telemetry import Outcome
 
@@ -32,8 +32,8 @@ class Exchange:
 
     __slots__ = (
         "_answered",
+        "_call",
         "_complain",
-        "_flow",
         "_receive",
         "_rejections",
         "_send",
@@ -47,8 +47,8 @@ class Exchange:
         "status",
     )
 
-    def __init__(self, flow: Flow, receive: Receive, send: Send, complain: Callable[[str], None]) -> None:
-        self._flow = flow
+    def __init__(self, call: Call, receive: Receive, send: Send, complain: Callable[[str], None]) -> None:
+        self._call = call
         self._receive = receive
         self._send = send
         self._complain = complain
@@ -123,14 +123,14 @@ class Exchange:
             return last
         return False
 
-    # --- what the flow is told -----------------------------------------------------------------------------
+    # --- what the call is told -----------------------------------------------------------------------------
 
     def _wait(self) -> None:
         """The call waits for its client; several waits at once are one."""
         self._waits += 1
         if self._waits == 1:
             try:
-                self._since = self._flow.now()
+                self._since = self._call.now()
             except Exception:
                 self._complain("a measurement")
 
@@ -138,7 +138,7 @@ class Exchange:
         self._waits -= 1
         if self._waits == 0:
             try:
-                self._flow.wait(self._flow.now() - self._since)
+                self._call.wait(self._call.now() - self._since)
             except Exception:
                 self._complain("a measurement")
 
@@ -147,7 +147,7 @@ class Exchange:
         if not (self._answered or self.gone) and 0 < self.status < 400:
             self._answered = True
             try:
-                self._flow.answer()
+                self._call.answer()
             except Exception:
                 self._complain("a measurement")
 
@@ -157,29 +157,29 @@ class Exchange:
         self.close(error)
 
     def close(self, error: BaseException | None) -> None:
-        """End the flow, unless it has ended, with the outcome that the exchange and ``error``, if any, make."""
+        """End the call, unless it has ended, with the outcome that the exchange and ``error``, if any, make."""
         try:
-            if self._flow.open:
+            if self._call.active:
                 self._judge(error)
-                self._flow.finish()
+                self._call.finish()
         except Exception:
             self._complain("a measurement")
 
     def _judge(self, error: BaseException | None) -> None:
-        """Tell the flow whose fault the outcome was, if anyone's."""
-        flow = self._flow
+        """Tell the call whose fault the outcome was, if anyone's."""
+        call = self._call
         if self.rejected or rejection_in(error) is not None:
-            flow.ignore()
+            call.ignore()
         elif self.status >= 500:
-            flow.fail()
+            call.fail()
         elif self.gone:
-            flow.ignore()
+            call.ignore()
         elif error is not None:
             if outcome_of(error) == Outcome.FAILURE:
-                flow.fail()
+                call.fail()
             else:  # cancelled, the caller's fault, or the process is leaving
-                flow.ignore()
+                call.ignore()
         elif self.status >= 400:
-            flow.ignore()
+            call.ignore()
         elif not self.finished:
-            flow.fail()  # it returned without an answer, or with half of one
+            call.fail()  # it returned without an answer, or with half of one

@@ -180,8 +180,8 @@ class _Worker(threading.local):
 class ThreadPool:
     """A server's pool of ``size`` threads, at least 1, in which synchronous handlers run.
 
-    Whoever guards them calls :meth:`enter` as a request begins, hands what it returns to :meth:`Flow.behind
-    <atrion.control.flow.Flow.behind>` before it decides, and calls :meth:`leave` when the thread is done with the
+    Whoever guards them calls :meth:`enter` as a request begins, hands what it returns to :meth:`Call.behind
+    <atrion.control.call.Call.behind>` before it decides, and calls :meth:`leave` when the thread is done with the
     request, refused or not. Both belong to the thread that runs the handler, and may be called by all at once. A
     server that starts a thread for each request has no pool that could be full, and is never found crowded.
     """

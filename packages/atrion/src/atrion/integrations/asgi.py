@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from atrion.control.call import Call
 from atrion.control.decision import Decision
-from atrion.control.flow import Flow
 from atrion.control.outcome import rejection_in
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
@@ -161,34 +161,34 @@ class AtrionMiddleware:
             await self.app(scope, receive, send)
             return
         refusal: ASGIApp | None = None
-        flow: Flow | None = None
+        call: Call | None = None
         route = ""
         try:
             route = self._route_id(scope)
             if self._pool is not None:
                 self.atrion.default_pool(route, self._pool)
-            flow = self.atrion.flow(route, self._tier_of(scope), key=self._key_of(scope))
+            call = self.atrion.flow(route, self._tier_of(scope), key=self._key_of(scope))
             thread = self._loops.mine()
             wait = self._waited(scope) if self._stamped else None
-            flow.behind(thread.arrive(_port(scope), wait))
-            decision = flow.decide()
+            call.behind(thread.arrive(_port(scope), wait))
+            decision = call.decide()
             if decision.allowed:
                 thread.admit()
-                flow.enclose()
+                call.enclose()
             else:
                 refusal = self._refusal(scope, decision)
         except Exception:
             self._complain("a decision")
         if refusal is not None:
             await refusal(scope, receive, send)
-        elif flow is None or not flow.open:
+        elif call is None or not call.active:
             await self.app(scope, receive, send)
         else:
-            await self._guard(route, flow, scope, receive, send)
+            await self._guard(route, call, scope, receive, send)
 
-    async def _guard(self, route: str, flow: Flow, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guard(self, route: str, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an admitted request. What happens after its last byte is nobody's measure."""
-        exchange = Exchange(flow, receive, send, self._complain)
+        exchange = Exchange(call, receive, send, self._complain)
         refusal: ASGIApp | None = None
         error: BaseException | None = None
         try:

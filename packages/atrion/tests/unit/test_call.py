@@ -27,8 +27,8 @@ def enter_in_a_task(flow: Any) -> None:
     asyncio.run(enter_async(flow))
 
 
-def ask(flow: Any) -> None:
-    flow.ask()
+def try_begin(flow: Any) -> None:
+    flow.try_begin()
     flow.finish()
 
 
@@ -37,7 +37,7 @@ def decide(flow: Any) -> None:
     flow.finish()
 
 
-WAYS = [enter, enter_in_a_task, ask, decide]
+WAYS = [enter, enter_in_a_task, try_begin, decide]
 
 
 @pytest.mark.parametrize("second", WAYS)
@@ -47,7 +47,7 @@ def test_a_flow_is_for_one_call_even_after_it_has_ended(
 ) -> None:
     flow = engine.flow("r")
     first(flow)
-    with pytest.raises(AtrionError, match=r"one call only: ask atrion\.flow"):
+    with pytest.raises(AtrionError, match=r"begin only once.*atrion\.flow"):
         second(flow)
     state = engine.snapshot()["r"]
     assert (state.admitted, state.in_flight) == (1, 0)
@@ -58,7 +58,7 @@ def test_a_flow_that_was_shed_is_not_asked_again(engine: Atrion) -> None:
     flow = engine.flow("r", "bulk")
     with pytest.raises(FlowRejected):
         enter(flow)
-    with pytest.raises(AtrionError, match="one call only") as caught:
+    with pytest.raises(AtrionError, match="begin only once") as caught:
         enter(flow)
     assert not isinstance(caught.value, FlowRejected)
 

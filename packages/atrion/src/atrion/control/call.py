@@ -17,7 +17,7 @@ from atrion.errors import AtrionError, FlowRejected
 from atrion.physics.config import check_number
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Flow"]
+__all__ = ["Call"]
 
 _SUCCESS: Final = int(Outcome.SUCCESS)
 _FAILURE: Final = int(Outcome.FAILURE)
@@ -29,15 +29,15 @@ EVERY: Final = 64
 """Later, one in so many: looking costs as much as a tenth of a call."""
 BYPASSED: Final = -1
 """What a call has met that is not measured."""
-_enclosing: Final[ContextVar[Flow | None]] = ContextVar("atrion_enclosing", default=None)
+_enclosing: Final[ContextVar[Call | None]] = ContextVar("atrion_enclosing", default=None)
 
 
 @mypyc_attr(acyclic=True)
 @final
-class Flow:
+class Call:
     """One guarded call, and only one. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome.
 
-    It is ``open``, and true, while the call is in flight. A call's latency runs from its beginning to its end, or to
+    It is ``active``, and true, while the call is in flight. A call's latency runs from its beginning to its end, or to
     :meth:`answer` where that comes first, less what :meth:`wait` was told.
     """
 
@@ -54,7 +54,7 @@ class Flow:
         "_volts",
         "_waited",
         "_watched",
-        "open",
+        "active",
     )
 
     def __init__(self, route: Route, volts: float, clock: Callable[[], float]) -> None:
@@ -68,22 +68,22 @@ class Flow:
         self._waited: float = 0.0
         self._latency: float = -1.0  # until the answer
         self._used: bool = False
-        self._outer: Flow | None = None
+        self._outer: Call | None = None
         self._watched: bool = False
-        self.open: bool = False
+        self.active: bool = False
 
     def _use(self) -> None:
         if self._used:
             raise AtrionError(
-                "this flow was already entered, and a flow guards one call only: ask atrion.flow(...) for a new one"
-                " each time, or decorate the function with atrion.protect(...)"
+                "a call can begin only once, and this one already has: get a new one from atrion.flow(...),"
+                " or decorate the function with atrion.protect(...)"
             )
         self._used = True
 
     @property
     def outcome(self) -> Outcome | None:
         """How the call ended; None where it has not ended, or was shed."""
-        return None if self.open or self._outcome < 0 else Outcome(self._outcome)
+        return None if self.active or self._outcome < 0 else Outcome(self._outcome)
 
     @property
     def latency(self) -> float | None:
@@ -94,7 +94,7 @@ class Flow:
         """Ask, and begin the call when allowed; the caller then owes :meth:`finish`.
 
         Raises:
-            AtrionError: the flow was used before.
+            AtrionError: the call was used before.
         """
         self._use()
         route = self._route
@@ -106,17 +106,17 @@ class Flow:
             self._started = now
             self._met = route.begin(now)
             self._epoch = route.epoch
-            self.open = True
+            self.active = True
         else:
             note_rejection()
         return decision
 
-    def bypass(self) -> Flow:
+    def bypass(self) -> Call:
         """Let the call pass without being decided or measured."""
         self._met = BYPASSED
         return self
 
-    def within(self, outer: Flow) -> None:
+    def within(self, outer: Call) -> None:
         """The call is made within the ``outer`` one, which waits for it."""
         self._route.within(outer._route)
 
@@ -126,8 +126,8 @@ class Flow:
         pools = route.pools
         if pools.watched > 0 and not route.membership.nested:
             outer = _enclosing.get()
-            # Another engine shares no pools with this one, and a flow that nobody left may still be here.
-            if outer is not None and outer.open and outer._route.pools is pools:
+            # Another engine shares no pools with this one, and a call that nobody finished may still be here.
+            if outer is not None and outer.active and outer._route.pools is pools:
                 route.within(outer._route)
         if route.admitted <= FIRST or route.admitted % EVERY == 0:
             self._watched = True
@@ -143,7 +143,7 @@ class Flow:
 
     def resume(self) -> None:
         """The call goes on in this context, after :meth:`suspend`."""
-        if self._watched and self.open:
+        if self._watched and self.active:
             self._outer = _enclosing.get()
             _enclosing.set(self)
 
@@ -153,8 +153,8 @@ class Flow:
 
     def finish(self, outcome: int = _SUCCESS) -> None:
         """End the call with an :class:`Outcome`, unless :meth:`ignore`, :meth:`fail` or :meth:`drop` spoke first."""
-        if self.open:
-            self.open = False
+        if self.active:
+            self.active = False
             if self._watched:
                 self._route.pools.watched -= 1
                 self.suspend()
@@ -186,7 +186,7 @@ class Flow:
 
         Means nothing once :meth:`fail`, :meth:`ignore` or :meth:`drop` has spoken.
         """
-        if self.open and self._latency < 0.0 and self._outcome < 0:
+        if self.active and self._latency < 0.0 and self._outcome < 0:
             now = self._clock()
             self._latency = self._elapsed(now)
             self._route.answer(now, self._latency, self._volts, self._met, self._epoch)
@@ -226,58 +226,58 @@ class Flow:
         """Abandoned before its answer."""
         self._outcome = _DROPPED
 
-    def ask(self) -> bool:
+    def try_begin(self) -> bool:
         """Begin the call if it may flow; says whether it does.
 
         Raises:
-            AtrionError: the flow was used before.
+            AtrionError: the call was used before.
         """
         self._use()
         return self._met == BYPASSED or self.begin()
 
     def begin(self) -> bool:
-        """Likewise, for a new flow."""
+        """Likewise, for a new call."""
         self._started = now = self._clock()
         route = self._route
         self._met = met = route.admit(self._volts, now)
         if met == 0:
             return False
         self._epoch = route.epoch
-        self.open = True
+        self.active = True
         if route.admitted <= FIRST or route.admitted % EVERY == 0 or route.pools.watched > 0:
             self.enclose()
         return True
 
     def rejection(self) -> Decision:
-        """The decision for the caller whom :meth:`ask` has just refused."""
+        """The decision for the caller whom :meth:`try_begin` has just refused."""
         note_rejection()
         return self._route.rejection(self._volts)
 
-    def leave(self, error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()) -> None:
+    def finish_with(self, error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()) -> None:
         """End the call as ``error``, if any, says; errors of the classes in ``ignore`` say nothing."""
         self.finish(_SUCCESS if error is None else outcome_of(error, ignore))
 
     def __bool__(self) -> bool:
-        return self.open
+        return self.active
 
     # An error that crosses compiled frames pays for each of them, so a rejection is raised where it leaves.
 
-    def __enter__(self) -> Flow:
-        if not self.ask():
+    def __enter__(self) -> Call:
+        if not self.try_begin():
             raise FlowRejected(self.rejection())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave(error)
+        self.finish_with(error)
 
-    async def __aenter__(self) -> Flow:
-        if not self.ask():
+    async def __aenter__(self) -> Call:
+        if not self.try_begin():
             raise FlowRejected(self.rejection())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave(error)
+        self.finish_with(error)
