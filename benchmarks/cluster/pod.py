@@ -94,8 +94,8 @@ class Pod:
 
     async def _watch(self, route: str, before: float) -> None:
         seen = self.engine.routes[route]
-        while seen.steady < before + ROSE:
-            before = seen.steady
+        while seen.tick_resistance < before + ROSE:
+            before = seen.tick_resistance
             await asyncio.sleep(POLL)
         at = time.monotonic()
         decision = self.engine.decide(route)

@@ -71,11 +71,13 @@ def test_arrays_follow_the_engine_tick_by_tick(preset: str, swept: dict[str, flo
 def test_saturation_follows_the_engine() -> None:
     arrays, engine = SaturationArrays(1, 90.0, 2.0), Saturation()
     wander = np.cumsum(np.random.default_rng(3).normal(0.0, 0.2, 500))
-    for excess in wander.tolist():
-        arrays.settle(np.array([excess]), 0.1)
-        engine.settle(excess, 90.0, 2.0, 0.1, 0.05)
-        assert arrays.level[0] == pytest.approx(engine.level, rel=1e-12)
-        assert arrays.ohms(np.array([excess]))[0] == pytest.approx(engine.ohms(excess, 90.0, 2.0), rel=1e-12)
+    for overload in wander.tolist():
+        arrays.integrate(np.array([overload]), 0.1)
+        engine.integrate(overload, 90.0, 2.0, 0.1, 0.05)
+        assert arrays.integral[0] == pytest.approx(engine.integral, rel=1e-12)
+        assert arrays.ohms(np.array([overload]))[0] == pytest.approx(
+            engine.ohms(overload, 90.0, 2.0), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", list(SWEPT))

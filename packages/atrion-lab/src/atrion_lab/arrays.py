@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from atrion.control.saturation import GENTLE, IDLE, SETTLE, STEEP
+from atrion.control.saturation import GENTLE, IDLE, INTEGRAL_TIME, STEEP
 from atrion.physics import MAX_RESISTANCE, Constants, PhysicsConfig, PhysicsState
 from atrion.physics.laws import NOISE
 
@@ -125,22 +125,22 @@ class SaturationArrays:
     def __init__(self, count: int, weight: float, steepness: float) -> None:
         self._weight = weight
         self._steepness = steepness
-        self.level: Floats = np.zeros(count)
+        self.integral: Floats = np.zeros(count)
 
-    def _swing(self, excess: Floats) -> Floats:
-        bent = excess * (GENTLE + np.where(excess > 0.0, STEEP, IDLE) * np.square(excess))
+    def _proportional(self, overload: Floats) -> Floats:
+        bent = overload * (GENTLE + np.where(overload > 0.0, STEEP, IDLE) * np.square(overload))
         swing: Floats = self._weight * np.tanh(self._steepness * bent)
         return swing
 
-    def ohms(self, excess: Floats) -> Floats:
+    def ohms(self, overload: Floats) -> Floats:
         """Ohms at decision time."""
-        total = np.maximum(self.level + self._swing(excess), 0.0)
-        return np.where((self.level == 0.0) & (excess <= 0.0), 0.0, total)
+        total = np.maximum(self.integral + self._proportional(overload), 0.0)
+        return np.where((self.integral == 0.0) & (overload <= 0.0), 0.0, total)
 
-    def settle(self, excess: Floats, dt: float) -> None:
+    def integrate(self, overload: Floats, dt: float) -> None:
         """Let the level follow for ``dt`` seconds."""
-        step = (1.0 - np.exp(-dt / SETTLE)) * self._swing(excess)
-        self.level = np.clip(self.level + step, 0.0, self._weight)
+        step = (1.0 - np.exp(-dt / INTEGRAL_TIME)) * self._proportional(overload)
+        self.integral = np.clip(self.integral + step, 0.0, self._weight)
 
 
 @final

@@ -107,16 +107,16 @@ class Plant:
         self.good = (1.0 - errors) * done / (CAPACITY * TICK)
         pressure = self._pressure(latency, errors)
         self._laws.advance(pressure, TICK)
-        self._saturation.settle(self._excess(), TICK)
+        self._saturation.integrate(self._overload(), TICK)
         return pressure
 
     def resistance(self) -> Floats:
         """What a call meets now, in ohms: the law's resistance and, in the engine, that of the calls in flight."""
         steady = self._laws.resistance
-        return steady + self._saturation.ohms(self._excess()) if self._as_engine else steady
+        return steady + self._saturation.ohms(self._overload()) if self._as_engine else steady
 
-    def _excess(self) -> Floats:
-        """As :meth:`atrion.sensing.Capacity.excess`, of a capacity that is known."""
+    def _overload(self) -> Floats:
+        """As :meth:`atrion.sensing.Capacity.overload_ratio`, of a capacity that is known."""
         return (self._in_flight - self._limit) / self._span
 
     def _pressure(self, latency: Floats, errors: Floats) -> Floats:

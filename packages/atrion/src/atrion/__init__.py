@@ -7,7 +7,7 @@ from atrion.control.call import Call
 from atrion.control.decision import Decision, Reason
 from atrion.control.observer import Observer, Transition
 from atrion.control.route import Route as _Route
-from atrion.engine import Atrion, RouteState
+from atrion.engine import Atrion, RouteSnapshot
 from atrion.errors import AtrionError, ConfigurationError, FlowRejected, MissingExtraError, ProviderError
 from atrion.physics import SLO, AdaptiveBreak, Mode, PhysicsConfig, Tier
 from atrion.providers import InMemoryProvider
@@ -32,7 +32,7 @@ __all__ = [
     "PhysicsVector",
     "ProviderError",
     "Reason",
-    "RouteState",
+    "RouteSnapshot",
     "StateManager",
     "StateProvider",
     "Telemetry",

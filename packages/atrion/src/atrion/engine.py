@@ -26,7 +26,7 @@ from atrion.control.route import DITHER, Route
 from atrion.control.route_log import log_event
 from atrion.control.rules import RouteRules
 from atrion.control.settings import Settings
-from atrion.control.snapshot import RouteState, snapshot_of
+from atrion.control.snapshot import RouteSnapshot, snapshot_of
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.laws import route_probabilities
@@ -39,7 +39,7 @@ from atrion.state.manager import StateManager
 from atrion.state.port import ClusterSync, PhysicsVector, StateProvider
 from atrion.state.pulse import Pulse, to_the_end
 
-__all__ = ["Atrion", "RouteState", "check_name", "engines"]
+__all__ = ["Atrion", "RouteSnapshot", "check_name", "engines"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -315,8 +315,8 @@ class Atrion(EngineBase):
         return kept
 
     def _connect_observers(self, route: Route) -> None:
-        route.on_tick = self._ticked if self._observers.hear_ticks else None
-        route.on_decision = self._decided if self._observers.hear_decisions else None
+        route.on_tick = self._ticked if self._observers.wants_ticks else None
+        route.on_decision = self._decided if self._observers.wants_decisions else None
 
     def observe(self, observer: AnyObserver) -> Callable[[], None]:
         """Let an observer hear ticks, decisions and transitions, as it has methods for them; returns what ends that.
@@ -456,7 +456,7 @@ class Atrion(EngineBase):
         for route in found:
             route.advance(now)
         for route in found:
-            if route.broken and route.invites(now):
+            if route.broken and route.offer_probe(now):
                 return route.id  # a probe, so that a broken route is measured and can come back
         open_routes = [route for route in found if not route.broken]
         if not open_routes:
@@ -473,7 +473,7 @@ class Atrion(EngineBase):
             place = u
         shares = route_probabilities([route.resistance() for route in open_routes], beta)
         for route, share in zip(open_routes, shares, strict=True):
-            if share < STARVED and route.invites(now):
+            if share < STARVED and route.offer_probe(now):
                 return route.id  # likewise for one that chance alone would hardly ever try again
         for route, share in zip(open_routes, shares, strict=True):
             place -= share
@@ -483,7 +483,7 @@ class Atrion(EngineBase):
 
     # --- looking -------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, RouteState]:
+    def snapshot(self) -> dict[str, RouteSnapshot]:
         """Every route as data."""
         now = self.now()  # in a child process, its own life begins here
         routes = list(self.routes.values())

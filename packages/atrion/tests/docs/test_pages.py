@@ -20,7 +20,7 @@ from atrion import (
     Decision,
     PhysicsConfig,
     Reason,
-    RouteState,
+    RouteSnapshot,
     Tier,
 )
 from atrion.physics import BAND_WIDTH, band
@@ -104,5 +104,5 @@ def test_every_reason_is_explained() -> None:
 def test_the_snapshots_fields_are_all_there() -> None:
     page = (ROOT / "docs/observing.md").read_text()
     said = set(re.findall(r"`(\w+)`", "".join(row["field"] for row in rows_of(page, "A snapshot"))))
-    assert said == {field.name for field in dataclasses.fields(RouteState)} - {"route"}
+    assert said == {field.name for field in dataclasses.fields(RouteSnapshot)} - {"route"}
     assert {"allowed", "reason", "retry_after"} <= set(dir(Decision))

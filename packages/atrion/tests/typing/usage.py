@@ -17,7 +17,7 @@ from atrion import (
     PhysicsConfig,
     PhysicsVector,
     Reason,
-    RouteState,
+    RouteSnapshot,
     StateProvider,
     Telemetry,
     Tier,
@@ -101,10 +101,10 @@ assert_type(engine.decide("r", Tier.LOW, key="alice"), Decision)
 assert_type(engine.decide("r").reason, Reason)
 assert_type(engine.snapshot()["r"].reason, Reason | None)
 assert_type(engine.decide("r").mode, Mode)
-assert_type(engine.update_physics("r", Telemetry(latency=0.1)), RouteState)
+assert_type(engine.update_physics("r", Telemetry(latency=0.1)), RouteSnapshot)
 assert_type(engine.route("r", Telemetry(), 60.0), Decision)
 assert_type(engine.select(["a", "b"], beta=0.2), str)
-assert_type(engine.snapshot(), dict[str, RouteState])
+assert_type(engine.snapshot(), dict[str, RouteSnapshot])
 engine.restore("r", PhysicsVector(10.0, 0.0, 5.0, 0.0))
 engine.configure("r", slo=SLO(error_rate=0.3), gamma=0.0, shared=False)
 

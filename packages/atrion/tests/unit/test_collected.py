@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from atrion import Atrion, Decision, FlowRejected, InMemoryProvider, PhysicsVector, RouteState, Transition
+from atrion import Atrion, Decision, FlowRejected, InMemoryProvider, PhysicsVector, RouteSnapshot, Transition
 
 
 class Watch:
@@ -20,7 +20,7 @@ class Watch:
     def __init__(self, kept: object) -> None:
         self.kept = kept
 
-    def on_tick(self, state: RouteState) -> None: ...
+    def on_tick(self, state: RouteSnapshot) -> None: ...
     def on_decision(self, decision: Decision) -> None: ...
     def on_transition(self, transition: Transition) -> None: ...
 

@@ -536,7 +536,7 @@ def test_bad_samples_are_dropped_and_counted(engine: Atrion, clock: VirtualClock
     for bad in (math.nan, -1.0, -math.inf):
         clock.advance(0.1)
         seen = engine.update_physics("r", Telemetry(bad, bad, bad))
-    assert seen.bad_samples == 9
+    assert seen.rejected_samples == 9
     assert seen.pressure_latency == seen.pressure_error == seen.pressure_saturation == 0.0
     assert seen.resistance <= 12.0
 

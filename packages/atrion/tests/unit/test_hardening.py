@@ -178,5 +178,5 @@ def test_numbers_too_large_for_physics_are_refused_in_words() -> None:
 def test_telemetry_that_is_no_number_is_dropped_and_counted() -> None:
     engine = Atrion()
     engine.update_physics("r", Telemetry(latency="fast", error_rate=[], saturation=10**400))  # type: ignore[arg-type]  # wrong on purpose
-    assert engine.snapshot()["r"].bad_samples == 3
+    assert engine.snapshot()["r"].rejected_samples == 3
     assert engine.decide("r").allowed

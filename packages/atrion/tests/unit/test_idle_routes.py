@@ -8,7 +8,16 @@ from collections.abc import Mapping
 
 import pytest
 
-from atrion import Atrion, Decision, InMemoryProvider, Mode, PhysicsVector, RouteState, Telemetry, Transition
+from atrion import (
+    Atrion,
+    Decision,
+    InMemoryProvider,
+    Mode,
+    PhysicsVector,
+    RouteSnapshot,
+    Telemetry,
+    Transition,
+)
 from atrion.state import ClusterScar, NodeRow
 from atrion.testing import VirtualClock
 
@@ -21,7 +30,7 @@ class Ticks:
     def __init__(self) -> None:
         self.of: dict[str, int] = {}
 
-    def on_tick(self, state: RouteState) -> None:
+    def on_tick(self, state: RouteSnapshot) -> None:
         self.of[state.route] = self.of.get(state.route, 0) + 1
 
     def on_decision(self, decision: Decision) -> None: ...

@@ -7,17 +7,17 @@ import logging
 
 import pytest
 
-from atrion import Atrion, Decision, Mode, RouteState, Telemetry, Transition
+from atrion import Atrion, Decision, Mode, RouteSnapshot, Telemetry, Transition
 from atrion.testing import VirtualClock
 
 
 class Recorder:
     def __init__(self) -> None:
-        self.ticks: list[RouteState] = []
+        self.ticks: list[RouteSnapshot] = []
         self.decisions: list[Decision] = []
         self.transitions: list[Transition] = []
 
-    def on_tick(self, state: RouteState) -> None:
+    def on_tick(self, state: RouteSnapshot) -> None:
         self.ticks.append(state)
 
     def on_decision(self, decision: Decision) -> None:
@@ -28,7 +28,7 @@ class Recorder:
 
 
 class Raises:
-    def on_tick(self, state: RouteState) -> None:
+    def on_tick(self, state: RouteSnapshot) -> None:
         raise RuntimeError("tick")
 
     def on_decision(self, decision: Decision) -> None:

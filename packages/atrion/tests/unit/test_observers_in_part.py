@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atrion import Atrion, ConfigurationError, Decision, Mode, Observer, RouteState, Telemetry, Transition
+from atrion import Atrion, ConfigurationError, Decision, Mode, Observer, RouteSnapshot, Telemetry, Transition
 from atrion.testing import VirtualClock
 
 
@@ -20,9 +20,9 @@ class Decisions:
 
 class Ticks:
     def __init__(self) -> None:
-        self.heard: list[RouteState] = []
+        self.heard: list[RouteSnapshot] = []
 
-    def on_tick(self, state: RouteState) -> None:
+    def on_tick(self, state: RouteSnapshot) -> None:
         self.heard.append(state)
 
 

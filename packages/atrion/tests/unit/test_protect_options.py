@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from atrion import Atrion, ConfigurationError, Decision, FlowRejected, PhysicsVector, RouteState
+from atrion import Atrion, ConfigurationError, Decision, FlowRejected, PhysicsVector, RouteSnapshot
 from atrion.testing import VirtualClock
 
 
@@ -52,7 +52,7 @@ class Voltages:
     def __init__(self) -> None:
         self.seen: list[float] = []
 
-    def on_tick(self, state: RouteState) -> None: ...
+    def on_tick(self, state: RouteSnapshot) -> None: ...
     def on_transition(self, transition: object) -> None: ...
     def on_decision(self, decision: Decision) -> None:
         self.seen.append(decision.voltage)

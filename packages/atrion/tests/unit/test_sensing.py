@@ -201,15 +201,15 @@ def contrast_of(low: float, high: float, shift: float = 0.0) -> Contrast:
 def feed(contrast: Contrast, low: float, high: float, shift: float = 0.0) -> None:
     for _ in range(8):
         for _ in range(10):
-            contrast.add_low(low, 4, 2, 40.0)
-            contrast.add_high(high, 20, 2, 40.0, shift)
+            contrast.add_unloaded(low, 4, 2, 40.0)
+            contrast.add_loaded(high, 20, 2, 40.0, shift)
         contrast.measure(1.0)
 
 
 def test_high_calls_that_all_fail_spoil_no_later_measure() -> None:
     contrast = contrast_of(0.05, 0.05)
     for _ in range(500):
-        contrast.high.add(0.0, 20, 40.0)
+        contrast.loaded.add(0.0, 20, 40.0)
         contrast.measure(1.0)
     assert math.isfinite(contrast.wait)
     feed(contrast, 0.05, 0.08)

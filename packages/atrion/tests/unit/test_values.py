@@ -32,7 +32,7 @@ from atrion import (
     PhysicsVector,
     ProviderError,
     Reason,
-    RouteState,
+    RouteSnapshot,
     Telemetry,
     Transition,
 )
@@ -48,7 +48,7 @@ def rejected() -> FlowRejected:
     return caught.value
 
 
-def state() -> RouteState:
+def state() -> RouteSnapshot:
     engine = Atrion(clock=VirtualClock())
     engine.restore("shed", PhysicsVector(0.0, 0.0, 140.0, 0.0))
     return engine.snapshot()["shed"]
@@ -196,7 +196,7 @@ def test_fastapi_serialises_a_snapshot_as_it_is() -> None:
         return engine.snapshot()
 
     @app.get("/typed")
-    async def typed() -> dict[str, RouteState]:
+    async def typed() -> dict[str, RouteSnapshot]:
         return engine.snapshot()
 
     async def ask(path: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from atrion.engine import Atrion, RouteState
+from atrion.engine import Atrion, RouteSnapshot
 from atrion.errors import FlowRejected
 from atrion.physics.config import SLO, PhysicsConfig
 from atrion.physics.voltage import Tier
@@ -118,7 +118,7 @@ class AtrionPolicy:
         self._clock.now = now
         return {route: self._parts(state) for route, state in self.engine.snapshot().items()}
 
-    def _parts(self, state: RouteState) -> dict[str, float]:
+    def _parts(self, state: RouteSnapshot) -> dict[str, float]:
         """What resistance is made of; saturation, which a snapshot does not know apart, is what remains."""
         config = self._config
         latency, error = (

@@ -12,7 +12,7 @@ from atrion._native import mypyc_attr
 from atrion.control.call import Call
 from atrion.control.decision import Decision, bypassed
 from atrion.control.route import Route
-from atrion.control.snapshot import RouteState, snapshot_of
+from atrion.control.snapshot import RouteSnapshot, snapshot_of
 from atrion.physics.voltage import BAND_WIDTH, TierLike, band, level_of, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
@@ -94,7 +94,7 @@ class EngineBase:
         now = 0.0 if key is None else self.now()
         return Call(route, _voltage(self, start, route, key, now), self.now)
 
-    def update_physics(self, route_id: RouteId, telemetry: Telemetry) -> RouteState:
+    def update_physics(self, route_id: RouteId, telemetry: Telemetry) -> RouteSnapshot:
         """Take the caller's own telemetry; the law advances once a tick.
 
         Raises:
@@ -117,7 +117,7 @@ def _find(engine: EngineBase, route_id: RouteId) -> Route:
 def _voltage(engine: EngineBase, start: float, route: Route, key: Key | None, now: float) -> float:
     """The voltage of a request: its tier's band, which begins at ``start``, and its key's place in it."""
     if key is None:
-        return start + BAND_WIDTH * route.unit()
+        return start + BAND_WIDTH * route.next_dither()
     if not 0.0 <= now - engine._refreshed < WALL_CLOCK_REFRESH:
         engine._refreshed = now
         turns = engine._wall() / ROTATION
@@ -145,7 +145,7 @@ class CallFactory:
         start = self._start
         if start < 0.0:
             start = route.settings.start
-        call = Call(route, start + BAND_WIDTH * route.unit(), self._engine.now)
+        call = Call(route, start + BAND_WIDTH * route.next_dither(), self._engine.now)
         call.begin()
         return call
 

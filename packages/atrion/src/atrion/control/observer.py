@@ -10,18 +10,18 @@ from typing import Any, Protocol
 from atrion._plain import Plain
 from atrion.control.decision import Decision
 from atrion.control.route import Route
-from atrion.control.snapshot import RouteState, snapshot_of
+from atrion.control.snapshot import RouteSnapshot, snapshot_of
 from atrion.errors import ConfigurationError
 from atrion.physics.modes import Mode, mode_of
 
 __all__ = [
     "AnyObserver",
-    "HearsDecisions",
-    "HearsTicks",
-    "HearsTransitions",
+    "DecisionObserver",
     "Observer",
     "Observers",
+    "TickObserver",
     "Transition",
+    "TransitionObserver",
 ]
 
 logger: logging.Logger = logging.getLogger("atrion")
@@ -43,7 +43,7 @@ class Observer:
     Implement what you want to hear, in a subclass or in any class with methods of these names.
     """
 
-    def on_tick(self, state: RouteState) -> None:
+    def on_tick(self, state: RouteSnapshot) -> None:
         """The law advanced."""
 
     def on_decision(self, decision: Decision) -> None:
@@ -53,28 +53,28 @@ class Observer:
         """A route changed its mode."""
 
 
-class HearsTicks(Protocol):
+class TickObserver(Protocol):
     """An observer of ticks."""
 
-    def on_tick(self, state: RouteState, /) -> None:
+    def on_tick(self, state: RouteSnapshot, /) -> None:
         """The law advanced."""
 
 
-class HearsDecisions(Protocol):
+class DecisionObserver(Protocol):
     """An observer of decisions."""
 
     def on_decision(self, decision: Decision, /) -> None:
         """A request asked, and this was the answer."""
 
 
-class HearsTransitions(Protocol):
+class TransitionObserver(Protocol):
     """An observer of changes of mode."""
 
     def on_transition(self, transition: Transition, /) -> None:
         """A route changed its mode."""
 
 
-AnyObserver = Observer | HearsTicks | HearsDecisions | HearsTransitions
+AnyObserver = Observer | TickObserver | DecisionObserver | TransitionObserver
 
 
 def _heard(observer: object, name: str) -> Callable[[Any], None] | None:
@@ -117,12 +117,12 @@ class Observers:
         )
 
     @property
-    def hear_ticks(self) -> bool:
+    def wants_ticks(self) -> bool:
         """Whether any wants to know of ticks or of changes of mode, which come with them."""
         return bool(self._ticks or self._transitions)
 
     @property
-    def hear_decisions(self) -> bool:
+    def wants_decisions(self) -> bool:
         """Whether any wants to know of decisions."""
         return bool(self._decisions)
 

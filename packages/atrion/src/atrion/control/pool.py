@@ -28,9 +28,9 @@ class Pool:
         "calm",
         "capacity",
         "claims",
-        "free_below",
         "members",
         "name",
+        "no_saturation_below",
         "rank",
         "saturation",
         "shed",
@@ -48,7 +48,7 @@ class Pool:
         """Begin anew; calls in flight stay counted."""
         self.capacity: Capacity = Capacity()
         self.saturation: Saturation = Saturation()
-        self.free_below: float = self.capacity.limit
+        self.no_saturation_below: float = self.capacity.limit
         self.shed: int = 0
         self.calm: float = 0.0
         self.claims: float = 0.0
@@ -74,4 +74,4 @@ class Pool:
         self.calm = min(self.calm, 0.0) - dt if busy else max(self.calm, 0.0) + dt
         self.shed = 0
         # What decisions read until the next tick.
-        self.free_below = capacity.limit if self.saturation.level == 0.0 else -1.0
+        self.no_saturation_below = capacity.limit if self.saturation.integral == 0.0 else -1.0

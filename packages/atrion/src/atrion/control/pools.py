@@ -118,7 +118,7 @@ class Membership:
             self._seen = min(self._seen + calls, LATENCY_MEMORY)
             self.latency += min(calls / self._seen, 1.0) * (latency / calls - self.latency)
 
-    def witness(self, capacity: Capacity) -> Contrast | None:
+    def claim_contrast(self, capacity: Capacity) -> Contrast | None:
         """The contrast that the next call of the route counts in."""
         self.contrast = capacity.claim()
         return self.contrast
@@ -164,7 +164,7 @@ class Membership:
             return UNKNOWN
         return capacity.verdict(self.contrast)
 
-    def part(self, pool: Pool) -> None:
+    def leave(self, pool: Pool) -> None:
         """Take from ``pool``, which the route leaves, what it has there."""
         if self.contrast is not None:
             pool.capacity.release(self.contrast)
@@ -172,7 +172,7 @@ class Membership:
         pool.claims -= self._claim
         self._claim = 0.0
 
-    def moved(self, rank: int) -> None:
+    def move_to(self, rank: int) -> None:
         """The route is in the pool of ``rank`` from now on."""
         self.rank = rank
         self.believed = UNKNOWN

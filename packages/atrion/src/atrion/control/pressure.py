@@ -40,22 +40,22 @@ STALL_CALLS: Final = 3
 class Pressure:
     """Normalised pressures of one route, each in [−1, 1]; what does not report keeps its last value.
 
-    ``silent`` is for how many seconds, of those in which this process ran, calls have been waiting and none was
+    ``stall_age`` is for how many seconds, of those in which this process ran, calls have been waiting and none was
     answered; 0 while that is no evidence, or nobody waits. The ``error`` is that of such a silence where it has
     ``stalled``.
     """
 
     __slots__ = (
+        "_begun_at_answer",
         "_error_rate",
         "_errors",
         "_floor",
-        "_heard_at",
         "_lateness",
         "_quiet",
         "error",
         "latency",
         "saturation",
-        "silent",
+        "stall_age",
         "stalled",
     )
 
@@ -63,24 +63,24 @@ class Pressure:
         self.latency: float = 0.0
         self.error: float = 0.0
         self.saturation: float = 0.0
-        self.silent: float = 0.0
+        self.stall_age: float = 0.0
         self.stalled: bool = False
         self._error_rate: float = 0.0
         self._floor: float = 0.0
         self._errors: Share = Share(ERROR_MEMORY)
         self._lateness: Lateness | None = None  # only where latency was promised
         self._quiet: float = 0.0
-        self._heard_at: int = 0
+        self._begun_at_answer: int = 0
 
     def read_samples(self, given: Samples, settings: Settings, dt: float, shed: int) -> int:
         """Take what callers brought along in ``dt`` seconds and clear it; returns how many samples that were."""
         k = settings.constants.steepness
         if given.latencies > 0:
             latency = given.latency()
-            finite = min(latency, settings.told_ceiling())
+            finite = min(latency, settings.sample_latency_ceiling())
             if self._floor <= 0.0:
                 self._floor = finite
-            self.latency = normalize(latency, settings.told_baseline(self._floor), k)
+            self.latency = normalize(latency, settings.sample_latency_baseline(self._floor), k)
             if shed == 0 and self.latency <= 0.0 and self.error <= 0.0:
                 self._floor += (1.0 - math.exp(-dt / FOLLOW)) * (finite - self._floor)
         if given.errors > 0:
@@ -108,9 +108,9 @@ class Pressure:
 
     def late(self) -> None:
         """A call was answered, or given up, later than was promised."""
-        self._made_lateness().add()
+        self._get_lateness().add()
 
-    def _made_lateness(self) -> Lateness:
+    def _get_lateness(self) -> Lateness:
         """The share of late answers, made when the first call of a route with a promise is seen."""
         if self._lateness is None:
             self._lateness = Lateness()
@@ -136,7 +136,7 @@ class Pressure:
         if settings.promise > 0.0:
             ended = window.window_successes + window.window_drops
             over = begun - window.in_flight
-            share = self._made_lateness().read(ended, begun, over, now, settings.promise)
+            share = self._get_lateness().read(ended, begun, over, now, settings.promise)
             self.latency = normalize(share, LATE, k) if ended > 0 or share > LATE else self.latency
             if share > LATE:
                 return max(finished + window.window_drops, 1)
@@ -144,18 +144,18 @@ class Pressure:
 
     def _stalled(self, window: Window, begun: int, tick: float, dt: float, usual: float) -> int:
         """How many calls show by their silence that nothing comes back; 0 where that may be chance."""
-        if window.window_answers > 0 or begun == self._heard_at:
-            self._heard_at = begun
-            self._quiet = self.silent = 0.0
+        if window.window_answers > 0 or begun == self._begun_at_answer:
+            self._begun_at_answer = begun
+            self._quiet = self.stall_age = 0.0
             return 0
         if window.in_flight == 0 and window.window_drops == 0:
-            self.silent = 0.0
+            self.stall_age = 0.0
             return 0
         # One long step may be a pause of this process, in which nothing could have been heard.
         self._quiet += min(dt, max(2.0 * tick, usual))
-        calls = begun - self._heard_at
+        calls = begun - self._begun_at_answer
         if calls < STALL_CALLS or usual <= 0.0 or self._quiet < max(STALL, STALL_LATENCIES * usual):
-            self.silent = 0.0
+            self.stall_age = 0.0
             return 0
-        self.silent = self._quiet
+        self.stall_age = self._quiet
         return calls

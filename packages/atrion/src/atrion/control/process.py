@@ -53,11 +53,11 @@ NOT_CRITICAL: Final = 60.0
 class Process:
     """What a crowded process adds to the resistance of every route that is served by it: ``ohms``, 0 in calm."""
 
-    __slots__ = ("_last", "_level", "ohms")
+    __slots__ = ("_integral", "_last", "ohms")
 
     def __init__(self, now: float = 0.0) -> None:
         self._last: float = now
-        self._level: float = 0.0
+        self._integral: float = 0.0
         self.ohms: float = 0.0
 
     def observe(self, now: float, error: float) -> None:
@@ -72,11 +72,11 @@ class Process:
         # Not bounded below: else chance alone would raise it in front of a process that is well used.
         error = min(error, STEEP)
         step = error * min(passed, LONGEST) if error > 0.0 else error * passed
-        self._level = min(max(self._level + RATE * step, 0.0), EVIDENCE + CEILING)
-        if self._level < EVIDENCE:
+        self._integral = min(max(self._integral + RATE * step, 0.0), EVIDENCE + CEILING)
+        if self._integral < EVIDENCE:
             self.ohms = 0.0
         else:
-            self.ohms = min(max(self._level - EVIDENCE + QUICK * max(error, 0.0), 0.0), CEILING)
+            self.ohms = min(max(self._integral - EVIDENCE + QUICK * max(error, 0.0), 0.0), CEILING)
 
     def refuse_at_once(self) -> None:
         """Refuse all but critical requests until the next observation, whatever the evidence."""

@@ -44,16 +44,16 @@ RESISTANCE: Final = Reason.RESISTANCE
 
 PROBES_IN_FLIGHT: Final = 8
 """Calls beyond the limit at which there is enough in flight to be measured by."""
-HOLD: Final = 1.0
+MAX_SAMPLE_AGE: Final = 1.0
 """Seconds one sample of a rare route speaks for, so that scars count time and not calls."""
 STEP_BACK: Final = 1.0
 """Seconds by which time may be older than what was seen: a thread that was held up between the clock and the route
 comes late with it. More than that is a clock that has gone back."""
 NOT_CRITICAL: Final = 91.9
 """Volts of everything below the critical band, which alone may make a capacity's dip as long as it lasts."""
-ALL: Final = 1000.0
+SHED_ALL: Final = 1000.0
 """Ohms that nobody passes, for the moment in which even what is critical keeps a dip from its low calls."""
-BEGINNING: Final = 1.2
+INITIAL_RATIO: Final = 1.2
 """Times R_base that a route's resistance is at its beginning."""
 BREAKS: Final = 0
 RECOVERS: Final = 1
@@ -101,8 +101,8 @@ class Route:
         "process",
         "settings",
         "state",
-        "steady",
         "streaming",
+        "tick_resistance",
         "total_shed",
         "used",
         "window",
@@ -118,7 +118,7 @@ class Route:
         self.process: Process | None = None
         self.settings: Settings = settings
         self.on_decision: Callable[[Decision], None] | None = None
-        self.steady: float = 0.0
+        self.tick_resistance: float = 0.0
         self.broken: bool = False
         self.used: float = now
         self.admitted: int = 0
@@ -150,7 +150,7 @@ class Route:
         What a pool has learnt with other routes is not this route's to forget.
         """
         self.settings = settings
-        self.membership.part(self.pool)
+        self.membership.leave(self.pool)
         nested = self.membership.nested
         self.membership = Membership()
         self.membership.nested = nested
@@ -169,19 +169,19 @@ class Route:
         self._shed: int = 0
         if self._samples is not None:
             self._samples.clear()
-        self._settle()
-        self._stir()
+        self._refresh_cache()
+        self._notify_activity()
 
     def configure(self, settings: Settings, now: float) -> None:
         """Follow new ``settings``; where they change what is learnt, begin anew."""
         if settings.learns_like(self.settings):
             self.settings = settings
             self._ticked(self._last_tick)
-            self._settle()
+            self._refresh_cache()
         else:
             self.reset(settings, now)
 
-    def _stir(self) -> None:
+    def _notify_activity(self) -> None:
         """Let the pulse, which passes over a route that rests, look at this one."""
         on_activity = self.on_activity
         if on_activity is not None:
@@ -204,7 +204,7 @@ class Route:
             and (self.on_tick is None or state.scar_tissue + self.cluster_scar < DEADBAND)
         )
 
-    def _settle(self) -> None:
+    def _refresh_cache(self) -> None:
         """Note what decisions read until the next tick."""
         self.broken = self.state.mode_index == CIRCUIT_BREAKER or self.settings.floor >= OPEN
         self._blend()
@@ -224,7 +224,7 @@ class Route:
         pool.members += 1
         self.epoch += 1
         self.pool = pool
-        self.membership.part(old)
+        self.membership.leave(old)
 
     def _move(self, rank: int, now: float) -> None:
         """Be in the pool of ``rank`` that nobody has named."""
@@ -235,7 +235,7 @@ class Route:
         elif pool is None:
             pool = membership.alone = Pool(now, ALONE)
         self._join(pool)
-        membership.moved(rank)
+        membership.move_to(rank)
         if rank > 0:
             pool.capacity.carry(float(pool.window.in_flight))
 
@@ -258,7 +258,7 @@ class Route:
         """Be a member of no pool any more: the route is forgotten."""
         self.pool.window.in_flight -= self.window.in_flight
         self.pool.members -= 1
-        self.membership.part(self.pool)
+        self.membership.leave(self.pool)
 
     def within(self, outer: Route) -> None:
         """Calls of this route are made within calls of ``outer``: what waits here is in flight there as well.
@@ -277,13 +277,13 @@ class Route:
         """Take a caller's own sample; what is no number is dropped and counted."""
         if self._samples is None:
             self._samples = Samples()
-        self._samples.take(telemetry)
+        self._samples.add(telemetry)
         self.advance(now)
 
     @property
-    def bad_samples(self) -> int:
+    def rejected_samples(self) -> int:
         """Components that were dropped."""
-        return 0 if self._samples is None else self._samples.bad
+        return 0 if self._samples is None else self._samples.rejected
 
     def due(self, now: float) -> bool:
         """Whether a tick has passed since the law last advanced (or the clock has gone back)."""
@@ -316,7 +316,7 @@ class Route:
         before = self.state.mode_index
         self._step(now, dt, samples)
         self._shed = 0
-        self._stir()
+        self._notify_activity()
         if self._shedding is not None or before != self.state.mode_index:
             self._report(now, before)
         if self.on_tick is not None:
@@ -370,11 +370,13 @@ class Route:
         if samples > 0:
             trauma = 1.0
             if constants.tick > 0.0:
-                trauma = max(min(now - self._last_sample, HOLD) / constants.tick, 1.0)
+                trauma = max(min(now - self._last_sample, MAX_SAMPLE_AGE) / constants.tick, 1.0)
             self._last_sample = now
         scar = self.state.scar_tissue
         pressure = self.pressure
-        self.state.advance(pressure.latency, pressure.error, pressure.saturation, dt, trauma, pressure.silent)
+        self.state.advance(
+            pressure.latency, pressure.error, pressure.saturation, dt, trauma, pressure.stall_age
+        )
         if (
             trauma > 0.0
             and positive_norm(pressure.latency, pressure.error, pressure.saturation) > constants.critical
@@ -387,7 +389,7 @@ class Route:
         if constants.directed and pressure.error <= 0.0 and pressure.latency <= 0.0:
             self.state.heal(window.window_successes)
         self._review(now, dt)
-        self._settle()
+        self._refresh_cache()
         if self.on_jump is not None and self.settings.shared and self.state.scar_tissue - scar > JUMP:
             self.on_jump()
 
@@ -395,7 +397,7 @@ class Route:
         """Ohms before saturation is added: the law's resistance, with the cluster's scar blended in."""
         pull = self.blended_scar() - self.state.scar_tissue
         ohms = min(max(self.state.resistance + pull, self.settings.constants.base), MAX_RESISTANCE)
-        self.steady = max(ohms, self.settings.floor)
+        self.tick_resistance = max(ohms, self.settings.floor)
 
     def blended_scar(self) -> float:
         """``γ·S_cluster + (1 − γ)·S_local`` in ohms; the local scar alone without live peers (RFC-0007 §5)."""
@@ -433,8 +435,8 @@ class Route:
         if vector.is_sane() and age >= 0.0:
             self.state.warm(vector.scar_tissue * math.exp(-self.settings.constants.decay_rate * age))
             self._scarred_by = RESISTANCE
-            self._settle()
-            self._stir()
+            self._refresh_cache()
+            self._notify_activity()
 
     # --- decisions -----------------------------------------------------------------------------------------
 
@@ -442,8 +444,8 @@ class Route:
         """Resistance at this instant, in ohms: the tick's, plus the saturation of the calls in flight now."""
         pool = self.pool
         in_flight = pool.window.in_flight
-        ohms = self.steady
-        if in_flight > pool.free_below and self.window.in_flight >= self.membership.share:
+        ohms = self.tick_resistance
+        if in_flight > pool.no_saturation_below and self.window.in_flight >= self.membership.share:
             ohms += self._saturation(in_flight)
         process = self.process
         if process is not None and process.ohms > 0.0:
@@ -457,13 +459,13 @@ class Route:
         capacity = pool.capacity
         constants = self.settings.constants
         ohms = pool.saturation.ohms(
-            capacity.excess(in_flight), constants.weight_saturation, constants.steepness
+            capacity.overload_ratio(in_flight), constants.weight_saturation, constants.steepness
         )
-        if capacity.dipping and in_flight >= capacity.low_below:
-            return ALL if capacity.stubborn() else max(ohms, NOT_CRITICAL - self.steady)
+        if capacity.dipping and in_flight >= capacity.unloaded_below:
+            return SHED_ALL if capacity.stubborn() else max(ohms, NOT_CRITICAL - self.tick_resistance)
         return ohms
 
-    def unit(self) -> float:
+    def next_dither(self) -> float:
         """The next place in a band, in [0, 1), for a caller without a key."""
         value = self._dither + DITHER
         if value >= 1.0:
@@ -497,15 +499,15 @@ class Route:
         reason = FLOWS if answer == FLOWING else PROBE
         return Decision(True, self.id, self.resistance(), volts, self.state.mode_index, reason, 0.0)
 
-    def invites(self, now: float) -> bool:
+    def offer_probe(self, now: float) -> bool:
         """Whether a router should send it a probe now; the next request that would be shed then passes."""
-        probes = self._made_probes(now)
+        probes = self._get_probes(now)
         pending = probes.answer_invitation()  # it must not answer for itself
         invited = self._ask(0.0, now) != SHED
         probes.invited = invited or pending
         return invited
 
-    def _made_probes(self, now: float) -> Probes:
+    def _get_probes(self, now: float) -> Probes:
         """The route's probes, made when the first is needed."""
         if self._probes is None:
             self._probes = Probes(self._last_sample)
@@ -513,11 +515,11 @@ class Route:
 
     def _probe(self, volts: float, now: float) -> bool:
         forced = volts < self.settings.floor
-        probes = self._made_probes(now)
+        probes = self._get_probes(now)
         if probes.answer_invitation() and not forced:
             return True
         # Where there are only too many at once, those in flight are telemetry enough.
-        sick = volts <= self.steady or self.broken
+        sick = volts <= self.tick_resistance or self.broken
         crowded = self.pool.window.in_flight >= self.pool.capacity.limit + PROBES_IN_FLIGHT
         if sick and not forced and probes.passes(now, crowded):
             return True
@@ -553,7 +555,7 @@ class Route:
     def reason(self, resistance: float) -> Reason | None:
         """What adds most to ``resistance``, the ohms of this instant; None where they are as low as at first."""
         constants = self.settings.constants
-        if resistance <= BEGINNING * constants.base and not self.broken:
+        if resistance <= INITIAL_RATIO * constants.base and not self.broken:
             return None
         reason, ohms = self.pressure.worst(constants)
         scar = self.state.scar_tissue
@@ -567,7 +569,7 @@ class Route:
         process = self.process
         if process is not None and process.ohms > 0.0 and constants.base + process.ohms >= resistance:
             return PROCESS_SATURATED
-        return SATURATED if resistance - self.steady > ohms else reason
+        return SATURATED if resistance - self.tick_resistance > ohms else reason
 
     def _retry_after(self, volts: float, resistance: float) -> float:
         """Seconds until decay alone lets ``volts`` flow; a second where decay alone will not."""
@@ -606,7 +608,7 @@ class Route:
         if capacity.queue is not None:
             level = level_at(volts)
             if contrast is None:
-                contrast = self.membership.witness(capacity)
+                contrast = self.membership.claim_contrast(capacity)
         capacity.end(pool.window.in_flight, now, latency, told, met, level, contrast)
         self.window.count(outcome, latency)
         pool.window.count(outcome, latency)

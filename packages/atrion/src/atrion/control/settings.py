@@ -18,7 +18,7 @@ LEAST_BASELINE: Final = 0.05
 """Seconds that they may reach in any case: a busy machine's scheduler pauses a call for as long."""
 OPEN: Final = 1000.0
 """A ``floor`` in volts that opens the breaker."""
-TOLD_CEILING: Final = 1.0
+SAMPLE_LATENCY_CEILING: Final = 1.0
 """Seconds at which they are pressure in any case, where no latency was promised."""
 
 
@@ -91,15 +91,15 @@ class Settings:
             and self.pool == other.pool
         )
 
-    def told_ceiling(self) -> float:
+    def sample_latency_ceiling(self) -> float:
         """Seconds that the floor of a caller's own latencies never crosses."""
-        return self.promise if self.promise > 0.0 else TOLD_CEILING
+        return self.promise if self.promise > 0.0 else SAMPLE_LATENCY_CEILING
 
-    def told_baseline(self, floor: float) -> float:
+    def sample_latency_baseline(self, floor: float) -> float:
         """Seconds above which a caller's own latency is pressure: a multiple of its ``floor``, below the ceiling."""
         if floor <= 0.0:
-            return self.told_ceiling()
-        return min(max(LATENCY_BASELINE * floor, LEAST_BASELINE), self.told_ceiling())
+            return self.sample_latency_ceiling()
+        return min(max(LATENCY_BASELINE * floor, LEAST_BASELINE), self.sample_latency_ceiling())
 
     def threshold(self) -> AdaptiveThreshold | None:
         """A route's own adaptive break point, or None for the static one."""

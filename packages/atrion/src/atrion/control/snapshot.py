@@ -1,4 +1,4 @@
-"""What a route looks like from outside: plain data, for people, observers and pages."""
+"""Read-only snapshots of routes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,35 @@ from atrion.control.decision import Reason
 from atrion.control.route import Route
 from atrion.physics.modes import Mode
 
-__all__ = ["RouteState", "snapshot_of"]
+__all__ = ["RouteSnapshot", "snapshot_of"]
 
 
 @dataclass(frozen=True)
-class RouteState(Plain):
-    """A route at one instant, as data.
+class RouteSnapshot(Plain):
+    """A read-only view of a route at one instant.
 
-    ``reason`` is what adds most to the resistance, or None in calm, when it is no higher than at the beginning.
-    ``resistance``, ``scar_tissue`` (its own) and ``blended_scar`` (with the cluster's) in ohms, ``momentum`` per
-    second, the three pressures in [−1, 1], ``service_time`` in seconds, ``capacity`` in calls in flight. Routes with
-    the same ``pool`` are taken to share a bottleneck, ``pool_reason`` says why; the
-    rest are counts. Where it is not ``enforced``, in shadow mode, ``would_shed`` counts the requests that were let pass
-    and would have been shed. ``bad_samples`` were dropped as NaN or negative, ``clock_faults`` are ticks on which the
-    clock had gone back.
+    Attributes:
+        route: The route's id.
+        mode: BOOTSTRAP, OPERATIONAL or CIRCUIT_BREAKER.
+        resistance: Ohms that a request's voltage must exceed.
+        reason: The largest contribution to the resistance; None while the resistance is no higher than a new route's.
+        momentum: Rate of change of the pressure, per second.
+        scar_tissue: This process's own scar tissue, in ohms.
+        blended_scar: Scar tissue blended with the cluster's, in ohms.
+        pressure_latency: Latency pressure, in [−1, 1].
+        pressure_error: Error pressure, in [−1, 1].
+        pressure_saturation: Saturation pressure from the caller's own telemetry, in [−1, 1].
+        in_flight: Calls in flight, streams included.
+        capacity: Learned capacity of the route's pool, in calls in flight.
+        service_time: Mean latency of the route's calls, in seconds.
+        pool: Name of the route's pool. Routes of one pool share a bottleneck.
+        pool_reason: Why the route is in that pool.
+        admitted: Calls admitted so far.
+        shed: Requests shed so far.
+        would_shed: Requests admitted only because of shadow mode.
+        enforced: False in shadow mode.
+        rejected_samples: Telemetry values dropped because they were not numbers, NaN or negative.
+        clock_faults: Ticks at which the clock had gone backwards.
     """
 
     route: str
@@ -44,18 +59,18 @@ class RouteState(Plain):
     shed: int
     would_shed: int
     enforced: bool
-    bad_samples: int
+    rejected_samples: int
     clock_faults: int
 
     def __repr__(self) -> str:
-        return f"<RouteState {self.route}: {self.mode.name}, {self.resistance:.1f} Ω, {self.in_flight} in flight>"
+        return f"<RouteSnapshot {self.route}: {self.mode.name}, {self.resistance:.1f} Ω, {self.in_flight} in flight>"
 
 
-def snapshot_of(route: Route) -> RouteState:
-    """The route as it is now."""
+def snapshot_of(route: Route) -> RouteSnapshot:
+    """A snapshot of ``route`` at its last tick; calls in flight and resistance are live."""
     state = route.state
     resistance = route.resistance()
-    return RouteState(
+    return RouteSnapshot(
         route=route.id,
         mode=Mode.CIRCUIT_BREAKER if route.broken else state.mode,
         resistance=resistance,
@@ -75,6 +90,6 @@ def snapshot_of(route: Route) -> RouteState:
         shed=route.total_shed,
         would_shed=route.would_shed,
         enforced=route.settings.enforce,
-        bad_samples=route.bad_samples,
+        rejected_samples=route.rejected_samples,
         clock_faults=route.clock_faults,
     )

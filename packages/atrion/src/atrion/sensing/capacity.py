@@ -7,7 +7,7 @@ from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.sensing.contrast import CERTAIN, EVIDENT, Contrast
-from atrion.sensing.queue import LOW, RARE, Queue
+from atrion.sensing.queue import RARE, UNLOADED, Queue
 from atrion.sensing.window import Window
 
 __all__ = ["Capacity"]
@@ -72,7 +72,7 @@ class Capacity:
     """Learned capacity (``calls`` in flight) and the ``limit`` that also holds the queue that random arrivals need.
 
     ``service_time`` is the mean latency in seconds: the pace of what is learnt, never a floor. While ``dipping``, only
-    what is critical may make more than ``low_below`` calls in flight, so that some calls are seen that wait for nobody.
+    critical requests may exceed ``unloaded_below`` calls in flight, so that some calls are measured without a queue.
     ``wait`` in seconds is what was measured in front of full workers, 0 where they are not; ``pressed`` says whether
     demand was at the limit at the last tick.
     ``holding`` is when the controller of saturation must not learn from what a dip does. There is no ``queue`` before
@@ -84,6 +84,7 @@ class Capacity:
         "_busy",
         "_closed",
         "_cold",
+        "_confirmed",
         "_credit",
         "_deep",
         "_done",
@@ -93,18 +94,17 @@ class Capacity:
         "_peak",
         "_settled",
         "_since",
-        "_sure",
         "_throughput",
         "base",
         "calls",
         "dipping",
         "holding",
         "limit",
-        "low_below",
         "pressed",
         "queue",
         "service_time",
         "span",
+        "unloaded_below",
         "wait",
     )
 
@@ -114,13 +114,13 @@ class Capacity:
         self.base: float = 0.0
         self.limit: float = 0.0
         self.span: float = 1.0
-        self.low_below: float = LOW * INITIAL
+        self.unloaded_below: float = UNLOADED * INITIAL
         self.dipping: bool = False
         self.holding: bool = False
         self.pressed: bool = False
         self.wait: float = 0.0
         self.queue: Queue | None = None
-        self._sure: bool = False
+        self._confirmed: bool = False
         self._cold: bool = True
         self._closed: bool = False
         self._deep: bool = False
@@ -150,7 +150,7 @@ class Capacity:
             if in_flight > self._peak:
                 self._peak = in_flight
             queue = self.queue
-            if queue is not None and in_flight >= queue.high_from:
+            if queue is not None and in_flight >= queue.loaded_from:
                 queue.pass_time(in_flight, dt, done)
         self._ended += done
 
@@ -164,7 +164,7 @@ class Capacity:
             self._last = now
         if self._born < 0.0:
             self._born = now
-        if self.dipping and in_flight < self.low_below and self.queue is not None:
+        if self.dipping and in_flight < self.unloaded_below and self.queue is not None:
             self.queue.dip_begun += 1
         return in_flight + 1
 
@@ -229,9 +229,9 @@ class Capacity:
         if pressed and not full and not self.dipping and done > 0.0:
             measured = queue is not None and queue.measured()
             if queue is None or not measured or queue.calls <= QUEUE * math.sqrt(self.calls):
-                self._grow(queue, done, seen, measured and not queued, shed > 0 or self._sure)
+                self._grow(queue, done, seen, measured and not queued, shed > 0 or self._confirmed)
         if queue is not None:
-            self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._sure), seen)
+            self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._confirmed), seen)
         self._give_credit(
             in_flight, dt, done, shed, BUDGET * (promise if promise > 0.0 else UNPROMISED), seen
         )
@@ -240,7 +240,7 @@ class Capacity:
         self._peak = in_flight
         if queue is not None:
             queue.place(self.calls, self._deep)
-            self.low_below = queue.low_below
+            self.unloaded_below = queue.unloaded_below
         self._bound()
 
     def _average(self, window: Window, done: float) -> None:
@@ -259,31 +259,31 @@ class Capacity:
 
         Returns whether the workers are full, and whether there may be a queue: without one it may grow fast.
         """
-        met = queue.high_met
+        met = queue.loaded_met
         allowed = QUEUE * math.sqrt(max(self.calls, met))
         estimate = met - max(queue.calls, 0.0)
-        errors = 1.0 if self._sure else CERTAIN
+        errors = 1.0 if self._confirmed else CERTAIN
         full = queue.calls - errors * queue.error > allowed
         slope, deviation = queue.elasticity(self.calls)
         free = slope - CERTAIN * deviation > ELASTIC
-        if full and not self._sure and self._settled > SETTLED * self.calls and not queue.crowded():
+        if full and not self._confirmed and self._settled > SETTLED * self.calls and not queue.crowded():
             queue.renew()  # the service may have become slower, and the low calls be of a time before that
             self._settled = 0.0
             self._since = math.inf  # where demand presses, new ones are wanted at once
             return False, True
         if full and free:
             queue.forget()  # departures grow with what is in flight: the low calls are of another time
-            self._sure = False
+            self._confirmed = False
             self.calls = max(self.calls, met)
             return False, True
         if full:
             least = max(0.5 * queue.throughput() * queue.usual, 1.0)
             estimate = max(estimate, least)
-            if not self._sure:
+            if not self._confirmed:
                 self.calls = max(self.calls, min(estimate, met))
-            self._sure = True
+            self._confirmed = True
             self._cold = False
-            self._deep = estimate < LOW * self.calls
+            self._deep = estimate < UNLOADED * self.calls
             if estimate < self.calls:
                 estimate = max(estimate, FALL * self.calls)
             else:
@@ -294,7 +294,7 @@ class Capacity:
             self._deep = False
             self.calls = max(self.calls, estimate)
             if pressed:
-                self._sure = False
+                self._confirmed = False
             return False, False
         return False, True
 
@@ -304,8 +304,8 @@ class Capacity:
             return
         if self._closed and not unqueued:
             return
-        pace = FAST if unqueued else SLOW if self._sure else BLIND
-        met = queue.high_met if queue is not None else 0.0
+        pace = FAST if unqueued else SLOW if self._confirmed else BLIND
+        met = queue.loaded_met if queue is not None else 0.0
         top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else float(self._peak))
         if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
             # By Little's law: more than these would only take longer, whatever the few say that have come back.
@@ -314,8 +314,8 @@ class Capacity:
 
     def _dip(self, queue: Queue, in_flight: int, done: float, shed: int, pressed: bool, seen: bool) -> None:
         """See to it that there are low calls to compare with."""
-        if queue.low_met > 1.5 * LOW * self.calls and queue.low_seen > 4.0:
-            queue.forget_lows()
+        if queue.unloaded_met > 1.5 * UNLOADED * self.calls and queue.unloaded_seen > 4.0:
+            queue.forget_unloaded()
             self._since = 1e9
             queue.dip_every = 1.0
         need = max(DIP_ENOUGH * self.calls, 4.0)
@@ -337,10 +337,10 @@ class Capacity:
             self._since = 0.0
             queue.got = 0
             queue.dip_every = 1.0
-        elif pressed and in_flight > self.low_below:
+        elif pressed and in_flight > self.unloaded_below:
             poor = queue.error > 0.6 * math.sqrt(self.calls)
             wait = DIP_FIRST * queue.dip_every * self.calls
-            if seen and (queue.low_seen >= self.calls or shed <= done):
+            if seen and (queue.unloaded_seen >= self.calls or shed <= done):
                 every = queue.dip_every * DIP_CLOSED if self._closed else 1.0 if poor else queue.dip_every
                 wait = DIP_AGAIN * every * self.calls + 16.0
             if self._since > wait:
@@ -376,7 +376,7 @@ class Capacity:
 
     def carry(self, calls: float) -> None:
         """Begin with ``calls`` in flight that were carried elsewhere, and without the credit of a cold start."""
-        if not self._sure:
+        if not self._confirmed:
             self.calls = max(self.calls, calls)
             self._cold = False
             self._credit = 0.0
@@ -416,7 +416,7 @@ class Capacity:
         calls = self.calls
         root = math.sqrt(calls)
         base = calls + SLACK * root
-        if not self._sure:
+        if not self._confirmed:
             wide = HEADROOM * calls
             queue = self.queue
             if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
@@ -426,8 +426,8 @@ class Capacity:
         self.limit = self.base + self._credit
         self.span = self.base + SPREAD * root
         if self.dipping:
-            self.limit = min(self.limit, self.low_below)
+            self.limit = min(self.limit, self.unloaded_below)
 
-    def excess(self, in_flight: int) -> float:
+    def overload_ratio(self, in_flight: int) -> float:
         """How far ``in_flight`` exceeds the limit, 1 being a whole pool and its queue; ≤ 0 while it does not."""
         return (in_flight - self.base - self._credit) / self.span

@@ -19,19 +19,19 @@ from atrion.sensing.trend import Trend
 __all__ = ["Contrast", "Group"]
 
 TIERS: Final = 5
-LEAST: Final = 4.0
+LEAST_CALLS: Final = 4.0
 """Calls of each kind without which nothing is said."""
 MEMORY: Final = 12.0
 """Calls of each kind remembered at least."""
 TIER_MEMORY: Final = 64.0
 """Low calls of a tier over which its usual work is averaged."""
 USUAL_SPREAD: Final = 0.3
-"""The spread that LEAST calls more are taken to have below MEMORY calls."""
+"""The spread that LEAST_CALLS calls more are taken to have below MEMORY calls."""
 LEAST_SPREAD: Final = 0.04
 """Least relative variance of a mean: calls of one length are no certainty."""
 MOST_SPREAD: Final = 1e9
 """The spread of what nothing can be said of."""
-WITNESSES: Final = 12.0
+MIN_SAMPLES: Final = 12.0
 """Calls of each kind without which nothing is said on who waits."""
 EVIDENT: Final = 2.0
 """Standard errors above which a wait is one."""
@@ -77,7 +77,7 @@ class Group:
         spread = min(max(self.square / (self.mean * self.mean) - 1.0, LEAST_SPREAD), MOST_SPREAD)
         # A few calls may be alike by chance.
         return (
-            (self.seen * spread + LEAST * USUAL_SPREAD) / (self.seen + LEAST)
+            (self.seen * spread + LEAST_CALLS * USUAL_SPREAD) / (self.seen + LEAST_CALLS)
             if self.seen < MEMORY
             else spread
         )
@@ -99,8 +99,8 @@ class Group:
 class Contrast:
     """Measures the ``wait`` of one route's calls that met many others, with its standard ``error``, in seconds.
 
-    ``known`` says whether the last :meth:`measure` had both kinds; ``high_done`` is how many calls have ended while
-    many were in flight, ``high_latency`` the mean of the high ones, ``recent`` how many there were of late. It is
+    ``known`` says whether the last :meth:`measure` had both kinds; ``loaded_done`` is how many calls have ended while
+    many were in flight, ``loaded_latency`` the mean of the high ones, ``recent`` how many there were of late. It is
     ``kept`` while it counts in its pool; its ``verdict`` is that of :meth:`judge`.
     """
 
@@ -111,24 +111,24 @@ class Contrast:
         "_tier_logs",
         "_tiers_seen",
         "error",
-        "high",
-        "high_done",
-        "high_latency",
         "kept",
         "known",
+        "loaded",
+        "loaded_done",
+        "loaded_latency",
         "log_latency",
-        "low",
-        "lows",
         "recent",
         "shifted",
         "trend",
+        "unloaded",
+        "unloaded_total",
         "verdict",
         "wait",
     )
 
     def __init__(self) -> None:
-        self.low: Group = Group()
-        self.high: Group = Group()
+        self.unloaded: Group = Group()
+        self.loaded: Group = Group()
         self.shifted: Group = Group()
         self.trend: Trend = Trend()
         self._shift: float = 0.0
@@ -136,35 +136,35 @@ class Contrast:
         self._tier_logs: list[float] = [0.0] * TIERS
         self._tiers_seen: list[float] = [0.0] * TIERS
         self._factors: list[float] = [1.0] * TIERS
-        self.lows: float = 0.0
+        self.unloaded_total: float = 0.0
         self.log_latency: float = 0.0
         self.wait: float = 0.0
         self.error: float = 0.0
         self.known: bool = False
-        self.high_done: float = 0.0
-        self.high_latency: float = 0.0
+        self.loaded_done: float = 0.0
+        self.loaded_latency: float = 0.0
         self.recent: float = 0.0
         self.kept: bool = True
         self.verdict: int = 0
 
-    def add_low(self, latency: float, met: int, tier: int, memory: float) -> None:
+    def add_unloaded(self, latency: float, met: int, tier: int, memory: float) -> None:
         """A call of ``tier`` that made few, ``met``, in flight has succeeded after ``latency`` seconds."""
         log = math.log(latency) if latency > 1e-9 else -20.7
-        if self.lows == 0.0:
+        if self.unloaded_total == 0.0:
             self._theta = 1.0 / max(latency, 1e-9)
         seen = min(self._tiers_seen[tier] + 1.0, TIER_MEMORY)
         self._tiers_seen[tier] = seen
         self._tier_logs[tier] += (log - self._tier_logs[tier]) / seen
-        self.lows = min(self.lows + 1.0, TIER_MEMORY)
-        self.log_latency += (log - self.log_latency) / self.lows
-        self.low.add(math.exp(-self._theta * latency * self._factors[tier]), met, memory)
+        self.unloaded_total = min(self.unloaded_total + 1.0, TIER_MEMORY)
+        self.log_latency += (log - self.log_latency) / self.unloaded_total
+        self.unloaded.add(math.exp(-self._theta * latency * self._factors[tier]), met, memory)
         self.trend.add(math.log(float(met)), log, memory)
 
-    def add_high(self, latency: float, met: int, tier: int, memory: float, shift: float) -> None:
+    def add_loaded(self, latency: float, met: int, tier: int, memory: float, shift: float) -> None:
         """The same for one that made many in flight, and is expected to have waited ``shift`` seconds for it."""
         theta = self._theta * self._factors[tier]
-        self.high.add(math.exp(-theta * latency), met, memory)
-        self.high_latency += (latency - self.high_latency) / self.high.seen
+        self.loaded.add(math.exp(-theta * latency), met, memory)
+        self.loaded_latency += (latency - self.loaded_latency) / self.loaded.seen
         exponent = min(theta * (shift - latency), MOST_EXPONENT)
         self.shifted.add(math.exp(exponent), met, memory)
         self._shift += (shift - self._shift) / self.shifted.seen
@@ -174,14 +174,14 @@ class Contrast:
         self.verdict = 0
         if not wait > 0.0:
             return
-        if self.high.seen >= WITNESSES and self.high_latency < ABSENT * wait:
+        if self.loaded.seen >= MIN_SAMPLES and self.loaded_latency < ABSENT * wait:
             self.verdict = -1  # its calls are back before they would have been served
         elif self.known:
             error = CERTAIN * self.error
             if SHARED * wait < self.wait - error < FOREIGN * wait:
                 self.verdict = 1
             elif (
-                min(self.low.seen, self.high.seen) >= WITNESSES
+                min(self.unloaded.seen, self.loaded.seen) >= MIN_SAMPLES
                 and self.sane()
                 and not ABSENT * wait - error <= self.wait < FOREIGN * wait + error
             ):
@@ -193,19 +193,19 @@ class Contrast:
 
     def usual_latency(self) -> float:
         """Geometric mean latency of low calls, in seconds; 0 before the first."""
-        return math.exp(self.log_latency) if self.lows > 0.0 else 0.0
+        return math.exp(self.log_latency) if self.unloaded_total > 0.0 else 0.0
 
-    def forget_lows(self) -> None:
+    def forget_unloaded(self) -> None:
         """The low calls met more than is low now: let fewer new ones replace them."""
-        self.low.seen = min(self.low.seen, LEAST)
+        self.unloaded.seen = min(self.unloaded.seen, LEAST_CALLS)
 
     def forget(self) -> None:
         """What the low calls were measured by is gone: let new ones replace them altogether."""
-        self.low.seen = 0.0
+        self.unloaded.seen = 0.0
 
     def measure(self, aged: float) -> None:
         """Weigh what was seen, of which a share ``aged`` is still believed."""
-        low, high = self.low, self.high
+        low, high = self.unloaded, self.loaded
         low.seen *= aged
         high.seen *= aged
         self._weigh_tiers()
@@ -226,16 +226,16 @@ class Contrast:
 
     def _sharpen(self) -> None:
         """Let θ follow the latencies, so that the usual ones weigh most."""
-        if self.lows <= 0.0:
+        if self.unloaded_total <= 0.0:
             return
         # What failed makes a wait that has no end; what was answered waited for less than it took.
-        wait = min(max(self.wait, 0.0), self.high_latency)
+        wait = min(max(self.wait, 0.0), self.loaded_latency)
         theta = 1.0 / (math.exp(self.log_latency) + 0.5 * wait)
         power = theta / self._theta
         if not 1.0 / SHARP < power < SHARP:
             self._theta = theta
-            self.low.convert(power)
-            self.high.convert(power)
+            self.unloaded.convert(power)
+            self.loaded.convert(power)
             self.shifted.convert(power)
 
     def _weigh_tiers(self) -> None:

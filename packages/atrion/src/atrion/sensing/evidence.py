@@ -9,7 +9,7 @@ from atrion._native import mypyc_attr
 
 __all__ = ["Lateness", "Share", "lower_bound"]
 
-NEWS: Final = 0.5
+MAX_STEP: Final = 0.5
 """Most that one tick may change a share: what happens once, in one moment, is no state of affairs."""
 SLICES: Final = 16.0
 """Parts of the promise in which calls in flight are told late from young."""
@@ -45,7 +45,7 @@ class Share:
             return
         weight = max(1.0 - math.exp(-calls / self._memory), calls / (self.seen + calls))
         if self.seen > 0.0:
-            weight = min(weight, NEWS)
+            weight = min(weight, MAX_STEP)
         self.mean += weight * (having / calls - self.mean)
         self.seen = min(self.seen + calls, self._memory)
 

@@ -11,17 +11,26 @@ import math
 from typing import Final, final
 
 from atrion._native import mypyc_attr
-from atrion.sensing.contrast import ABSENT, CERTAIN, EVIDENT, LEAST, MEMORY, SHARED, WITNESSES, Contrast
+from atrion.sensing.contrast import (
+    ABSENT,
+    CERTAIN,
+    EVIDENT,
+    LEAST_CALLS,
+    MEMORY,
+    MIN_SAMPLES,
+    SHARED,
+    Contrast,
+)
 
-__all__ = ["LOW", "Queue"]
+__all__ = ["UNLOADED", "Queue"]
 
-LOW: Final = 0.75
+UNLOADED: Final = 0.75
 """Share of the capacity up to which a call met few others."""
-DEEP: Final = 0.5
+UNLOADED_DEEP: Final = 0.5
 """The same where the capacity is believed to be far too high: what meets three quarters of it waits as well."""
-LOW_MEMORY: Final = 3.5
+UNLOADED_MEMORY: Final = 3.5
 """Low calls remembered, in capacities (at least MEMORY): completions and not seconds, whatever the pace."""
-HIGH_MEMORY: Final = 3.0
+LOADED_MEMORY: Final = 3.0
 """High calls remembered, likewise."""
 AGING: Final = 200.0
 """Completions, in capacities, after which a call that was seen counts for a third: what is old is no evidence."""
@@ -33,7 +42,7 @@ ROUTES: Final = 32
 """Routes that have a contrast of their own; the rarer ones share one."""
 RARE: Final = 50.0
 """Calls below which a route is judged together with the others that are as rare."""
-TOLD: Final = 0.2
+MIN_KNOWN_SHARE: Final = 0.2
 """Share of the calls that must be of routes that have seen enough."""
 FEW: Final = 3.0
 """Calls of each kind below which a route has seen little."""
@@ -44,8 +53,8 @@ FEW: Final = 3.0
 class Queue:
     """Measures ``calls``, with standard ``error``, in front of the workers. Times in seconds.
 
-    ``low_below`` and ``high_from`` are the calls in flight up to which a call is a low one and from which on it is a
-    high one. ``known`` says whether the last :meth:`measure` had enough of both. ``wait`` is what those wait that wait
+    A call is unloaded if it made at most ``unloaded_below`` calls in flight, and loaded if at least ``loaded_from``.
+    ``known`` says whether the last :meth:`measure` had enough of both. ``wait`` is what those wait that wait
     at all; ``together`` says whether it is also that of the rare routes of which nobody can say it alone (1 if so, −1
     if not). The fields of a dip belong to :class:`~atrion.sensing.Capacity`, and are here as only a pool that was ever
     pressed has a queue.
@@ -55,14 +64,14 @@ class Queue:
         "_contrasts",
         "_done",
         "_done_met",
-        "_high_done",
-        "_high_memory",
-        "_high_time",
-        "_low_memory",
+        "_loaded_done",
+        "_loaded_memory",
+        "_loaded_time",
         "_met",
         "_met_square",
         "_pace",
         "_time",
+        "_unloaded_memory",
         "calls",
         "common",
         "dip_begun",
@@ -74,13 +83,13 @@ class Queue:
         "error",
         "failed_dips",
         "got",
-        "high_from",
-        "high_met",
         "known",
-        "low_below",
-        "low_met",
-        "low_seen",
+        "loaded_from",
+        "loaded_met",
         "together",
+        "unloaded_below",
+        "unloaded_met",
+        "unloaded_seen",
         "usual",
         "wait",
     )
@@ -88,8 +97,8 @@ class Queue:
     def __init__(self, calls: float) -> None:
         self._contrasts: list[Contrast] = []
         self.common: Contrast | None = None
-        self._high_time: float = 0.0
-        self._high_done: float = 0.0
+        self._loaded_time: float = 0.0
+        self._loaded_done: float = 0.0
         self._time: float = 0.0
         self._done: float = 0.0
         self._met: float = 0.0
@@ -102,14 +111,14 @@ class Queue:
         self.usual: float = 0.0
         self.known: bool = False
         self.together: int = 0
-        self.low_met: float = 0.0
-        self.low_seen: float = 0.0
-        self.high_met: float = 0.0
+        self.unloaded_met: float = 0.0
+        self.unloaded_seen: float = 0.0
+        self.loaded_met: float = 0.0
         self.got: int = 0
-        self.low_below: float = 1.0
-        self.high_from: float = 1.0
-        self._low_memory: float = MEMORY
-        self._high_memory: float = MEMORY
+        self.unloaded_below: float = 1.0
+        self.loaded_from: float = 1.0
+        self._unloaded_memory: float = MEMORY
+        self._loaded_memory: float = MEMORY
         self.dip_calls: float = 0.0
         self.dip_begun: int = 0
         self.dip_done: float = 0.0
@@ -121,10 +130,10 @@ class Queue:
 
     def place(self, capacity: float, deep: bool) -> None:
         """Tell low from high calls around a ``capacity``; ``deep`` where it is believed to be far less."""
-        self.low_below = max(1.0, math.floor((DEEP if deep else LOW) * capacity))
-        self.high_from = max(math.floor(capacity), self.low_below + 1.0)
-        self._low_memory = max(MEMORY, LOW_MEMORY * capacity)
-        self._high_memory = max(MEMORY, HIGH_MEMORY * capacity)
+        self.unloaded_below = max(1.0, math.floor((UNLOADED_DEEP if deep else UNLOADED) * capacity))
+        self.loaded_from = max(math.floor(capacity), self.unloaded_below + 1.0)
+        self._unloaded_memory = max(MEMORY, UNLOADED_MEMORY * capacity)
+        self._loaded_memory = max(MEMORY, LOADED_MEMORY * capacity)
 
     # --- routes --------------------------------------------------------------------------------------------
 
@@ -152,8 +161,8 @@ class Queue:
 
     def pass_time(self, in_flight: int, dt: float, done: int) -> None:
         """``dt`` seconds have gone by with many calls, ``in_flight``, at whose end ``done`` calls left."""
-        self._high_time += dt
-        self._high_done += done
+        self._loaded_time += dt
+        self._loaded_done += done
         self._time += dt
         self._done += done
         self._met += dt * in_flight
@@ -163,14 +172,14 @@ class Queue:
     def add(self, contrast: Contrast, latency: float, in_flight: int, met: int, tier: int) -> None:
         """A call that made ``met`` in flight has succeeded after ``latency`` seconds, one of ``in_flight``."""
         contrast.recent += 1.0
-        if in_flight >= self.high_from:
-            contrast.high_done += 1.0
-        if met <= self.low_below:
-            contrast.add_low(latency, met, tier, self._low_memory)
+        if in_flight >= self.loaded_from:
+            contrast.loaded_done += 1.0
+        if met <= self.unloaded_below:
+            contrast.add_unloaded(latency, met, tier, self._unloaded_memory)
             self.got += 1
-        elif met >= self.high_from:
-            shift = (met - self.high_from) * self._pace
-            contrast.add_high(latency, met, tier, self._high_memory, shift)
+        elif met >= self.loaded_from:
+            shift = (met - self.loaded_from) * self._pace
+            contrast.add_loaded(latency, met, tier, self._loaded_memory, shift)
 
     def fail(self, contrast: Contrast, met: int) -> None:
         """A call that made ``met`` in flight has failed: it waited for ever, as it were.
@@ -178,17 +187,17 @@ class Queue:
         Where all fail alike, the low ones do as well and nothing is said; where only the high ones fail, as in front
         of a server that turns away what it cannot hold, that is their queue.
         """
-        if met <= self.low_below:
-            contrast.low.add(0.0, met, self._low_memory)
-        elif met >= self.high_from:
-            contrast.high.add(0.0, met, self._high_memory)
-            contrast.shifted.add(0.0, met, self._high_memory)
+        if met <= self.unloaded_below:
+            contrast.unloaded.add(0.0, met, self._unloaded_memory)
+        elif met >= self.loaded_from:
+            contrast.loaded.add(0.0, met, self._loaded_memory)
+            contrast.shifted.add(0.0, met, self._loaded_memory)
 
     # --- what it comes to ----------------------------------------------------------------------------------
 
     def throughput(self) -> float:
         """Calls that left a second while many were in flight; 0 when none did."""
-        return self._high_done / self._high_time if self._high_time > 0.0 else 0.0
+        return self._loaded_done / self._loaded_time if self._loaded_time > 0.0 else 0.0
 
     def rate(self) -> float:
         """The same over a longer time, and steadier."""
@@ -196,12 +205,12 @@ class Queue:
 
     def measured(self) -> bool:
         """Whether ``calls`` and ``error`` say something of the present."""
-        return self.known and self._high_done >= LEAST and self._high_time > 0.0
+        return self.known and self._loaded_done >= LEAST_CALLS and self._loaded_time > 0.0
 
-    def forget_lows(self) -> None:
+    def forget_unloaded(self) -> None:
         """The low calls met more than is low now: let fewer new ones replace them."""
         for contrast in self._everybody():
-            contrast.forget_lows()
+            contrast.forget_unloaded()
 
     def crowded(self) -> bool:
         """Whether even low calls waited for each other."""
@@ -242,11 +251,11 @@ class Queue:
     def measure(self, capacity: float, done: float) -> None:
         """Weigh what was seen, after ``done`` more completions, for a ``capacity``."""
         kept = 1.0
-        most = HIGH_MEMORY * capacity + 16.0
-        if self._high_done > most:
-            kept = most / self._high_done
-            self._high_time *= kept
-            self._high_done *= kept
+        most = LOADED_MEMORY * capacity + 16.0
+        if self._loaded_done > most:
+            kept = most / self._loaded_done
+            self._loaded_time *= kept
+            self._loaded_done *= kept
         most = ELASTIC_MEMORY * capacity + 64.0
         if self._done > most:
             less = most / self._done
@@ -256,34 +265,34 @@ class Queue:
             self._met_square *= less
             self._done_met *= less
         # Seconds from one departure to the next, by which a call waits longer for every other that it meets.
-        self._pace = self._high_time / self._high_done if self._high_done >= LEAST else 0.0
+        self._pace = self._loaded_time / self._loaded_done if self._loaded_done >= LEAST_CALLS else 0.0
         aged = math.exp(-done / (AGING * capacity + 64.0))
         for contrast in self._everybody():
-            contrast.high_done *= kept
+            contrast.loaded_done *= kept
             contrast.recent *= aged
             # All are to speak of the same time: a route that was let in less of late knows less of it.
-            contrast.high.seen = min(contrast.high.seen, 1.5 * contrast.high_done + 1.0)
+            contrast.loaded.seen = min(contrast.loaded.seen, 1.5 * contrast.loaded_done + 1.0)
             contrast.measure(aged)
         self._sum()
 
     def _sum(self) -> None:
         """The queue of all routes together."""
-        low = low_met = high = high_met = recent = usual = succeeded = 0.0
+        low = unloaded_met = high = loaded_met = recent = usual = succeeded = 0.0
         for contrast in self._everybody():
-            low += contrast.low.seen
-            low_met += contrast.low.seen * contrast.low.met
-            high += contrast.high.seen
-            high_met += contrast.high.seen * contrast.high.met
-            succeeded += contrast.high_done
-            if contrast.lows > 0.0:
+            low += contrast.unloaded.seen
+            unloaded_met += contrast.unloaded.seen * contrast.unloaded.met
+            high += contrast.loaded.seen
+            loaded_met += contrast.loaded.seen * contrast.loaded.met
+            succeeded += contrast.loaded_done
+            if contrast.unloaded_total > 0.0:
                 recent += contrast.recent
                 usual += contrast.recent * contrast.usual_latency()
-        self.low_seen = low
-        self.low_met = low_met / low if low > 0.0 else 0.0
-        self.high_met = high_met / high if high > 0.0 else 0.0
+        self.unloaded_seen = low
+        self.unloaded_met = unloaded_met / low if low > 0.0 else 0.0
+        self.loaded_met = loaded_met / high if high > 0.0 else 0.0
         self.usual = usual / recent if recent > 0.0 else 0.0
-        enough = low >= LEAST and high >= LEAST and self.high_met >= LOW * self.high_from
-        self.known = self._weigh(succeeded) >= TOLD and enough
+        enough = low >= LEAST_CALLS and high >= LEAST_CALLS and self.loaded_met >= UNLOADED * self.loaded_from
+        self.known = self._weigh(succeeded) >= MIN_KNOWN_SHARE and enough
 
     def _weigh(self, succeeded: float) -> float:
         """Sum the waits over the routes; returns the share of the calls of which anything is known.
@@ -292,8 +301,8 @@ class Queue:
         """
         told = precision = weighed = 0.0
         for contrast in self._everybody():
-            if contrast.known and contrast.high_done > 0.0:
-                share = contrast.high_done / succeeded
+            if contrast.known and contrast.loaded_done > 0.0:
+                share = contrast.loaded_done / succeeded
                 told += share
                 weight = 1.0 / (contrast.error * contrast.error)
                 precision += weight
@@ -301,10 +310,10 @@ class Queue:
         common = weighed / precision if precision > 0.0 else 0.0
         calls = variance = waiting = waits = guessed = 0.0
         for contrast in self._everybody():
-            share = contrast.high_done / succeeded if contrast.known else 0.0
+            share = contrast.loaded_done / succeeded if contrast.known else 0.0
             if share <= 0.0:
                 continue
-            if min(contrast.low.seen, contrast.high.seen) >= FEW:
+            if min(contrast.unloaded.seen, contrast.loaded.seen) >= FEW:
                 calls += share * contrast.wait
                 variance += share * contrast.error * share * contrast.error
             else:
@@ -328,9 +337,9 @@ class Queue:
         for contrast in self._everybody():
             contrast.judge(self.wait)
             if contrast.verdict == 0 and contrast.recent < RARE and contrast.sane():
-                done = contrast.high_done
-                low += contrast.low.seen
-                high += contrast.high.seen
+                done = contrast.loaded_done
+                low += contrast.unloaded.seen
+                high += contrast.loaded.seen
                 share += done
                 wait += done * contrast.wait
                 variance += done * contrast.error * done * contrast.error
@@ -339,7 +348,7 @@ class Queue:
             error = CERTAIN * math.sqrt(variance)
             if wait - error > SHARED * self.wait * share:
                 self.together = 1
-            elif min(low, high) >= WITNESSES and wait + error < ABSENT * self.wait * share:
+            elif min(low, high) >= MIN_SAMPLES and wait + error < ABSENT * self.wait * share:
                 self.together = -1
 
 

@@ -25,15 +25,15 @@ def _number(value: Any) -> float:
 @mypyc_attr(acyclic=True)
 @final
 class Samples:
-    """Sums and counts of each component; latency in seconds, the others as shares. ``bad`` were dropped."""
+    """Sums and counts of each component; latency in seconds, the others as shares. ``rejected`` were dropped."""
 
     __slots__ = (
         "_error",
         "_latency",
         "_saturation",
-        "bad",
         "errors",
         "latencies",
+        "rejected",
         "saturations",
     )
 
@@ -44,9 +44,9 @@ class Samples:
         self.latencies: int = 0
         self.errors: int = 0
         self.saturations: int = 0
-        self.bad: int = 0
+        self.rejected: int = 0
 
-    def take(self, telemetry: Telemetry) -> None:
+    def add(self, telemetry: Telemetry) -> None:
         """Add one sample."""
         if telemetry.latency is not None:
             latency = _number(telemetry.latency)
@@ -54,21 +54,21 @@ class Samples:
                 self._latency += latency
                 self.latencies += 1
             else:
-                self.bad += 1
+                self.rejected += 1
         if telemetry.error_rate is not None:
             error = _number(telemetry.error_rate)
             if error >= 0.0:
                 self._error += min(error, 1.0)
                 self.errors += 1
             else:
-                self.bad += 1
+                self.rejected += 1
         if telemetry.saturation is not None:
             saturation = _number(telemetry.saturation)
             if saturation >= 0.0:
                 self._saturation += saturation
                 self.saturations += 1
             else:
-                self.bad += 1
+                self.rejected += 1
 
     def count(self) -> int:
         """Samples since the last tick."""
