@@ -100,8 +100,8 @@ class Pod:
         at = time.monotonic()
         decision = self.engine.decide(route)
         say(
-            "rose", route=route, at=at, resistance=decision.resistance, before=before, own=seen.state.scar_tissue,
-            cluster=seen.cluster_scar, exchanges=list(self.provider.ended),
+            "rose", route=route, at=at, resistance=decision.resistance, before=before, own=seen.model.state.scar_tissue,
+            cluster=seen.model.cluster_scar, exchanges=list(self.provider.ended),
         )  # fmt: skip
 
     async def _break(self, route: str) -> None:

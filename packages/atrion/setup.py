@@ -28,8 +28,9 @@ COMPILED = (
 PURE = (
     "__init__.py",
     "config.py",
-    "guard.py",
+    "decorators.py",
     "observer.py",
+    "plain_function.py",
     "route_log.py",
     "rules.py",
     "snapshot.py",

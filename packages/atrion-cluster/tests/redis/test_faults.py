@@ -86,7 +86,7 @@ async def until(condition: Callable[[], bool], what: str, patience: float = 10.0
 async def traffic(engine: Atrion):  # type: ignore[no-untyped-def]  # a fixture in all but name
     load = Load(engine)
     async with engine:
-        await until(lambda: engine._pulse.turns > 2, "the pulse runs")
+        await until(lambda: engine.pulses > 2, "the pulse runs")
         engine.update_physics("r", Telemetry(latency=0.01))
         task = asyncio.create_task(load.run())
         try:
@@ -135,9 +135,9 @@ class Fault:
         engine = self.engine
         await until(lambda: engine.state.healthy, "the store answers again", 15.0)
         await self.other.says(scar)
-        before = engine._pulse.turns
-        await until(lambda: engine.routes["r"].cluster_scar > 0.5 * scar, "what another node says is heard")
-        assert engine._pulse.turns - before <= 3  # one may have been under way
+        before = engine.pulses
+        await until(lambda: engine.routes["r"].model.cluster_scar > 0.5 * scar, "what another node says is heard")
+        assert engine.pulses - before <= 3  # one may have been under way
 
     def two_lines(self) -> None:
         lines = [record.getMessage() for record in self.caplog.records if record.name == "atrion"]
@@ -283,9 +283,9 @@ def test_a_connection_that_is_cut_again_and_again(fault_by_proxy: Fault, proxy: 
         engine = fault_by_proxy.engine
         async with traffic(engine) as load:
             for _ in range(6):
-                turns = engine._pulse.turns
+                turns = engine.pulses
                 proxy.cut()
-                await until(lambda: engine._pulse.turns > turns + 3, "the pulse goes on")  # noqa: B023  # this turn's
+                await until(lambda: engine.pulses > turns + 3, "the pulse goes on")  # noqa: B023  # this turn's
                 assert engine.state.healthy
             await fault_by_proxy.is_whole()
         assert load.errors == []

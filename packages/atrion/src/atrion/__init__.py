@@ -42,7 +42,7 @@ __all__ = [
     "physics",
 ]
 
-compiled: bool = not isinstance(_Route.decide, _FunctionType)
+compiled: bool = not isinstance(_Route.admit, _FunctionType)
 """Whether the hot core runs as machine code (mypyc) or as Python source."""
 
 _platform.warn_without_gil()

@@ -66,7 +66,7 @@ def sicken(engine: Atrion, clock: VirtualClock, route: str) -> None:
 
 
 def error_pressure(engine: Atrion, route: str) -> float:
-    return engine.routes[route].state.error
+    return engine.routes[route].model.state.error
 
 
 def press(engine: Atrion, route: str) -> None:

@@ -83,7 +83,7 @@ class AtrionPolicy:
         self._clock.now = now
         flow = self.engine.flow(call.route, TIERS[call.tier], key=EVERYBODY if self._same else call.key)
         if type(call.request) is Nested:
-            flow.within(call.request.outer.token)
+            flow.nest_in(call.request.outer.token)
         decision = flow.decide()
         if decision.allowed:
             call.token = flow

@@ -1,4 +1,4 @@
-"""The compiled base of the engine: resolves routes, computes voltages, makes decisions and guarded calls."""
+"""The compiled base of the engine: finds or creates routes, computes voltages, and decides or begins calls."""
 
 from __future__ import annotations
 
@@ -11,63 +11,143 @@ from uuid import UUID
 from atrion._native import mypyc_attr
 from atrion.control.call import Call
 from atrion.control.decision import Decision, bypassed
+from atrion.control.listener import RouteListener
+from atrion.control.pools import Pools
+from atrion.control.reasons import decide
 from atrion.control.route import Route
+from atrion.control.rules import RouteRules
+from atrion.control.settings import check_name
 from atrion.control.snapshot import RouteSnapshot, snapshot_of
 from atrion.physics.voltage import BAND_WIDTH, TierLike, band, level_of, unit_hash
 from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["CallFactory", "EngineBase", "Key", "RouteId"]
 
-# Unions with a class that is not compiled are not checked by compiled code, so that wrong values are refused in words.
+# Compiled code does not check unions with a class that is not compiled, so wrong values reach our own error messages.
 RouteId = str | StrEnum
 """The id of a route, 1 to 256 characters."""
 Key = str | int | UUID
-"""What names a caller; its text is what counts."""
+"""The stable name of a caller, such as a user id; keys with the same text are one caller."""
 
 ROTATION: Final = 600.0
-"""Seconds in which every key moves once through its band: the same callers are shed for minutes, and nobody more
-than others."""
+"""Seconds in which every key moves once through its band: callers are shed for minutes at a time, and all equally."""
+EVICTION_CANDIDATES: Final = 32
+"""Oldest routes among which the one to evict is chosen."""
 WALL_CLOCK_REFRESH: Final = 1.0
 """Seconds between readings of the wall clock for the rotation."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class EngineBase:
-    """Routes by id, and the two clocks. Every call reads the time by ``now``, which a forked child replaces."""
+    """An engine without a store: routes, decisions, guarded calls and snapshots.
 
-    def __init__(self, now: Callable[[], float], wall: Callable[[], float]) -> None:
+    Args:
+        now: Monotonic clock, in seconds. Every call reads the time from ``self.now``, which a forked child replaces.
+        wall: Wall clock, in seconds.
+        rules: Settings by route.
+        max_routes: Most routes kept, at least 1.
+        listener: Receives the events of every route.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        rules: RouteRules,
+        max_routes: int,
+        listener: RouteListener,
+    ) -> None:
         self.routes: dict[str, Route] = {}
         self.now: Callable[[], float] = now
         self._wall: Callable[[], float] = wall
         self._phase: float = 0.0
         self._refreshed: float = -WALL_CLOCK_REFRESH
         self._bypass: Route | None = None
+        self._rules: RouteRules = rules
+        self._pools: Pools = Pools()
+        self._max_routes: int = max_routes
+        self._listener: RouteListener = listener
 
     @property
     def disabled(self) -> bool:
         """Whether the engine does nothing at all: every request flows, and nothing is measured."""
         return self._bypass is not None
 
-    def create_route(self, route_id: RouteId) -> Route:
-        """Make the route of an id that is not there yet.
-
-        Raises:
-            ConfigurationError: an unusable route id.
-        """
-        raise NotImplementedError
+    # --- routes --------------------------------------------------------------------------------------------
 
     def find(self, route_id: RouteId) -> Route:
-        """The route of an id, made where it is not there yet.
+        """The route of an id, created if it does not exist yet.
 
         Raises:
             ConfigurationError: an unusable route id.
         """
         return _find(self, route_id)
 
-    def decide(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Decision:
-        """May a request of ``tier`` flow now? It only asks: nothing counts as in flight.
+    def create_route(self, route_id: RouteId) -> Route:
+        """Create the route of an id that has none; where there are too many, the least recently used is evicted.
 
-        Without a tier, it is the route's own: normal, unless configured otherwise.
+        Raises:
+            ConfigurationError: an unusable route id.
+        """
+        check_name("route_id", route_id)
+        if len(self.routes) >= self._max_routes:
+            self._evict()
+        route = Route(route_id, self._rules.settings(route_id), self._pools, self.now(), self._listener)
+        if self._bypass is not None:
+            route.detach()
+            return route
+        # Two threads may create the route of one id at the same time; the first one's is kept.
+        kept = self.routes.setdefault(route_id, route)
+        if kept is route:
+            self._listener.on_created(route)
+        else:
+            route.detach()
+        return kept
+
+    def _evict(self) -> None:
+        """Drop the least recently used of the oldest routes. Busy and decorated ones stay and move to the back."""
+        oldest = self._oldest(EVICTION_CANDIDATES)
+        idle = [route for route in oldest if route.window.in_flight == 0 and not route.pinned]
+        victim = min(idle, key=lambda route: route.used) if idle else None
+        for route in oldest:
+            self.routes.pop(route.id, None)
+            if route is victim:
+                route.detach()
+            else:
+                self.routes[route.id] = route
+
+    def _oldest(self, count: int) -> list[Route]:
+        found: list[Route] = []
+        try:
+            for route in self.routes.values():
+                found.append(route)
+                if len(found) == count:
+                    break
+        except RuntimeError:  # another thread has added a route meanwhile
+            pass
+        return found
+
+    def snapshot(self) -> dict[str, RouteSnapshot]:
+        """A read-only view of every route, by id."""
+        now = self.now()
+        routes = list(self.routes.values())
+        for route in routes:
+            route.advance(now)  # an idle route decays only when it is read
+        return {route.id: snapshot_of(route) for route in routes}
+
+    def reset(self, route_id: RouteId | None = None) -> None:
+        """Forget what one route, or every route, has learned."""
+        routes = list(self.routes.values()) if route_id is None else [_find(self, route_id)]
+        for route in routes:
+            route.reset(route.settings, self.now())
+
+    # --- requests ------------------------------------------------------------------------------------------
+
+    def decide(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Decision:
+        """Whether a request of ``tier`` may flow now. This admits no call: nothing counts as in flight.
+
+        Without a tier, the route's own counts: normal, unless configured otherwise. The same ``key`` gets the same
+        answer for minutes, so that a caller does not see random errors.
 
         Raises:
             ConfigurationError: an unusable route id or tier.
@@ -77,12 +157,12 @@ class EngineBase:
         route = _find(self, route_id)
         start = route.settings.start if tier is None else band(level_of(tier))
         now = self.now()
-        return route.decide(_voltage(self, start, route, key, now), now)
+        return decide(route, _voltage(self, start, route, key, now), now)
 
     def flow(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Call:
-        """A guard for ``with`` or ``async with``; entering raises :class:`FlowRejected` when shed.
+        """One call, for ``with`` or ``async with``; entering raises :class:`FlowRejected` if it is shed.
 
-        Without a tier, it is the route's own: normal, unless configured otherwise.
+        Without a tier, the route's own counts: normal, unless configured otherwise.
 
         Raises:
             ConfigurationError: an unusable route id or tier.
@@ -95,7 +175,7 @@ class EngineBase:
         return Call(route, _voltage(self, start, route, key, now), self.now)
 
     def update_physics(self, route_id: RouteId, telemetry: Telemetry) -> RouteSnapshot:
-        """Take the caller's own telemetry; the law advances once a tick.
+        """Take the caller's own telemetry. The law advances once a tick, with the mean of what came since.
 
         Raises:
             ConfigurationError: an unusable route id.
@@ -105,11 +185,11 @@ class EngineBase:
         return snapshot_of(route)
 
 
-# Functions, since compiled code looks the methods of a class up that Python code may inherit from.
+# Functions, because Python subclasses may override methods, and compiled code would have to look them up.
 
 
 def _find(engine: EngineBase, route_id: RouteId) -> Route:
-    # What is no text is refused in words where routes are made.
+    # Anything but text is refused by create_route, with a message.
     route = engine.routes.get(route_id) if isinstance(route_id, str) else None  # type: ignore[redundant-expr]
     return engine.create_route(route_id) if route is None else route
 

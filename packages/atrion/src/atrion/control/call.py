@@ -12,6 +12,7 @@ from atrion._native import mypyc_attr
 from atrion.control.decision import Decision, bypassed
 from atrion.control.outcome import note_rejection, outcome_of
 from atrion.control.process import Process
+from atrion.control.reasons import decide, rejection
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
 from atrion.physics.config import check_number
@@ -101,7 +102,7 @@ class Call:
         if self._met == BYPASSED:
             return bypassed(route.id)
         now = self._clock()
-        decision = route.decide(self._volts, now)
+        decision = decide(route, self._volts, now)
         if decision.allowed:
             self._started = now
             self._met = route.begin(now)
@@ -116,9 +117,9 @@ class Call:
         self._met = BYPASSED
         return self
 
-    def within(self, outer: Call) -> None:
+    def nest_in(self, outer: Call) -> None:
         """The call is made within the ``outer`` one, which waits for it."""
-        self._route.within(outer._route)
+        self._route.nest_in(outer._route)
 
     def enclose(self) -> None:
         """Guarded calls that begin in this context from now on, until the end, are made within this one."""
@@ -128,7 +129,7 @@ class Call:
             outer = _enclosing.get()
             # Another engine shares no pools with this one, and a call that nobody finished may still be here.
             if outer is not None and outer.active and outer._route.pools is pools:
-                route.within(outer._route)
+                route.nest_in(outer._route)
         if route.admitted <= FIRST or route.admitted % EVERY == 0:
             self._watched = True
             self._outer = _enclosing.get()
@@ -251,7 +252,7 @@ class Call:
     def rejection(self) -> Decision:
         """The decision for the caller whom :meth:`try_begin` has just refused."""
         note_rejection()
-        return self._route.rejection(self._volts)
+        return rejection(self._route, self._volts)
 
     def finish_with(self, error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()) -> None:
         """End the call as ``error``, if any, says; errors of the classes in ``ignore`` say nothing."""

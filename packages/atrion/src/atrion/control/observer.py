@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from atrion._plain import Plain
 from atrion.control.decision import Decision
+from atrion.control.listener import RouteListener
 from atrion.control.route import Route
 from atrion.control.snapshot import RouteSnapshot, snapshot_of
 from atrion.errors import ConfigurationError
@@ -89,8 +90,9 @@ def _heard(observer: object, name: str) -> Callable[[Any], None] | None:
 class Observers:
     """The observers of one engine; what one of them raises is counted, and logged the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: RouteListener) -> None:
         self.failures: int = 0
+        self._listener = listener
         self._observers: tuple[object, ...] = ()
         self._ticks: tuple[Callable[[Any], None], ...] = ()
         self._decisions: tuple[Callable[[Any], None], ...] = ()
@@ -115,16 +117,9 @@ class Observers:
             tuple(method for observer in observers if (method := _heard(observer, name)) is not None)
             for name in ("on_tick", "on_decision", "on_transition")
         )
-
-    @property
-    def wants_ticks(self) -> bool:
-        """Whether any wants to know of ticks or of changes of mode, which come with them."""
-        return bool(self._ticks or self._transitions)
-
-    @property
-    def wants_decisions(self) -> bool:
-        """Whether any wants to know of decisions."""
-        return bool(self._decisions)
+        # Changes of mode come with ticks.
+        self._listener.wants_ticks = bool(self._ticks or self._transitions)
+        self._listener.wants_decisions = bool(self._decisions)
 
     def _tell(self, methods: tuple[Callable[[Any], None], ...], what: object) -> None:
         for method in methods:
@@ -135,14 +130,14 @@ class Observers:
                 if self.failures == 1:
                     logger.exception("an observer failed; it is counted and requests go on")
 
-    def ticked(self, route: Route, before: int) -> None:
-        """A route's law advanced from the mode of index ``before``."""
+    def ticked(self, route: Route, mode_before: int) -> None:
+        """A route's law advanced; before it, the mode had this index."""
         if self._ticks:
             self._tell(self._ticks, snapshot_of(route))
-        mode = route.state.mode
-        if self._transitions and mode_of(before) is not mode:
-            self._tell(self._transitions, Transition(route.id, mode_of(before), mode, route.resistance()))
+        before, after = mode_of(mode_before), route.model.state.mode
+        if self._transitions and before is not after:
+            self._tell(self._transitions, Transition(route.id, before, after, route.resistance()))
 
     def decided(self, decision: Decision) -> None:
-        """A request was answered."""
+        """A decision was made."""
         self._tell(self._decisions, decision)

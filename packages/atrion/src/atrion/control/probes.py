@@ -26,14 +26,14 @@ class Probes:
     ``now`` is when the route was heard of last. Times in seconds.
     """
 
-    __slots__ = ("_asks", "_last", "_left", "_step", "invited")
+    __slots__ = ("_asks", "_last", "_left", "_step", "offered")
 
     def __init__(self, now: float) -> None:
         self._asks: int = 0
         self._left: int = 0
         self._step: int = 1
         self._last: float = now
-        self.invited: bool = False
+        self.offered: bool = False
         """Whether a router has been told to send one: the next refused request then passes."""
 
     def restart(self, now: float) -> None:
@@ -49,11 +49,11 @@ class Probes:
             self._step = min(2 * self._step, MOST)
             self._left = self._step
 
-    def answer_invitation(self) -> bool:
-        """Whether this request is the invited one."""
-        invited = self.invited
-        self.invited = False
-        return invited
+    def take_offer(self) -> bool:
+        """Whether this request is the offered one."""
+        offered = self.offered
+        self.offered = False
+        return offered
 
     def passes(self, now: float, crowded: bool) -> bool:
         """Whether this refused request is a probe; ``crowded``: enough is in flight to be measured by."""

@@ -10,7 +10,9 @@ from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.state import Constants
 from atrion.physics.voltage import Tier, band, level_of
 
-__all__ = ["OPEN", "Settings"]
+__all__ = ["MAX_ROUTE_ID", "OPEN", "Settings", "check_name"]
+
+MAX_ROUTE_ID: Final = 256
 
 LATENCY_BASELINE: Final = 8.0
 """Floors that a caller's own latencies may reach before they are pressure."""
@@ -20,6 +22,19 @@ OPEN: Final = 1000.0
 """A ``floor`` in volts that opens the breaker."""
 SAMPLE_LATENCY_CEILING: Final = 1.0
 """Seconds at which they are pressure in any case, where no latency was promised."""
+
+
+def check_name(field: str, name: object) -> None:
+    """Refuse anything but text of 1 to 256 characters as the name of a route, pool or node.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_ROUTE_ID:
+        shown = name
+        if isinstance(name, str) and name:
+            shown = f"{name[:40]}… ({len(name)} characters)"
+        raise ConfigurationError(field, shown, f"give 1 to {MAX_ROUTE_ID} characters")
 
 
 @final

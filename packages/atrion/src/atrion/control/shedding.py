@@ -18,7 +18,7 @@ QUIET: Final = 10.0
 class Shedding:
     """Counts what is shed since ``now``, when ``admitted`` calls had been let in. Times in seconds."""
 
-    __slots__ = ("_admitted", "_levels", "began", "last", "shed", "told")
+    __slots__ = ("_admitted", "_levels", "began", "last", "reported", "shed")
 
     def __init__(self, now: float, admitted: int) -> None:
         self._admitted: int = admitted
@@ -26,7 +26,7 @@ class Shedding:
         self.began: float = now
         self.last: float = now
         self.shed: int = 0
-        self.told: bool = False
+        self.reported: bool = False
         """Whether its beginning has been reported."""
 
     def count(self, volts: float, now: float) -> None:

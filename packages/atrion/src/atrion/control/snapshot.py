@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from atrion._plain import Plain
 from atrion.control.decision import Reason
+from atrion.control.pools import ALONE
+from atrion.control.reasons import reason_of
 from atrion.control.route import Route
 from atrion.physics.modes import Mode
 
@@ -68,13 +70,14 @@ class RouteSnapshot(Plain):
 
 def snapshot_of(route: Route) -> RouteSnapshot:
     """A snapshot of ``route`` at its last tick; calls in flight and resistance are live."""
-    state = route.state
+    model = route.model
+    state = model.state
     resistance = route.resistance()
     return RouteSnapshot(
         route=route.id,
         mode=Mode.CIRCUIT_BREAKER if route.broken else state.mode,
         resistance=resistance,
-        reason=route.reason(resistance),
+        reason=reason_of(route, resistance),
         momentum=state.momentum,
         scar_tissue=state.scar_tissue,
         blended_scar=route.blended_scar(),
@@ -84,12 +87,22 @@ def snapshot_of(route: Route) -> RouteSnapshot:
         in_flight=route.window.in_flight + route.streaming,
         capacity=route.pool.capacity.calls,
         service_time=route.membership.latency,
-        pool=route.pool_name(),
-        pool_reason=route.pool_reason(),
+        pool=_pool_name(route),
+        pool_reason="configured" if route.pool.name is not None else route.membership.reason(),
         admitted=route.admitted,
         shed=route.total_shed,
         would_shed=route.would_shed,
         enforced=route.settings.enforce,
-        rejected_samples=route.rejected_samples,
+        rejected_samples=model.rejected_samples(),
         clock_faults=route.clock_faults,
     )
+
+
+def _pool_name(route: Route) -> str:
+    """The configured name; ``shared``, ``shared-2`` and so on for unnamed pools; the route's id for one of its own."""
+    pool = route.pool
+    if pool.name is not None:
+        return pool.name
+    if pool.rank >= ALONE:
+        return route.id
+    return "shared" if pool.rank == 0 else f"shared-{pool.rank + 1}"

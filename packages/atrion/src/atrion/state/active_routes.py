@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from atrion._weakly import weakly
 from atrion.state.port import NodeRow
 from atrion.state.published_state import PublishedState
 
@@ -16,8 +15,9 @@ __all__ = ["ActiveRoutes", "RouteView"]
 class RouteView(Protocol):
     """What the manager needs of a route."""
 
-    on_activity: Callable[..., None] | None
-    """Called with the route before it does anything but rest; None while the pulse looks at it anyway."""
+    at_rest: bool
+    """Set while the pulse passes over the route. When the route then does anything but rest, its owner calls
+    :meth:`ActiveRoutes.activate`, from any thread."""
 
     @property
     def id(self) -> str:
@@ -60,28 +60,28 @@ class ActiveRoutes:
     def __init__(self, routes: Mapping[str, RouteView]) -> None:
         self._routes = routes
         self._active: deque[RouteView] = deque()
-        self._on_activity: Callable[..., None] = weakly(self._activate)
         self._names: list[str] = []
         self._stale = True
 
     def add(self, view: RouteView) -> None:
         """A route is new."""
-        self._activate(view)
+        self.activate(view)
         self._stale = True
 
     def changed(self) -> None:
         """A route is shared otherwise than before."""
         self._stale = True
 
-    def _activate(self, view: RouteView) -> None:
-        view.on_activity = None
+    def activate(self, view: RouteView) -> None:
+        """Let the pulse visit a route."""
+        view.at_rest = False
         self._active.append(view)
 
     def activate_all(self) -> None:
         """Look at every route in the next pulse."""
         for view in list(self._routes.values()):
-            if view.on_activity is not None:
-                self._activate(view)
+            if view.at_rest:
+                self.activate(view)
 
     def find(self, route_id: str) -> RouteView | None:
         """The shared route of an id."""
@@ -106,10 +106,10 @@ class ActiveRoutes:
             if self._routes.get(view.id) is not view:
                 continue  # evicted
             if not view.shared or (view.rests(now) and is_published(view)):
-                view.on_activity = self._on_activity
+                view.at_rest = True
                 if not view.shared or view.rests(now):
                     continue
-                view.on_activity = None  # another thread called it meanwhile
+                view.at_rest = False  # another thread called it meanwhile
             self._active.append(view)
             view.advance(now)
             active[view.id] = view

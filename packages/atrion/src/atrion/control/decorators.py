@@ -1,4 +1,4 @@
-"""``@atrion.protect(...)``: a guard around every call of a function of any kind."""
+"""``@atrion.protect(...)``: a guarded call around every call of a function of any kind."""
 
 from __future__ import annotations
 
@@ -6,27 +6,63 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from atrion.control.base import CallFactory
+from atrion.control.base import CallFactory, EngineBase
+from atrion.control.plain_function import plain_function
+from atrion.control.settings import check_name
 from atrion.control.wrappers import (
     Options,
     async_generator_function,
     coroutine_function,
     generator_function,
-    plain_function,
 )
 from atrion.errors import ConfigurationError
+from atrion.physics.voltage import TierLike, band, level_of
 
-__all__ = ["options_from", "protect", "qualified_name"]
+__all__ = ["BY_NAME", "decorator", "options_from", "protect", "qualified_name"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+BY_NAME: Final = object()
+"""In place of a route id: the qualified name of the function is the id."""
+OWN_TIER: Final = -1.0
+"""In place of the volts at which a tier's band begins: the tier is the route's own."""
+
+
+def decorator(engine: EngineBase, route_id: Any, tier: TierLike | None, options: Options) -> Any:
+    """The decorator of a route, or the decorated function if ``route_id`` is a function.
+
+    Raises:
+        ConfigurationError: an unusable route id or tier, or a function that cannot be guarded.
+    """
+    start = OWN_TIER if tier is None else band(level_of(tier))
+
+    def calls(name: str) -> CallFactory:
+        route = engine.find(name)
+        route.pinned = True
+        return CallFactory(route, start, engine)
+
+    if engine.disabled:
+        return _unchanged if isinstance(route_id, str) or route_id is BY_NAME else route_id
+    if isinstance(route_id, str):
+        factory = calls(route_id)
+        return lambda function: protect(function, factory, options)
+    if route_id is BY_NAME:
+        return lambda function: protect(function, calls(qualified_name(function)), options)
+    if not (callable(route_id) or hasattr(route_id, "__get__")):
+        check_name("route_id", route_id)
+    return protect(route_id, calls(qualified_name(route_id)), options)  # a bare @atrion.protect
+
+
+def _unchanged(function: F) -> F:
+    return function
+
 
 def qualified_name(function: Any) -> str:
-    """The name by which a function is known, such as ``Class.method``; an object without one has its class's.
+    """The qualified name of a function, such as ``Class.method``, or the class's name of another callable.
 
     Raises:
         ConfigurationError: it cannot be guarded.
@@ -81,13 +117,13 @@ def options_from(key: Any, ignore: Any, failure: Any, fallback: Any) -> Options:
             raise ConfigurationError("ignore", kind, "give exception classes, such as (ValueError,)")
     if fallback is not None and not callable(fallback):
         raise ConfigurationError("fallback", fallback, "give a function of the same arguments")
-    key = _asked("key", key, "of the call's arguments that returns the caller's name or None")
-    failure = _asked("failure", failure, "of the result that says whether it is a failure")
+    key = _checked("key", key, "of the call's arguments that returns the caller's name or None")
+    failure = _checked("failure", failure, "of the result that says whether it is a failure")
     return Options(key, classes, failure, fallback)
 
 
-def _asked(name: str, function: Any, what: str) -> Any:
-    """A function of a user's that is asked something; where it fails it says None, and that is logged once."""
+def _checked(name: str, function: Any, what: str) -> Any:
+    """A user's function, wrapped: if it raises, it returns None, and the first failure is logged."""
     if function is None:
         return None
     if not callable(function):
@@ -97,7 +133,7 @@ def _asked(name: str, function: Any, what: str) -> Any:
     failed = False
 
     @functools.wraps(function, assigned=())
-    def asked(*args: Any, **kwargs: Any) -> Any:
+    def checked(*args: Any, **kwargs: Any) -> Any:
         nonlocal failed
         try:
             return function(*args, **kwargs)
@@ -109,7 +145,7 @@ def _asked(name: str, function: Any, what: str) -> Any:
                 )
             return None
 
-    return asked
+    return checked
 
 
 def protect(function: F, calls: CallFactory, options: Options) -> F:

@@ -1,0 +1,86 @@
+"""Decisions of a route, each with its reason and the time after which to retry. Compiled."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from atrion.control.decision import Decision, Reason
+from atrion.control.route import ADMITTED, INITIAL_RATIO, SHED, Route
+from atrion.physics.laws import seconds_until_scar
+
+__all__ = ["decide", "decision_of", "reason_of", "rejection"]
+
+CIRCUIT_BREAKER: Final = 2
+FLOWS: Final = Reason.FLOWS
+PROBE: Final = Reason.PROBE
+SATURATED: Final = Reason.SATURATED
+PROCESS_SATURATED: Final = Reason.PROCESS_SATURATED
+CLUSTER: Final = Reason.CLUSTER
+RESISTANCE: Final = Reason.RESISTANCE
+
+MIN_RETRY: Final = 0.05
+MAX_RETRY: Final = 60.0
+
+
+def decide(route: Route, volts: float, now: float) -> Decision:
+    """Decide on a request of ``volts`` without admitting a call."""
+    return decision_of(route, volts, route.judge(volts, now))
+
+
+def decision_of(route: Route, volts: float, verdict: int) -> Decision:
+    """The decision that tells a ``verdict`` just given by the route."""
+    if verdict == SHED:
+        return rejection(route, volts)
+    reason = FLOWS if verdict == ADMITTED else PROBE
+    return Decision(True, route.id, route.resistance(), volts, route.model.state.mode_index, reason, 0.0)
+
+
+def rejection(route: Route, volts: float) -> Decision:
+    """The decision for a request just shed, or that would be shed if the route's settings were enforced."""
+    resistance = route.resistance()
+    reason = reason_of(route, resistance)
+    return Decision(
+        not route.settings.enforce,
+        route.id,
+        resistance,
+        volts,
+        CIRCUIT_BREAKER if route.broken else route.model.state.mode_index,
+        RESISTANCE if reason is None else reason,
+        _retry_after(route, volts, resistance),
+    )
+
+
+def reason_of(route: Route, resistance: float) -> Reason | None:
+    """The largest contribution to ``resistance``, the ohms of this instant; None while they are a new route's."""
+    constants = route.settings.constants
+    if resistance <= INITIAL_RATIO * constants.base and not route.broken:
+        return None
+    model = route.model
+    reason, ohms = model.pressure.worst(constants)
+    scar = model.state.scar_tissue
+    if scar >= max(ohms, 0.0):
+        reason, ohms = model.scarred_by, scar
+    pull = route.blended_scar() - scar
+    if pull > ohms:
+        reason, ohms = CLUSTER, pull
+    if route.broken:
+        return reason
+    process = route.process
+    if process is not None and process.ohms > 0.0 and constants.base + process.ohms >= resistance:
+        return PROCESS_SATURATED
+    return SATURATED if resistance - route.tick_resistance > ohms else reason
+
+
+def _retry_after(route: Route, volts: float, resistance: float) -> float:
+    """Seconds until decay alone lets ``volts`` flow; a second if decay alone never does."""
+    constants = route.settings.constants
+    blended = route.blended_scar()
+    wait = seconds_until_scar(blended, volts - (resistance - blended), constants.decay_rate)
+    if route.broken:
+        own = route.model.state.scar_tissue
+        wait = max(wait, seconds_until_scar(own, constants.scar_factor, constants.decay_rate))
+    if wait == math.inf:
+        wait = 1.0
+    least = max(constants.tick, MIN_RETRY)
+    return min(max(wait, least), MAX_RETRY)
