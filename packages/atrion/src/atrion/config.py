@@ -61,7 +61,7 @@ def _switch(name: str, environment: Mapping[str, str]) -> bool | None:
     if not text:
         return None
     if text.lower() not in WORDS:
-        raise ConfigurationError(name, text, "give 1 or 0, or unset it")
+        raise ConfigurationError(name, text, "give 1 or 0")
     return WORDS[text.lower()]
 
 
@@ -184,7 +184,7 @@ def _read(source: ConfigSource | None) -> tuple[Any, Place]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(
-            "config", str(path), f"give a TOML file that can be read: {error}"
+            "config", str(path), f"give a TOML file that can be read ({error})"
         ) from error
     tool = data.get("tool", {}).get("atrion")
     if tool is not None:

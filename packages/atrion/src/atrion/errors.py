@@ -1,6 +1,6 @@
-"""The errors Atrion raises, all below :class:`AtrionError`.
+"""The errors that Atrion raises, all subclasses of :class:`AtrionError`.
 
-Each one compares equal to its copy, also after it has crossed processes: what makes it is in ``args``.
+Each one pickles and compares equal to its copy: everything it consists of is in ``args``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AtrionError(Exception):
 
 
 class _Shown(str):
-    """Stands for a value that cannot cross processes, and looks like it."""
+    """Replaces a value that cannot be pickled, and has its ``repr()``."""
 
     __slots__ = ()
 
@@ -39,24 +39,28 @@ class _Shown(str):
 
 
 class ConfigurationError(AtrionError, ValueError):
-    """A value given to Atrion is unusable; the message names the field, the value and the cure."""
+    """A value given to Atrion is unusable; the message names the field, the value and what to do about it.
+
+    A ``cure`` such as "give a number in [0, 1]" reads as "gamma must be a number in [0, 1], got 2". Any other follows
+    the value: "redis.db = 3: a cluster has database 0 alone".
+    """
 
     def __init__(self, field: str, value: object, cure: str) -> None:
         super().__init__(field, value, cure)
 
     @property
     def field(self) -> str:
-        """The name of what was given."""
+        """The name of the value."""
         return str(self.args[0])
 
     @property
     def value(self) -> Any:
-        """What was given; its text where it could not cross processes."""
+        """The value; its text if it could not be pickled."""
         return self.args[1]
 
     @property
     def cure(self) -> str:
-        """What to give instead."""
+        """What to do instead."""
         return str(self.args[2])
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,7 +76,10 @@ class ConfigurationError(AtrionError, ValueError):
         return type(self), (self.field, value, self.cure)
 
     def __str__(self) -> str:
-        return f"{self.field} = {self.value!r} is not usable: {self.cure}"
+        verb, _, expected = self.cure.partition(" ")
+        if verb == "give" or self.cure.startswith("use one of "):
+            return f"{self.field} must be {expected}, got {self.value!r}"
+        return f"{self.field} = {self.value!r}: {self.cure}"
 
 
 class MissingExtraError(AtrionError, ImportError):
@@ -87,17 +94,17 @@ class MissingExtraError(AtrionError, ImportError):
 
 
 class ProviderError(AtrionError):
-    """A state provider failed; raised to whoever calls a provider directly, never to a guarded call."""
+    """A state provider failed. Raised by providers that are called directly, never by a guarded call."""
 
 
 class FlowRejected(AtrionError):
-    """The one error that a guarded call raises on purpose: the request was shed.
+    """The request was shed. This is the only error that a guarded call raises by itself.
 
     ``error.decision`` is the :class:`~atrion.Decision`, with its reason and ``retry_after`` in seconds.
     """
 
     decode: ClassVar[Callable[[Mapping[str, Any]], Decision]]
-    """Makes a decision of its plain data; given by the module that defines decisions, which lies above this one."""
+    """Builds a decision from plain data; set by the module that defines decisions, which imports this one."""
 
     # No __init__: a rejection must cost less than the work it saves, and the text is rarely read.
 

@@ -58,7 +58,7 @@ def test_a_person_reads_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     [
         ("nonsense://u:secret-word@h/", "the known schemes are"),
         ("workers:relative", "three slashes"),
-        ("redis://u:secret-word@[h/", "not usable"),
+        ("redis://u:secret-word@[h/", "must be"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_a_finding(

@@ -82,7 +82,7 @@ def test_what_is_misspelt_is_told_what_was_meant(
 
 def test_an_unusable_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "memory:", "--timeout", "99"]) == 2
-    assert "give more than 0 and at most 60 seconds" in capsys.readouterr().err
+    assert "--timeout must be more than 0 and at most 60 seconds, got " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["dcotor"], ["doctor"], ["doctor", "memory:", "--timeout", "x"]])

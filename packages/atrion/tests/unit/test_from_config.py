@@ -100,30 +100,36 @@ def test_what_code_gives_counts_most() -> None:
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("gamma = 2", "[tool.atrion] gamma = 2 is not usable: give a finite number at least 0 and at most 1"),
-        ("node = 7", "[tool.atrion] node = 7 is not usable: give 1 to 256 characters"),
-        ("max_routes = 0", "[tool.atrion] max_routes = 0 is not usable"),
-        ('provider = "redos://x"', "[tool.atrion] provider = 'redos://x' is not usable"),
+        ("gamma = 2", "[tool.atrion] gamma must be a number in [0, 1], got 2"),
+        ("node = 7", "[tool.atrion] node must be 1 to 256 characters, got 7"),
+        ("max_routes = 0", "[tool.atrion] max_routes must be a finite number of at least 1, got 0"),
+        ('provider = "redos://x"', "[tool.atrion] provider = 'redos://x': "),
         (
             "slo.latency = -1.0",
-            "[tool.atrion.slo] latency = -1.0 is not usable: give a finite number above 0",
+            "[tool.atrion.slo] latency must be a finite number above 0, got -1.0",
         ),
-        ("slo = 1", "[tool.atrion] slo = 1 is not usable: give a table"),
-        ("config.adaptive.window = 0", "[tool.atrion.config.adaptive] window = 0 is not usable"),
-        ("gama = 0.3", "[tool.atrion] gama = 0.3 is not usable: there is no such key; did you mean gamma?"),
-        ("clock = 1", "[tool.atrion] clock = 1 is not usable: there is no such key; the keys are provider"),
+        ("slo = 1", "[tool.atrion] slo must be a table, got 1"),
+        (
+            "config.adaptive.window = 0",
+            "[tool.atrion.config.adaptive] window must be a finite number of at least 1",
+        ),
+        ("gama = 0.3", "[tool.atrion] gama = 0.3: there is no such key; did you mean gamma?"),
+        ("clock = 1", "[tool.atrion] clock = 1: there is no such key; the keys are provider"),
         (
             'routes.search.tier = "crit"',
-            "[tool.atrion.routes.search] tier = 'crit' is not usable: use one of",
+            "[tool.atrion.routes.search] tier must be one of critical",
         ),
         (
             'routes."GET /a/*".slo.error_rate = 50',
-            '[tool.atrion.routes."GET /a/*".slo] error_rate = 50 is not usable',
+            '[tool.atrion.routes."GET /a/*".slo] error_rate must be a number in (0, 1], got 50',
         ),
-        ('routes."GET /a".pool = ""', "[tool.atrion.routes.\"GET /a\"] pool = '' is not usable"),
-        ("routes.a = 1", "[tool.atrion.routes] a = 1 is not usable: give a table"),
-        ("routes = 1", "[tool.atrion] routes = 1 is not usable: give a table"),
-        ("enforce = 1", "[tool.atrion] enforce = 1 is not usable: give True or False"),
+        (
+            'routes."GET /a".pool = ""',
+            "[tool.atrion.routes.\"GET /a\"] pool must be 1 to 256 characters, got ''",
+        ),
+        ("routes.a = 1", "[tool.atrion.routes] a must be a table, got 1"),
+        ("routes = 1", "[tool.atrion] routes must be a table, got 1"),
+        ("enforce = 1", "[tool.atrion] enforce must be True or False, got 1"),
     ],
 )
 def test_what_is_unusable_is_refused_at_its_place(text: str, message: str, tmp_path: Path) -> None:
@@ -133,7 +139,9 @@ def test_what_is_unusable_is_refused_at_its_place(text: str, message: str, tmp_p
 
 
 def test_of_a_mapping_the_place_is_the_path_to_the_key() -> None:
-    with pytest.raises(ConfigurationError, match=r'routes."GET /a".slo.latency = 0 is not usable'):
+    with pytest.raises(
+        ConfigurationError, match=r'routes."GET /a".slo.latency must be a finite number above 0, got 0'
+    ):
         Atrion.from_config({"routes": {"GET /a": {"slo": {"latency": 0}}}})
 
 
@@ -144,7 +152,7 @@ def test_of_the_environment_the_place_is_the_variable(
     name: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, text)
-    with pytest.raises(ConfigurationError, match=f"^{name} = '?{text}'? is not usable"):
+    with pytest.raises(ConfigurationError, match=f"^{name} must be .*, got '?{text}'?$"):
         Atrion.from_config({"gamma": 0.3})
 
 

@@ -64,7 +64,9 @@ def test_several_hear_side_by_side(engine: Atrion, clock: VirtualClock) -> None:
 
 @pytest.mark.parametrize("nothing", [None, object(), print, Observer()])
 def test_what_would_hear_nothing_is_refused(nothing: Any, engine: Atrion) -> None:
-    with pytest.raises(ConfigurationError, match=r"observer = .* on_tick, on_decision or on_transition"):
+    with pytest.raises(
+        ConfigurationError, match="observer must be an object with a method on_tick, on_decision or on_t"
+    ):
         engine.observe(nothing)
 
 
@@ -73,7 +75,7 @@ def test_what_would_hear_nothing_is_refused(nothing: Any, engine: Atrion) -> Non
 
 @pytest.mark.parametrize("share", [50, 1.5, 100.0, float("inf")])
 def test_an_error_rate_in_percent_is_refused(share: float) -> None:
-    with pytest.raises(ConfigurationError, match=r"Telemetry.error_rate = .* give a share from 0 to 1"):
+    with pytest.raises(ConfigurationError, match=r"Telemetry.error_rate must be a share from 0 to 1"):
         Telemetry(error_rate=share)
 
 

@@ -125,9 +125,9 @@ def test_objects_are_named_by_their_class(engine: Atrion) -> None:
         (property(lambda self: 1), "below @property"),
         (functools.cached_property(lambda self: 1), "below @property"),
         (Client, "protect its methods"),
-        (functools.partialmethod(blocking), "give a function"),
-        (None, "give a function"),
-        (42, "give a function"),
+        (functools.partialmethod(blocking), "must be a function"),
+        (None, "must be a function"),
+        (42, "must be a function"),
     ],
 )
 def test_what_cannot_be_guarded_is_refused_in_words(thing: Any, words: str, engine: Atrion) -> None:

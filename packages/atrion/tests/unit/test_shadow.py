@@ -130,16 +130,16 @@ def test_the_environment_turns_enforcement_off_everywhere(
 @pytest.mark.parametrize("name", ["ATRION_ENFORCE", "ATRION_DISABLED"])
 def test_a_switch_that_is_neither_on_nor_off_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "maybe")
-    with pytest.raises(ConfigurationError, match=f"{name} = 'maybe' is not usable: give 1 or 0"):
+    with pytest.raises(ConfigurationError, match=f"{name} must be 1 or 0, got 'maybe'"):
         Atrion()
     monkeypatch.setenv(name, "")
     assert Atrion().decide("r").allowed
 
 
 def test_enforce_is_true_or_false(engine: Atrion) -> None:
-    with pytest.raises(ConfigurationError, match="enforce = 'no' is not usable"):
+    with pytest.raises(ConfigurationError, match="enforce must be True or False, got 'no'"):
         Atrion(enforce="no")  # type: ignore[arg-type]  # wrong on purpose
-    with pytest.raises(ConfigurationError, match="enforce = 0 is not usable"):
+    with pytest.raises(ConfigurationError, match="enforce must be True or False, got 0"):
         engine.configure("r", enforce=0)  # type: ignore[arg-type]  # likewise
 
 

@@ -109,7 +109,7 @@ def settings_from(redis: Any, sync: Any, gamma: Any, namespace: Any) -> RedisSet
     place, store = _read_url(url)
     for name in _OWN:
         if name in store:
-            raise ConfigurationError("redis.url", name, "give it to the constructor, or use from_url")
+            raise ConfigurationError("redis.url", name, "set it in the constructor, or use from_url")
     given = {name: value for name, value in redis.items() if name != "url"}
     return _settings(place, store | given, dict(sync or {}), gamma, namespace, text=False)
 

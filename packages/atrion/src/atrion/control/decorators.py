@@ -188,5 +188,5 @@ def _check_options(options: Options, make: object) -> None:
                 raise ConfigurationError(
                     "fallback",
                     fallback,
-                    "give a plain function: it is async and the protected function is not",
+                    "give a plain function, because the protected function is not async",
                 )

@@ -14,17 +14,19 @@ __all__ = ["SLO", "AdaptiveBreak", "PhysicsConfig", "check_number"]
 
 
 def check_number(field: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> None:
-    """Refuse ``value`` unless it is a finite number in [low, high] (in (low, high] with ``above``).
+    """Refuse ``value`` unless it is a finite number in [low, high], or in (low, high] with ``above``.
 
     Raises:
         ConfigurationError: naming the field, the value and the range.
     """
-    left = "above" if above else "at least"
-    span = f"give a finite number {left} {low:g}" + (f" and at most {high:g}" if high != math.inf else "")
+    if high == math.inf:
+        cure = f"give a finite number {'above' if above else 'of at least'} {low:g}"
+    else:
+        cure = f"give a number in {'(' if above else '['}{low:g}, {high:g}]"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e300 < value < 1e300:
-        raise ConfigurationError(field, value, span)
+        raise ConfigurationError(field, value, cure)
     if value < low or (above and value == low) or value > high:
-        raise ConfigurationError(field, value, span)
+        raise ConfigurationError(field, value, cure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
