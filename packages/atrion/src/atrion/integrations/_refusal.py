@@ -11,7 +11,10 @@ from atrion.control.decision import Decision
 from atrion.integrations._exchange import Message, Receive, Send
 from atrion.integrations._names import Scope
 
-__all__ = ["ASGIApp", "Respond", "problem", "retry_after", "with_retry_after"]
+__all__ = ["REDUCED_CAPACITY", "ASGIApp", "Respond", "problem", "reply", "retry_after", "with_retry_after"]
+
+REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+"""The problem type that the IETF's draft of RateLimit header fields registers for a server short of capacity."""
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Respond = Callable[[Scope, Decision], ASGIApp]
@@ -26,13 +29,13 @@ def retry_after(decision: Decision) -> int:
     return seconds + _rng.randint(0, seconds // 4 + 1)
 
 
-def problem(decision: Decision) -> ASGIApp:
-    """An RFC 9457 problem with status 503."""
+def reply(decision: Decision) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body of an RFC 9457 problem with status 503."""
     seconds = retry_after(decision)
     body = json.dumps(
         {
-            "type": "about:blank",
-            "title": "Service Unavailable",
+            "type": REDUCED_CAPACITY,
+            "title": "Temporary Reduced Capacity",
             "status": 503,
             "detail": f"{decision.route} sheds load; come back in {seconds} s.",
             "route": decision.route,
@@ -40,12 +43,18 @@ def problem(decision: Decision) -> ASGIApp:
             "retry_after": seconds,
         }
     ).encode()
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(seconds).encode()),
-        (b"cache-control", b"no-store"),
-    ]
+    return [
+        ("content-type", "application/problem+json"),
+        ("content-length", str(len(body))),
+        ("retry-after", str(seconds)),
+        ("cache-control", "no-store"),
+    ], body
+
+
+def problem(decision: Decision) -> ASGIApp:
+    """The ASGI application that answers with :func:`reply`."""
+    texts, body = reply(decision)
+    headers = [(name.encode(), value.encode()) for name, value in texts]
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 503, "headers": headers})

@@ -1,14 +1,41 @@
-"""Tiers by path."""
+"""Tiers by path, and of handlers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from atrion.errors import ConfigurationError
 from atrion.physics.voltage import Tier, TierLike
 
-__all__ = ["PathTiers"]
+__all__ = ["PathTiers", "declared_tier", "tier"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+MARK = "__atrion_tier__"
+
+
+def tier(value: TierLike) -> Callable[[F], F]:
+    """A decorator that gives a handler's requests their tier, unless the application's guard knows better.
+
+    It goes below the framework's own decorators, next to the function.
+
+    Raises:
+        ConfigurationError: the tier is unusable.
+    """
+    parsed = Tier.parse(value)
+
+    def mark(handler: F) -> F:
+        setattr(handler, MARK, parsed)
+        return handler
+
+    return mark
+
+
+def declared_tier(handler: object) -> Tier | None:
+    """The tier that :func:`tier` gave a handler, or None."""
+    found = getattr(handler, MARK, None)
+    return found if isinstance(found, Tier) else None
 
 
 class PathTiers:

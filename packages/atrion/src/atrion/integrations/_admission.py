@@ -1,0 +1,310 @@
+"""What guards of servers share: their options, the decision about one request, and whose fault its outcome is."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, Protocol, Self, TypedDict, TypeVar
+
+from atrion.control.base import Key
+from atrion.control.call import Call
+from atrion.control.decision import Decision
+from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_from_rejection
+from atrion.control.process import Process
+from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
+from atrion.errors import ConfigurationError, FlowRejected
+from atrion.integrations._process import Loops, waited
+from atrion.integrations._tiers import PathTiers, declared_tier
+from atrion.physics.voltage import Tier, TierLike
+from atrion.sensing.telemetry import Outcome
+
+__all__ = ["Admission", "Admitted", "Arrive", "Options", "braced", "prefixes"]
+
+R = TypeVar("R")
+_VARIABLE = re.compile(r"<(?:[^<>:]*:)?([^<>]+)>")
+
+
+class Options(TypedDict, Generic[R], total=False):
+    """What every guard of a server takes; ``R`` is what the framework calls a request.
+
+    ``tier``: gives a request's tier; None or an exception leaves it to the header, to ``tiers``, to the handler's
+    :func:`tier` decorator, then to the route. ``tiers``: tiers by path, such as ``{"/checkout/*": "critical"}``.
+    ``key``: gives a request's stable key (a user or session). ``pool``: the bottleneck that all routes share.
+    ``route``: gives a route id of bounded variety; None means the framework's own name. ``exclude``: path prefixes, by
+    whole segments, never shed nor measured. ``trust_tier_header``: take the tier from ``X-Atrion-Tier``; only behind a
+    gateway that sets or strips it. ``trust_request_start``: let ``X-Request-Start`` say how long a request has waited.
+    """
+
+    tier: Callable[[R], TierLike | None] | None
+    tiers: Mapping[str, TierLike] | None
+    key: Callable[[R], Key | None] | None
+    pool: str | None
+    route: Callable[[R], str | None] | None
+    exclude: Iterable[str]
+    trust_tier_header: bool
+    trust_request_start: bool
+
+
+class Arrive(Protocol):
+    """Tells the process's queue of a request that waited for so many seconds, where known, before it came here."""
+
+    def __call__(self, wait: float | None, /) -> Process: ...
+
+
+def _is_function(field: str, value: object) -> None:
+    if value is None:
+        return
+    asynchronous = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(
+        getattr(value, "__call__", None)  # noqa: B004  # an object whose call is async is looked for
+    )
+    if not callable(value) or asynchronous:
+        raise ConfigurationError(field, value, "give a plain function of the request, or None")
+
+
+def prefixes(exclude: object) -> tuple[str, ...]:
+    """The path prefixes in ``exclude``, without a slash at their end.
+
+    Raises:
+        ConfigurationError: there is something else among them.
+    """
+    cure = 'give path prefixes that begin with "/", such as ("/health",)'
+    if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
+        raise ConfigurationError("exclude", exclude, cure)
+    found = []
+    for prefix in exclude:
+        if not isinstance(prefix, str) or not prefix.startswith("/"):
+            raise ConfigurationError("exclude", prefix, cure)
+        found.append(prefix.rstrip("/") or "/")
+    return tuple(found)
+
+
+def braced(template: str) -> str:
+    """A template of Werkzeug's or Django's, such as ``/items/<int:id>``, as others write it: ``/items/{id}``."""
+    return _VARIABLE.sub(r"{\1}", template)
+
+
+class Admission(ABC, Generic[R]):
+    """Decides about the requests of one application. A framework says how its requests are read.
+
+    Trouble in here or in the caller's functions is logged once per kind, and the request goes on without a guard.
+
+    Raises:
+        ConfigurationError: an option is unusable.
+    """
+
+    def __init__(
+        self,
+        atrion: Atrion,
+        *,
+        tier: Callable[[R], TierLike | None] | None = None,
+        tiers: Mapping[str, TierLike] | None = None,
+        key: Callable[[R], Key | None] | None = None,
+        pool: str | None = None,
+        route: Callable[[R], str | None] | None = None,
+        exclude: Iterable[str] = (),
+        trust_tier_header: bool = False,
+        trust_request_start: bool = False,
+    ) -> None:
+        if not callable(getattr(atrion, "flow", None)):
+            raise ConfigurationError("atrion", atrion, "give an Atrion")
+        for field, function in (("tier", tier), ("key", key), ("route", route)):
+            _is_function(field, function)
+        for field, flag in (
+            ("trust_tier_header", trust_tier_header),
+            ("trust_request_start", trust_request_start),
+        ):
+            if not isinstance(flag, bool):
+                raise ConfigurationError(field, flag, "give True or False")
+        if pool is not None:
+            check_name("pool", pool)
+        self.atrion: Atrion = atrion
+        self.logger: logging.Logger = logging.getLogger(type(self).__module__.replace("atrion.integrations", "atrion"))
+        self._tier = tier
+        self._tiers = None if tiers is None else PathTiers(tiers)
+        self._key = key
+        self._pool = pool
+        self._route = route
+        self._exclude = prefixes(exclude)
+        self._trusts_tier = trust_tier_header
+        self._trusts_start = trust_request_start
+        self._loops = Loops()
+        self._complained: set[str] = set()
+
+    # --- how a request of the framework is read ------------------------------------------------------------
+
+    @abstractmethod
+    def method(self, request: R) -> str:
+        """The request's method, in upper case."""
+
+    @abstractmethod
+    def path(self, request: R) -> str:
+        """The path that a client sends, below the prefix of the server."""
+
+    @abstractmethod
+    def header(self, request: R, name: str) -> str | None:
+        """The header of a name in lower case, or None."""
+
+    @abstractmethod
+    def find(self, request: R) -> tuple[str, object]:
+        """The name of the route that serves the request, and its handler where that is known."""
+
+    # --- the decision --------------------------------------------------------------------------------------
+
+    def begin(self, request: R, arrive: Arrive | None = None) -> Admitted | Decision | None:
+        """The request in flight, or the decision that sheds it; None where it goes on without a guard."""
+        try:
+            if self.atrion.disabled or self._passes(request):
+                return None
+            name, handler = self._name(request)
+            if self._pool is not None:
+                self.atrion.default_pool(name, self._pool)
+            call = self.atrion.flow(name, self._tier_of(request, handler), key=self._key_of(request))
+            if arrive is not None:
+                call.behind(arrive(self._waited(request)))
+            decision = call.decide()
+            if not decision.allowed:
+                return decision
+            return Admitted(call, self.complain) if call.active else None
+        except Exception:
+            self.complain("a decision")
+            return None
+
+    def begin_on_loop(self, request: R, port: object = None) -> Admitted | Decision | None:
+        """As :meth:`begin`, for a request that came to the server's ``port`` and waits for this thread's event loop."""
+        thread = self._loops.mine()
+        verdict = self.begin(request, lambda wait: thread.arrive(port, wait))
+        if isinstance(verdict, Admitted):
+            thread.admit()
+        return verdict
+
+    def complain(self, what: str) -> None:
+        """Log the exception being handled, once per kind: trouble at every request must not become a flood."""
+        if what not in self._complained:
+            self._complained.add(what)
+            text = "atrion: %s failed and the request goes on without it"
+            self.logger.warning(text, what, exc_info=True)  # noqa: LOG014  # it is being handled
+
+    def _passes(self, request: R) -> bool:
+        """Whether it is excluded, or a browser asks by CORS if it may send a request: shed, that looks refused."""
+        if self._exclude:
+            path = self.path(request)
+            for prefix in self._exclude:
+                if path == prefix or (prefix != "/" and path.startswith(f"{prefix}/")):
+                    return True
+        return (
+            self.method(request) == "OPTIONS"
+            and self.header(request, "access-control-request-method") is not None
+        )
+
+    def _name(self, request: R) -> tuple[str, object]:
+        name, handler = self.find(request)
+        if self._route is not None:
+            try:
+                said = self._route(request)
+                if isinstance(said, str) and said:
+                    name = said
+            except Exception:
+                self.complain("route()")
+        return name[:MAX_ROUTE_ID], handler
+
+    def _tier_of(self, request: R, handler: object) -> Tier | None:
+        """The request's tier; None leaves it to the route."""
+        try:
+            said = None if self._tier is None else self._tier(request)
+            if said is not None:
+                return Tier.parse(said)
+        except Exception:
+            self.complain("tier()")
+        header = self.header(request, "x-atrion-tier") if self._trusts_tier else None
+        if header is not None:
+            try:
+                return Tier.parse(header.strip())
+            except ConfigurationError:  # a client's nonsense
+                pass
+        if self._tiers is not None:
+            found = self._tiers.of(self.method(request), self.path(request))
+            if found is not None:
+                return found
+        return declared_tier(handler)
+
+    def _key_of(self, request: R) -> str | None:
+        try:
+            said = None if self._key is None else self._key(request)
+            return None if said is None else str(said)
+        except Exception:
+            self.complain("key()")
+            return None
+
+    def _waited(self, request: R) -> float | None:
+        """Seconds for which the request has waited before it came here, if the proxy says so."""
+        stamp = self.header(request, "x-request-start") if self._trusts_start else None
+        return None if stamp is None else waited(stamp, time.time())
+
+
+class Admitted:
+    """A request in flight. :meth:`enter` and :meth:`leave` belong to the context in which its handler runs."""
+
+    __slots__ = ("_call", "_complain", "_rejections", "rejected", "status")
+
+    def __init__(self, call: Call, complain: Callable[[str], None]) -> None:
+        self._call = call
+        self._complain = complain
+        self._rejections = Rejections()
+        self.status: int = 0
+        self.rejected: bool = False
+        """The answer was made of a rejection: a handler of errors was at work."""
+
+    def __enter__(self) -> Self:
+        """The handler begins."""
+        self._rejections.enter()
+        self._call.enclose()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """It has returned; the answer may still be on its way."""
+        self._rejections.leave()
+        self._call.suspend()
+
+    def answer(self, status: int) -> None:
+        """The answer has this status."""
+        self.status = status
+        self.rejected = stems_from_rejection(sys.exception()) or (status == 503 and self._rejections.seen)
+
+    def stream(self) -> None:
+        """The answer begins: latency ends here, while it is in flight until :meth:`end`."""
+        try:
+            if 0 < self.status < 400:
+                self._call.answer()
+        except Exception:
+            self._complain("a measurement")
+
+    def rejection(self, error: BaseException) -> FlowRejected | None:
+        """The rejection that ``error`` is, by a guard further in; the request is then answered as a shed one is."""
+        found = rejection_in(error)
+        self.rejected = self.rejected or found is not None
+        return found
+
+    def end(self, error: BaseException | None = None, *, left: bool = False) -> None:
+        """The request has ended, by ``error`` if any, or as its client has ``left``; only the first end counts."""
+        call = self._call
+        try:
+            if call.active:
+                if self.rejected or rejection_in(error) is not None:
+                    call.ignore()
+                elif self.status >= 500:
+                    call.fail()
+                elif left or self.status >= 400:
+                    call.ignore()
+                elif error is not None:
+                    if outcome_of(error) == Outcome.FAILURE:
+                        call.fail()
+                    else:  # cancelled, the caller's fault, or the process is leaving
+                        call.ignore()
+                call.finish()
+        except Exception:
+            self._complain("a measurement")

@@ -1,0 +1,89 @@
+"""The pool of threads of a server, whose size need not be told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from atrion.control.decision import Decision
+from atrion.control.process import Process
+from atrion.integrations._admission import Admission, Admitted
+from atrion.integrations._process import ThreadPool
+from atrion.integrations._sockets import since_received
+from atrion.physics.config import check_number
+
+__all__ = ["ServerThreads", "port_of", "waited_in_kernel"]
+
+R = TypeVar("R")
+
+
+def _nothing() -> None:
+    """The end of what did not begin."""
+
+
+class ServerThreads:
+    """The threads in which a server runs handlers; :meth:`begin` and what it returns belong to the same thread.
+
+    Without a ``size`` it is the most that were ever busy at once. A pool that is smaller than its server's is harmless:
+    threads that rest between requests have nobody waiting.
+
+    Raises:
+        ConfigurationError: ``threads`` is below 1.
+    """
+
+    def __init__(self, size: int | None = None) -> None:
+        if size is not None:
+            check_number("threads", size, 1)
+        self._learns = size is None
+        self._size = size or 1
+        self._pool = ThreadPool(self._size)
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    def begin(
+        self, admission: Admission[R], request: R, port: object = None, wait: float | None = None
+    ) -> tuple[Admitted | Decision | None, Callable[[], None]]:
+        """What ``admission`` decides about a request, and what to call when the thread is done with it, shed or not.
+
+        ``wait`` is for how many seconds it has waited, where no proxy says it.
+        """
+        leave = _nothing
+
+        def arrive(told: float | None) -> Process:
+            nonlocal leave
+            process, leave = self._enter(port, wait if told is None else told)
+            return process
+
+        verdict = admission.begin(request, arrive)
+        return verdict, leave
+
+    def _enter(self, port: object, wait: float | None) -> tuple[Process, Callable[[], None]]:
+        with self._lock:
+            self._busy += 1
+            if self._learns and self._busy > self._size:
+                self._size = self._busy
+                self._pool = ThreadPool(self._size)
+            pool = self._pool
+        process = pool.enter(port, wait)
+
+        def leave() -> None:
+            with self._lock:
+                self._busy -= 1
+            pool.leave()
+
+        return process, leave
+
+
+def port_of(environ: Mapping[str, Any]) -> int | None:
+    """The port of the server in a WSGI environment."""
+    port = str(environ.get("SERVER_PORT", ""))
+    return int(port) if port.isdecimal() else None
+
+
+def waited_in_kernel(environ: Mapping[str, Any]) -> float | None:
+    """Seconds for which a request without a body has waited, where the server shows its socket, as gunicorn does."""
+    if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+        return None  # its last data may have come after its head
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return None if connection is None else since_received(connection)

@@ -1,0 +1,302 @@
+"""Admission for gRPC servers, with threads and with asyncio, by interceptors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Unpack
+
+from atrion.control.decision import Decision
+from atrion.engine import Atrion
+from atrion.integrations._admission import Admission, Admitted, Options
+from atrion.integrations._missing import needs
+from atrion.integrations._refusal import retry_after
+from atrion.integrations._threads import ServerThreads
+from atrion.physics.modes import Mode
+
+with needs("atrion.integrations.grpc", "grpc"):
+    import grpc
+    from google.protobuf.any_pb2 import Any as AnyMessage
+    from google.protobuf.duration_pb2 import Duration
+    from google.rpc.error_details_pb2 import RetryInfo
+    from google.rpc.status_pb2 import Status
+
+__all__ = ["AioServerInterceptor", "ServerInterceptor"]
+
+HEALTH = ("/grpc.health.v1.Health",)
+_CODES: dict[int, Any] = {code.value[0]: code for code in grpc.StatusCode}
+_FAULTS = frozenset(
+    code.value[0]
+    for code in (
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    )
+)
+
+
+def _answered(admitted: Admitted, context: Any) -> None:
+    """Tell of a call's status code as of an HTTP status: the server's fault, the client's, or none."""
+    code = context.code()
+    number = code if isinstance(code, int) else 0 if code is None else code.value[0]
+    admitted.answer(200 if number == 0 else 500 if number in _FAULTS else 400)
+
+
+def _refusal(decision: Decision) -> tuple[Any, str, tuple[tuple[str, str | bytes], ...]]:
+    """Code, details and trailing metadata that say when to come back."""
+    broken = decision.mode is Mode.CIRCUIT_BREAKER
+    code = grpc.StatusCode.UNAVAILABLE if broken else grpc.StatusCode.RESOURCE_EXHAUSTED
+    seconds = retry_after(decision)
+    details = f"{decision.route} sheds load ({decision.reason}); come back in {seconds} s."
+    info = AnyMessage()
+    info.Pack(RetryInfo(retry_delay=Duration(seconds=seconds)))
+    status = Status(code=code.value[0], message=details, details=[info])
+    return (
+        code,
+        details,
+        (
+            ("grpc-retry-pushback-ms", str(seconds * 1000)),
+            ("grpc-status-details-bin", status.SerializeToString()),
+        ),
+    )
+
+
+class _GrpcAdmission(Admission[Any]):
+    def method(self, request: Any) -> str:
+        return "POST"
+
+    def path(self, request: Any) -> str:
+        return str(request.method)
+
+    def header(self, request: Any, name: str) -> str | None:
+        for key, value in request.invocation_metadata or ():
+            if key == name and isinstance(value, str):
+                return value
+        return None
+
+    def find(self, request: Any) -> tuple[str, object]:
+        return str(request.method).lstrip("/"), None
+
+
+def _rebuilt(handler: Any, behavior: Callable[..., Any]) -> Any:
+    """A method's handler with another ``behavior``."""
+    makers = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make = makers[handler.request_streaming, handler.response_streaming]
+    return make(behavior, handler.request_deserializer, handler.response_serializer)
+
+
+def _behavior(handler: Any) -> Callable[..., Any]:
+    found: Callable[..., Any] = (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+    return found
+
+
+class _Guard:
+    """What both interceptors share: the guard around a handler that runs in a thread."""
+
+    def __init__(self, atrion: Atrion, threads: int | None, options: Any) -> None:
+        options.setdefault("exclude", HEALTH)
+        self.admission = _GrpcAdmission(atrion, **options)
+        self._threads = ServerThreads(threads)
+
+    def in_thread(self, details: Any, handler: Any) -> Any:
+        """The handler, guarded."""
+        behavior = _behavior(handler)
+
+        def unary(request: Any, context: Any) -> Any:
+            verdict, leave = self._threads.begin(self.admission, details)
+            try:
+                if verdict is None:
+                    return behavior(request, context)
+                if isinstance(verdict, Decision):
+                    return _abort(context, verdict)
+                try:
+                    with verdict:
+                        answer = behavior(request, context)
+                except BaseException as error:
+                    return _failed(context, verdict, error)
+                _answered(verdict, context)
+                verdict.end()
+                return answer
+            finally:
+                leave()
+
+        def stream(request: Any, context: Any) -> Iterator[Any]:
+            verdict, leave = self._threads.begin(self.admission, details)
+            try:
+                if verdict is None:
+                    yield from behavior(request, context)
+                elif isinstance(verdict, Decision):
+                    _abort(context, verdict)
+                else:
+                    yield from self._streamed(behavior, request, context, verdict)
+            finally:
+                leave()
+
+        return _rebuilt(handler, stream if handler.response_streaming else unary)
+
+    @staticmethod
+    def _streamed(
+        behavior: Callable[..., Any], request: Any, context: Any, admitted: Admitted
+    ) -> Iterator[Any]:
+        # A generator that nobody closes ends with the call at the latest.
+        context.add_callback(lambda: admitted.end(left=True))
+        try:
+            with admitted:
+                answers = behavior(request, context)
+            for answer in answers:
+                if admitted.status == 0:
+                    admitted.answer(200)
+                    admitted.stream()
+                yield answer
+        except GeneratorExit:
+            admitted.end(left=True)
+            raise
+        except BaseException as error:
+            _failed(context, admitted, error)
+        _answered(admitted, context)
+        admitted.end()
+
+
+def _abort(context: Any, decision: Decision) -> Any:
+    code, details, metadata = _refusal(decision)
+    context.set_trailing_metadata(metadata)
+    context.abort(code, details)
+
+
+def _failed(context: Any, admitted: Admitted, error: BaseException) -> Any:
+    """A handler has raised, which ``context.abort`` does as well."""
+    rejection = admitted.rejection(error)
+    if rejection is None:
+        if context.code() is not None:
+            _answered(admitted, context)
+        admitted.end(error, left=not context.is_active())
+        raise error
+    admitted.end(error)
+    return _abort(context, rejection.decision)
+
+
+class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
+    """Admit or shed every call of a ``grpc.server``, and learn from how it ends.
+
+    A shed call is answered RESOURCE_EXHAUSTED, or UNAVAILABLE where the route's breaker is open, with
+    ``grpc-retry-pushback-ms`` and a ``RetryInfo``. Routes are named as ``shop.Orders/Get``. UNKNOWN, INTERNAL,
+    UNAVAILABLE, DATA_LOSS, DEADLINE_EXCEEDED and exceptions are failures; other codes and clients that leave are
+    nobody's fault here. A call that waits for one of the server's threads counts.
+
+    Args:
+        atrion: The engine that decides.
+        threads: Threads of the server, ≥ 1; None learns it.
+        options: Those of :class:`Options`, whose functions take ``grpc.HandlerCallDetails``; health checks are excluded
+            by default, and paths are such as ``/shop.Orders/Get``.
+
+    Raises:
+        ConfigurationError: a value is unusable.
+    """
+
+    def __init__(
+        self, atrion: Atrion, *, threads: int | None = None, **options: Unpack[Options[Any]]
+    ) -> None:
+        self._guard = _Guard(atrion, threads, options)
+
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        """Guard the handler of a call."""
+        handler = continuation(handler_call_details)
+        return None if handler is None else self._guard.in_thread(handler_call_details, handler)
+
+
+class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
+    """As :class:`ServerInterceptor`, for ``grpc.aio.server``.
+
+    Raises:
+        ConfigurationError: a value is unusable.
+    """
+
+    def __init__(
+        self, atrion: Atrion, *, threads: int | None = None, **options: Unpack[Options[Any]]
+    ) -> None:
+        self._guard = _Guard(atrion, threads, options)
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        """Guard the handler of a call."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        behavior = _behavior(handler)
+        if inspect.isasyncgenfunction(behavior):
+            return _rebuilt(handler, self._stream(behavior, handler_call_details))
+        if inspect.iscoroutinefunction(behavior):
+            return _rebuilt(handler, self._coroutine(behavior, handler_call_details))
+        return self._guard.in_thread(handler_call_details, handler)
+
+    def _coroutine(self, behavior: Callable[..., Awaitable[Any]], details: Any) -> Callable[..., Any]:
+        """The guard of a coroutine, which returns one answer or writes many."""
+
+        async def serve(request: Any, context: Any) -> Any:
+            verdict = self._guard.admission.begin_on_loop(details)
+            if verdict is None:
+                return await behavior(request, context)
+            if isinstance(verdict, Decision):
+                return await _abort_async(context, verdict)
+            try:
+                with verdict:
+                    answer = await behavior(request, context)
+            except BaseException as error:
+                return await _failed_async(context, verdict, error)
+            _answered(verdict, context)
+            verdict.end()
+            return answer
+
+        return serve
+
+    def _stream(
+        self, behavior: Callable[..., AsyncIterator[Any]], details: Any
+    ) -> Callable[..., AsyncIterator[Any]]:
+        async def serve(request: Any, context: Any) -> AsyncIterator[Any]:
+            verdict = self._guard.admission.begin_on_loop(details)
+            if verdict is None:
+                async for answer in behavior(request, context):
+                    yield answer
+            elif isinstance(verdict, Decision):
+                await _abort_async(context, verdict)
+            else:
+                try:
+                    async for answer in behavior(request, context):
+                        if verdict.status == 0:
+                            verdict.answer(200)
+                            verdict.stream()
+                        yield answer
+                except GeneratorExit:
+                    verdict.end(left=True)
+                    raise
+                except BaseException as error:
+                    await _failed_async(context, verdict, error)
+                _answered(verdict, context)
+                verdict.end()
+
+        return serve
+
+
+async def _abort_async(context: Any, decision: Decision) -> Any:
+    await context.abort(*_refusal(decision))
+
+
+async def _failed_async(context: Any, admitted: Admitted, error: BaseException) -> Any:
+    rejection = admitted.rejection(error)
+    if rejection is None:
+        if context.code():
+            _answered(admitted, context)
+        admitted.end(error, left=context.cancelled())
+        raise error
+    admitted.end(error)
+    return await _abort_async(context, rejection.decision)

@@ -1,0 +1,96 @@
+"""What every integration must do, as the columns of one table. Each check returns what the table says of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from atrion import Atrion, Call
+from atrion.testing import VirtualClock
+
+__all__ = ["COLUMNS", "Recorder", "Subject", "eventually", "in_background"]
+
+COLUMNS = {
+    "refused": "a shed one is told",
+    "faults": "failures are",
+    "name": "name of a route",
+    "tier_and_key": "tier, key",
+    "nothing_left": "nothing left in flight after",
+    "streams": "streams",
+    "excluded": "health checks",
+    "shadow": "shadow mode",
+    "pattern": "settings by pattern",
+}
+
+
+class Recorder(Atrion):
+    """An engine on a clock that stands still, whose calls can be asked how they ended."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(clock=VirtualClock(), **arguments)
+        self.calls: list[Call] = []
+
+    def flow(self, *arguments: Any, **options: Any) -> Call:
+        call = super().flow(*arguments, **options)
+        self.calls.append(call)
+        return call
+
+    def in_flight(self) -> int:
+        return sum(route.in_flight for route in self.snapshot().values())
+
+
+class Subject(ABC):
+    """One integration: a row of the table, and a check for each column."""
+
+    title: str
+
+    @abstractmethod
+    def refused(self) -> str: ...
+
+    @abstractmethod
+    def faults(self) -> str: ...
+
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @abstractmethod
+    def tier_and_key(self) -> str: ...
+
+    @abstractmethod
+    def nothing_left(self) -> str: ...
+
+    @abstractmethod
+    def streams(self) -> str: ...
+
+    @abstractmethod
+    def excluded(self) -> str: ...
+
+    @abstractmethod
+    def shadow(self) -> str: ...
+
+    @abstractmethod
+    def pattern(self) -> str: ...
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come about"
+        time.sleep(0.005)
+
+
+@contextmanager
+def in_background(serve: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """A server in a thread of its own."""
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join(10.0)
