@@ -1,0 +1,81 @@
+"""Where a Studio's data comes from: an engine of this process, or anything else that can be read."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from atrion import Atrion
+from atrion.vitals import route_vitals
+from atrion_studio.tiers import TierCounts
+
+__all__ = ["EngineSource", "Row", "Source"]
+
+Row = dict[str, Any]
+"""One route, as :func:`atrion.vitals.route_vitals` describes it."""
+
+
+class Source(Protocol):
+    """What a Studio watches. It is read in a thread of the Studio's own."""
+
+    @property
+    def title(self) -> str:
+        """What is watched, in a few words."""
+
+    @property
+    def engine(self) -> Atrion | None:
+        """The engine, where it is in this process and may be changed."""
+
+    def attach(self) -> None:
+        """Somebody begins to look."""
+
+    def detach(self) -> None:
+        """Nobody looks any more."""
+
+    async def read(self) -> tuple[dict[str, Row], dict[str, Any]]:
+        """The routes by their ids, and what there is to say of the cluster."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what reading opened."""
+
+
+class EngineSource:
+    """An engine of this process."""
+
+    def __init__(self, engine: Atrion) -> None:
+        self.engine: Atrion = engine
+        self.title: str = f"node {engine.node}"
+        self._tiers = TierCounts()
+
+    def attach(self) -> None:
+        """Count decisions by tier from now on."""
+        self._tiers.attach(self.engine)
+
+    def detach(self) -> None:
+        """Stop counting, so that decisions cost no more than without a Studio."""
+        self._tiers.detach()
+
+    async def read(self) -> tuple[dict[str, Row], dict[str, Any]]:
+        """Every route, and what the state manager knows of the store."""
+        engine = self.engine
+        rows = {}
+        for route_id, seen in engine.snapshot().items():
+            route = engine.routes.get(route_id)
+            if route is not None:  # evicted meanwhile otherwise
+                rows[route_id] = row = route_vitals(route, seen)
+                row["tiers"] = self._tiers.of(route_id)
+        state = engine.state
+        cluster = {
+            "node": engine.node,
+            "provider": type(state.provider).__name__,
+            "healthy": state.healthy,
+            "failures": state.failures,
+            "dropped_rows": state.dropped_rows,
+            "nodes": [{"node": engine.node, "age": 0.0, "routes": len(rows)}],
+            "at": time.time(),
+        }
+        return rows, cluster
+
+    async def close(self) -> None:
+        """Nothing was opened."""
