@@ -1,4 +1,4 @@
-"""What a route can carry: learned from latency against calls in flight, and never from a remembered floor."""
+"""The capacity of a pool, learned from latency against calls in flight and never from a remembered minimum."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.sensing.contrast import CERTAIN, EVIDENT, Contrast
+from atrion.sensing.credit import BUDGET, UNPROMISED, WARM, Credit
 from atrion.sensing.queue import RARE, UNLOADED, Queue
 from atrion.sensing.window import Window
 
@@ -15,75 +16,56 @@ __all__ = ["Capacity"]
 SUCCESS: Final = 0
 FAILURE: Final = 1
 INITIAL: Final = 16.0
-"""Calls in flight that a route is believed to carry before anything was measured."""
+"""Capacity of a new route, in calls in flight, before anything was measured."""
 SLACK: Final = 1.75
-"""Queue allowed, in square roots of the capacity: the spread of random arrivals grows like the root."""
+"""Queue allowed, in square roots of the capacity: random arrivals spread by the root."""
 SPREAD: Final = 3.0
-"""Roots more over which saturation grows, so that tiers stand some calls apart in small pools too."""
+"""Square roots by which saturation spreads further, so that tiers differ by some calls in small pools too."""
 QUEUE: Final = 0.5
-"""Queue, in square roots of the capacity, above which the workers are believed to be full."""
+"""Queue, in square roots of the capacity, above which the workers are taken to be full."""
 HEADROOM: Final = 3.0
-"""Capacities allowed while no queue was ever seen: nobody knows yet."""
+"""Capacities allowed while no queue has ever been seen, as the true capacity is unknown."""
 ELASTIC: Final = 0.5
-"""Elasticity of departures above which there are free workers, whatever latencies say."""
+"""Elasticity of departures above which workers are free, whatever latencies say."""
 FALL: Final = 0.6
-"""Least share of the capacity that one measurement may leave: a wrong one is mended by the next."""
+"""Least share of the capacity that one measurement leaves: the next one can correct an error."""
 FAST: Final = 0.7
-"""Growth, per capacity of completions, where demand presses and no queue is seen."""
+"""Growth, per capacity of completions, under pressure without a queue."""
 BLIND: Final = 0.3
-"""The same where nothing can be said of the queue."""
+"""The same where the queue cannot be measured."""
 SLOW: Final = 0.1
-"""The same where a queue was seen before."""
+"""The same where a queue has been seen before."""
 BEGUN: Final = 200.0
-"""Completions after which the usual latency is known: the first to come back are the short ones."""
+"""Completions after which the usual latency is known: the first calls to complete are the short ones."""
 STRETCH: Final = 8.0
-"""Usual latencies that calls may take, by Little's law, where nothing else says how many are too many."""
+"""Usual latencies that calls may take, by Little's law, where nothing else bounds the calls in flight."""
 SETTLED: Final = 20.0
-"""Completions, in capacities, without pressure or growth, after which only new low calls prove a queue."""
-COLD_CREDIT: Final = 400.0
-"""Calls beyond the limit that a route may begin with: a cold start into ordinary traffic refuses nobody."""
-COLD_TIME: Final = 0.5
-"""Seconds, or two first calls, in which that credit fades."""
-WARM: Final = 48.0
-"""Completions after which a route has begun."""
-BUDGET: Final = 0.5
-"""Share of the promised latency in which a queue that came at once must be worked off to be let in."""
-UNPROMISED: Final = 1.0
-"""Seconds taken for the promise where none was given, for the budget alone."""
-CREDIT_TIME: Final = 0.1
-"""Least seconds in which the credit is used up; else one service time."""
-REFILL: Final = 20.0
-"""Times slower that it comes back."""
-DIP_FIRST: Final = 4.0
-"""Completions, in capacities, of pressure without low calls before the limit dips to see some."""
-DIP_AGAIN: Final = 25.0
-"""The same from one dip to the next."""
-DIP_ENOUGH: Final = 0.75
-"""Low calls, in capacities, that end a dip."""
-DIP_CLOSED: Final = 4.0
-"""Times rarer that they are while departures do not grow with the calls in flight, which says the same for nothing."""
-DIP_PATIENCE: Final = 64.0
-"""Times rarer that dips become while each finds what the last one found."""
+"""Completions, in capacities, without pressure or growth, after which only new unloaded calls prove a queue."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Capacity:
-    """Learned capacity (``calls`` in flight) and the ``limit`` that also holds the queue that random arrivals need.
+    """Learns how many calls in flight a pool can serve. Times in seconds, amounts in calls in flight.
 
-    ``service_time`` is the mean latency in seconds: the pace of what is learnt, never a floor. While ``dipping``, only
-    critical requests may exceed ``unloaded_below`` calls in flight, so that some calls are measured without a queue.
-    ``wait`` in seconds is what was measured in front of full workers, 0 where they are not; ``pressed`` says whether
-    demand was at the limit at the last tick.
-    ``holding`` is when the controller of saturation must not learn from what a dip does. There is no ``queue`` before
-    two calls have met.
+    Attributes:
+        calls: The capacity.
+        base: The capacity and the queue that random arrivals need.
+        limit: ``base`` and the credit for bursts; lower in a dip.
+        span: Calls beyond the limit that are an overload ratio of 1.
+        service_time: Mean latency: the pace of learning, never a lower bound.
+        wait: Measured wait in front of full workers; 0 if they are not full.
+        pressed: Whether demand was at the limit at the last tick.
+        dipping: Whether only critical requests may exceed ``unloaded_below`` calls in flight, so that some calls are
+            measured without a queue.
+        holding: Whether the controller of saturation must not learn now, because of a dip.
+        queue: The queue's measurement; None until two calls have met.
     """
 
     __slots__ = (
         "_born",
         "_busy",
         "_closed",
-        "_cold",
         "_confirmed",
         "_credit",
         "_deep",
@@ -93,7 +75,6 @@ class Capacity:
         "_last",
         "_peak",
         "_settled",
-        "_since",
         "_throughput",
         "base",
         "calls",
@@ -121,10 +102,9 @@ class Capacity:
         self.wait: float = 0.0
         self.queue: Queue | None = None
         self._confirmed: bool = False
-        self._cold: bool = True
         self._closed: bool = False
         self._deep: bool = False
-        self._credit: float = COLD_CREDIT
+        self._credit: Credit = Credit()
         self._throughput: float = 0.0
         self._last: float = -1.0
         self._busy: float = 0.0
@@ -134,7 +114,6 @@ class Capacity:
         self._born: float = -1.0
         self._first: float = -1.0
         self._settled: float = 0.0
-        self._since: float = 0.0
         self._bound()
 
     # --- calls ---------------------------------------------------------------------------------------------
@@ -145,27 +124,27 @@ class Capacity:
             self._last = now
         else:
             dt = 0.0
-        if in_flight > 0:  # an idle gap is no low throughput
+        if in_flight > 0:  # an idle period is not a low throughput
             self._busy += dt
             if in_flight > self._peak:
                 self._peak = in_flight
             queue = self.queue
             if queue is not None and in_flight >= queue.loaded_from:
-                queue.pass_time(in_flight, dt, done)
+                queue.departures.pass_time(in_flight, dt, done)
         self._ended += done
 
     def begin(self, in_flight: int, now: float) -> int:
-        """A call begins beside ``in_flight`` others; returns what it met, for :meth:`end`."""
+        """A call begins beside ``in_flight`` others; returns the calls in flight with it, for :meth:`end`."""
         if in_flight > 0:
             self._pass_time(in_flight, now, 0)
-            if self.queue is None:  # a route on which no two calls ever meet needs none
-                self.queue = Queue(self.calls)
+            if self.queue is None:  # a pool in which no two calls ever meet needs none
+                self.queue = Queue(self.calls, self._done)
         elif now > self._last:
             self._last = now
         if self._born < 0.0:
             self._born = now
         if self.dipping and in_flight < self.unloaded_below and self.queue is not None:
-            self.queue.dip_begun += 1
+            self.queue.dips.begun += 1
         return in_flight + 1
 
     def end(
@@ -178,11 +157,11 @@ class Capacity:
         tier: int,
         contrast: Contrast | None,
     ) -> None:
-        """A call that had ``met`` so many ends, one of ``in_flight``, after ``latency`` seconds.
+        """A call that made ``met`` in flight ends after ``latency`` seconds, as one of ``in_flight``.
 
-        ``contrast`` is its route's, from :meth:`claim`; without one it bears no witness.
+        ``contrast`` is its route's, from :meth:`claim`; without one the call is not measured.
         """
-        # What failed may not have waited; all else has left the queue, whoever was at fault.
+        # A failed call may not have waited; every other one has left the queue.
         self._pass_time(in_flight, now, 0 if outcome == FAILURE else 1)
         queue = self.queue
         if outcome != SUCCESS:
@@ -195,13 +174,13 @@ class Capacity:
             queue.add(contrast, latency, in_flight, met, tier)
 
     def restart(self, now: float) -> None:
-        """The clock has gone back to ``now``."""
+        """The clock was set back to ``now``."""
         self._last = now
 
     # --- learning ------------------------------------------------------------------------------------------
 
     def learn(self, window: Window, dt: float, now: float, shed: int, promise: float) -> None:
-        """Take a window of ``dt`` seconds in which ``shed`` calls were refused; ``promise`` in seconds, 0 for none."""
+        """Learn from a window of ``dt`` seconds, with so many requests ``shed``; ``promise`` in seconds, 0 for none."""
         in_flight = window.in_flight
         self._pass_time(in_flight, now, 0)
         done = float(self._ended)
@@ -212,12 +191,11 @@ class Capacity:
         queue = self.queue
         if queue is not None and done > 0.0:
             queue.measure(self.calls, done)
-            slope, deviation = queue.elasticity(self.calls)
+            slope, deviation = queue.departures.elasticity(self.calls)
             self._closed = slope + 2.0 * deviation < ELASTIC
             if queue.measured():
                 full, queued = self._judge(queue, done, pressed)
         seen = queue is not None and queue.known
-        self._since += done
         self._done += done
         if abs(self.calls - before) > 0.1 * before:
             self._settled = 0.0
@@ -231,10 +209,9 @@ class Capacity:
             if queue is None or not measured or queue.calls <= QUEUE * math.sqrt(self.calls):
                 self._grow(queue, done, seen, measured and not queued, shed > 0 or self._confirmed)
         if queue is not None:
+            queue.dips.since += done
             self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._confirmed), seen)
-        self._give_credit(
-            in_flight, dt, done, shed, BUDGET * (promise if promise > 0.0 else UNPROMISED), seen
-        )
+        self._give_credit(in_flight, dt, done, shed, promise, seen)
         self._busy = 0.0
         self._ended = 0
         self._peak = in_flight
@@ -255,34 +232,34 @@ class Capacity:
             self._throughput += share * (done / self._busy - self._throughput)
 
     def _judge(self, queue: Queue, done: float, pressed: bool) -> tuple[bool, bool]:
-        """Move the capacity by the queue that was measured.
+        """Move the capacity by the measured queue.
 
-        Returns whether the workers are full, and whether there may be a queue: without one it may grow fast.
+        Returns whether the workers are full, and whether there may be a queue: without one, growth is fast.
         """
         met = queue.loaded_met
         allowed = QUEUE * math.sqrt(max(self.calls, met))
         estimate = met - max(queue.calls, 0.0)
         errors = 1.0 if self._confirmed else CERTAIN
         full = queue.calls - errors * queue.error > allowed
-        slope, deviation = queue.elasticity(self.calls)
+        slope, deviation = queue.departures.elasticity(self.calls)
         free = slope - CERTAIN * deviation > ELASTIC
         if full and not self._confirmed and self._settled > SETTLED * self.calls and not queue.crowded():
-            queue.renew()  # the service may have become slower, and the low calls be of a time before that
+            queue.renew()  # the service may have become slower after the unloaded calls were seen
             self._settled = 0.0
-            self._since = math.inf  # where demand presses, new ones are wanted at once
+            queue.dips.since = math.inf  # under pressure, dip for new ones at once
             return False, True
         if full and free:
-            queue.forget()  # departures grow with what is in flight: the low calls are of another time
+            queue.forget()  # departures grow with the calls in flight: the unloaded calls are outdated
             self._confirmed = False
             self.calls = max(self.calls, met)
             return False, True
         if full:
-            least = max(0.5 * queue.throughput() * queue.usual, 1.0)
+            least = max(0.5 * queue.departures.throughput() * queue.usual, 1.0)
             estimate = max(estimate, least)
             if not self._confirmed:
                 self.calls = max(self.calls, min(estimate, met))
             self._confirmed = True
-            self._cold = False
+            self._credit.cold = False
             self._deep = estimate < UNLOADED * self.calls
             if estimate < self.calls:
                 estimate = max(estimate, FALL * self.calls)
@@ -299,7 +276,7 @@ class Capacity:
         return False, True
 
     def _grow(self, queue: Queue | None, done: float, seen: bool, unqueued: bool, full: bool) -> None:
-        """Demand presses, and the workers are not known to be full."""
+        """Grow under pressure, while the workers are not known to be full."""
         if full and not seen and self.calls >= 1.5 * INITIAL:
             return
         if self._closed and not unqueued:
@@ -308,109 +285,74 @@ class Capacity:
         met = queue.loaded_met if queue is not None else 0.0
         top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else float(self._peak))
         if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
-            # By Little's law: more than these would only take longer, whatever the few say that have come back.
+            # By Little's law: more calls would only take longer, whatever the few completed ones suggest.
             top = min(top, max(self.calls, STRETCH * self._throughput * queue.usual))
         self.calls = min(self.calls * (1.0 + pace * min(done / self.calls, 1.0)), top)
 
     def _dip(self, queue: Queue, in_flight: int, done: float, shed: int, pressed: bool, seen: bool) -> None:
-        """See to it that there are low calls to compare with."""
+        """Dip where unloaded calls are needed for comparison and demand leaves none."""
+        dips = queue.dips
         if queue.unloaded_met > 1.5 * UNLOADED * self.calls and queue.unloaded_seen > 4.0:
             queue.forget_unloaded()
-            self._since = 1e9
-            queue.dip_every = 1.0
-        need = max(DIP_ENOUGH * self.calls, 4.0)
-        rate = queue.rate()
-        if self.dipping:
-            queue.dip_done += done
-            enough = queue.dip_begun >= need or in_flight == 0
-            if enough or queue.dip_done > queue.dip_start + 2.0 * need + 8.0:
-                self.dipping = False
-                self._since = 0.0
-                queue.got = 0
-                queue.failed_dips = 0 if enough else queue.failed_dips + 1
-                same = abs(self.calls - queue.dip_calls) < 0.25 * self.calls
-                same = same and abs(rate - queue.dip_rate) < 0.25 * rate
-                queue.dip_every = min(2.0 * queue.dip_every, DIP_PATIENCE) if same or not enough else 1.0
-                queue.dip_calls = self.calls
-                queue.dip_rate = rate
-        elif queue.got >= need:
-            self._since = 0.0
-            queue.got = 0
-            queue.dip_every = 1.0
-        elif pressed and in_flight > self.unloaded_below:
-            poor = queue.error > 0.6 * math.sqrt(self.calls)
-            wait = DIP_FIRST * queue.dip_every * self.calls
-            if seen and (queue.unloaded_seen >= self.calls or shed <= done):
-                every = queue.dip_every * DIP_CLOSED if self._closed else 1.0 if poor else queue.dip_every
-                wait = DIP_AGAIN * every * self.calls + 16.0
-            if self._since > wait:
-                self.dipping = self.holding = True
-                queue.dip_done = 0.0
-                queue.dip_begun = 0
-                queue.dip_start = in_flight
-                queue.got = 0
-        if self.holding and not self.dipping and (in_flight >= self.base or self._since > 3.0 * self.calls):
-            self.holding = False
+            dips.hasten()
+        may_start = dips.proceed(self.calls, queue.departures.rate(), done, in_flight)
+        if may_start and pressed and in_flight > self.unloaded_below:
+            compared = seen and (queue.unloaded_seen >= self.calls or shed <= done)
+            dips.start_if_due(self.calls, queue.error, in_flight, compared, self._closed)
+        dips.release(self.calls, in_flight >= self.base)
+        self.dipping = dips.active
+        self.holding = dips.holding
 
     def claim(self) -> Contrast | None:
-        """A contrast for a route whose calls are carried here; None while no two calls have met."""
+        """A contrast for a route of this pool; None until two calls have met."""
         return None if self.queue is None else self.queue.claim()
 
     def release(self, contrast: Contrast) -> None:
-        """The route has gone."""
+        """Take back the contrast of a route that has left."""
         if self.queue is not None:
             self.queue.release(contrast)
 
     def verdict(self, contrast: Contrast) -> int:
-        """Whether the route of ``contrast`` waits for what the others wait for: 1 if so, −1 if not, else 0."""
+        """Whether the route of ``contrast`` waits in the same queue as the others: 1 if so, −1 if not, else 0."""
         queue = self.queue
         if queue is None or contrast.verdict != 0 or not contrast.recent < RARE:
             return contrast.verdict
-        # One that waits for certain does not wait elsewhere, whatever those do that are as rare.
+        # A route that waits for certain does so here, even if the other rare routes do not.
         return max(queue.together, 0) if contrast.wait > EVIDENT * contrast.error else queue.together
 
     def usual_latency(self) -> float:
-        """Geometric mean latency of calls that met few others, in seconds; the mean of all where none was seen."""
+        """Geometric mean latency of unloaded calls, in seconds; the mean of all calls if there were none."""
         usual = 0.0 if self.queue is None else self.queue.usual
         return usual if usual > 0.0 else self.service_time
 
     def carry(self, calls: float) -> None:
-        """Begin with ``calls`` in flight that were carried elsewhere, and without the credit of a cold start."""
+        """Start with ``calls`` in flight that were carried elsewhere, and without the credit of a cold start."""
         if not self._confirmed:
             self.calls = max(self.calls, calls)
-            self._cold = False
-            self._credit = 0.0
+            self._credit.drop()
             self._bound()
 
     def stubborn(self) -> bool:
-        """Whether dips cannot be had from what is not critical, and this one takes long."""
+        """Whether refusing all but critical requests does not make a dip, and this one takes long."""
         queue = self.queue
-        return queue is not None and queue.failed_dips >= 2 and queue.dip_done > 2.0 * self.calls + 8.0
+        return queue is not None and queue.dips.stubborn(self.calls)
 
     def pace(self) -> float:
-        """Seconds of one service: what is learnt from the calls in flight cannot be learnt faster."""
+        """Seconds of one service: the fastest pace at which the calls in flight can show anything."""
         if self._throughput > 0.0:
             return min(self.service_time, self.calls / self._throughput)
         return self.service_time
 
     def _give_credit(
-        self, in_flight: int, dt: float, done: float, shed: int, budget: float, seen: bool
+        self, in_flight: int, dt: float, done: float, shed: int, promise: float, seen: bool
     ) -> None:
-        """A queue that came at once and will soon be gone is let in; one that stays is not."""
+        """Admit a queue that came at once and will soon be gone, and not one that stays."""
+        credit = self._credit
         if (seen and self._throughput > 0.0) or self._done >= WARM:
-            self._cold = False
-        full = budget * self._throughput
-        fade = max(CREDIT_TIME, self.pace())
-        if self._cold:
-            full = COLD_CREDIT
-            fade = max(COLD_TIME, 2.0 * self._first)
-        if in_flight > self.base or (self._cold and self._first >= 0.0):
-            if done > 0.0 or self._cold:  # a pause of the service is no queue that stays
-                self._credit *= math.exp(-dt / fade)
-        elif shed == 0 and not self.dipping:
-            self._credit += (1.0 - math.exp(-dt / (REFILL * fade))) * (full - self._credit)
-        if not self._cold:
-            self._credit = min(self._credit, full)
+            credit.cold = False
+        full = BUDGET * (promise if promise > 0.0 else UNPROMISED) * self._throughput
+        refill = shed == 0 and not self.dipping
+        credit.update(full, self.pace(), self._first, dt, in_flight > self.base, done <= 0.0, refill)
 
     def _bound(self) -> None:
         calls = self.calls
@@ -423,11 +365,11 @@ class Capacity:
                 wide = HEADROOM * min(calls, 1.5 * self._throughput * queue.usual)
             base = max(base, wide)
         self.base = max(base, 1.0)
-        self.limit = self.base + self._credit
+        self.limit = self.base + self._credit.calls
         self.span = self.base + SPREAD * root
         if self.dipping:
             self.limit = min(self.limit, self.unloaded_below)
 
     def overload_ratio(self, in_flight: int) -> float:
-        """How far ``in_flight`` exceeds the limit, 1 being a whole pool and its queue; ≤ 0 while it does not."""
-        return (in_flight - self.base - self._credit) / self.span
+        """(``in_flight`` − limit) / span: 1 is a whole pool and its queue too many; ≤ 0 up to the limit."""
+        return (in_flight - self.base - self._credit.calls) / self.span

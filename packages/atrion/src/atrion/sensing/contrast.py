@@ -1,11 +1,11 @@
-"""The wait at a bottleneck, from the latency of calls that met few others against that of calls that met many.
+"""The wait at a bottleneck, from the latency of unloaded calls against that of loaded calls.
 
-At a first-in-first-out bottleneck, a call that begins behind a queue waits for it, and every call does so alike: the
-wait w is added to its latency whatever its own work is. Below the knee nothing waits. So, with
-``L = mean of e^(-θ·latency)``, the wait is ``D = ln(L_low / L_high) / θ``: a common wait multiplies the mean by
-``e^(-θw)``, and long calls, whose own work is what varies, carry no weight. The low and the high calls are taken from
-the same recent completions, so a service that changes changes both alike, and nothing that is remembered can be wrong
-for ever. Each route has a contrast of its own: a mix that changes would look like a wait.
+An unloaded call met few other calls in flight and waited for none; a loaded call met many. At a first-in-first-out
+bottleneck, every loaded call waits alike: the wait w is added to its latency, whatever its own work is. So, with
+``L = mean of e^(-θ·latency)``, the wait is ``w = ln(L_unloaded / L_loaded) / θ``: a common wait multiplies the mean by
+``e^(-θw)``, and long calls, whose own work varies most, carry little weight. Both kinds are taken from the same recent
+completions, so that a service that becomes slower or faster changes both, and no remembered value can stay wrong. Each
+route has a contrast of its own, because a changing mix of routes would look like a wait.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ __all__ = ["Contrast", "Group"]
 
 TIERS: Final = 5
 LEAST_CALLS: Final = 4.0
-"""Calls of each kind without which nothing is said."""
+"""Least calls of each kind for a measurement."""
 MEMORY: Final = 12.0
-"""Calls of each kind remembered at least."""
+"""Least calls of each kind that are remembered."""
 TIER_MEMORY: Final = 64.0
-"""Low calls of a tier over which its usual work is averaged."""
+"""Unloaded calls of a tier over which its usual latency is averaged."""
 USUAL_SPREAD: Final = 0.3
-"""The spread that LEAST_CALLS calls more are taken to have below MEMORY calls."""
+"""Spread assumed of LEAST_CALLS additional calls, below MEMORY calls."""
 LEAST_SPREAD: Final = 0.04
-"""Least relative variance of a mean: calls of one length are no certainty."""
+"""Least relative variance of a mean: calls of equal length do not make it certain."""
 MOST_SPREAD: Final = 1e9
-"""The spread of what nothing can be said of."""
+"""Spread of a mean that is unknown."""
 MIN_SAMPLES: Final = 12.0
-"""Calls of each kind without which nothing is said on who waits."""
+"""Least calls of each kind for a verdict on whether a route waits."""
 EVIDENT: Final = 2.0
-"""Standard errors above which a wait is one."""
+"""Standard errors above which a wait is significant."""
 CERTAIN: Final = 3.0
-"""Standard errors that make a statement on who waits: it is looked at again and again."""
+"""Standard errors for a verdict, which is repeated at every tick."""
 SHARED: Final = 0.3
-"""Share of a wait that a route must certainly have to be believed to share it."""
+"""Share of the pool's wait that a route must certainly have to share its queue."""
 ABSENT: Final = 0.5
-"""Share of a wait that it must certainly not have to be believed to wait elsewhere."""
+"""Share of the pool's wait that a route must certainly not reach to be in another queue."""
 FOREIGN: Final = 4.0
-"""Times a wait that is another's."""
+"""Multiple of the pool's wait from which on a route waits for something else."""
 MOST_EXPONENT: Final = 300.0
-"""Exponents beyond which a mean, or its square, is no number: what was ten thousand times faster is no measure."""
+"""Largest exponent of a mean that can be converted without overflow."""
 SHARP: Final = 1.25
-"""Change of θ below which the means are not worth converting."""
+"""Change of θ below which the means are not converted."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Group:
-    """Mean of ``e^(-θ·latency)`` over like calls, and of its square; ``seen`` is how many it stands for."""
+    """Mean of ``e^(-θ·latency)`` over calls of one kind, and of its square; ``seen`` is how many it stands for."""
 
     __slots__ = ("mean", "met", "seen", "square")
 
@@ -75,7 +75,7 @@ class Group:
         if self.mean <= 1e-100:
             return MOST_SPREAD
         spread = min(max(self.square / (self.mean * self.mean) - 1.0, LEAST_SPREAD), MOST_SPREAD)
-        # A few calls may be alike by chance.
+        # A few calls may be equal by chance.
         return (
             (self.seen * spread + LEAST_CALLS * USUAL_SPREAD) / (self.seen + LEAST_CALLS)
             if self.seen < MEMORY
@@ -83,7 +83,7 @@ class Group:
         )
 
     def convert(self, power: float) -> None:
-        """The means for θ times ``power``, as if the latencies were alike; forgotten where they cannot be told so."""
+        """Convert the means to θ times ``power``, as if all latencies were equal; forget them on overflow."""
         if self.mean > 0.0:
             log = math.log(self.mean)
             if abs(log) * max(power, 1.0) > MOST_EXPONENT:
@@ -97,11 +97,20 @@ class Group:
 @mypyc_attr(acyclic=True)
 @final
 class Contrast:
-    """Measures the ``wait`` of one route's calls that met many others, with its standard ``error``, in seconds.
+    """Measures the wait of one route's loaded calls.
 
-    ``known`` says whether the last :meth:`measure` had both kinds; ``loaded_done`` is how many calls have ended while
-    many were in flight, ``loaded_latency`` the mean of the high ones, ``recent`` how many there were of late. It is
-    ``kept`` while it counts in its pool; its ``verdict`` is that of :meth:`judge`.
+    Attributes:
+        wait: Seconds.
+        error: Standard error of ``wait``, in seconds.
+        known: Whether the last :meth:`measure` had calls of both kinds.
+        verdict: Whether the route waits in its pool's queue; see :meth:`judge`.
+        unloaded: Unloaded calls; ``unloaded_total`` counts them.
+        loaded: Loaded calls; ``shifted`` has the same without their expected wait.
+        loaded_done: Calls completed while many were in flight.
+        loaded_latency: Mean latency of loaded calls, in seconds.
+        recent: Calls completed lately.
+        trend: Growth of latency with the calls met, among unloaded calls.
+        kept: False once the pool has given its place to another route.
     """
 
     __slots__ = (
@@ -148,7 +157,7 @@ class Contrast:
         self.verdict: int = 0
 
     def add_unloaded(self, latency: float, met: int, tier: int, memory: float) -> None:
-        """A call of ``tier`` that made few, ``met``, in flight has succeeded after ``latency`` seconds."""
+        """A call of ``tier`` that made few calls, ``met``, in flight has succeeded after ``latency`` seconds."""
         log = math.log(latency) if latency > 1e-9 else -20.7
         if self.unloaded_total == 0.0:
             self._theta = 1.0 / max(latency, 1e-9)
@@ -161,7 +170,7 @@ class Contrast:
         self.trend.add(math.log(float(met)), log, memory)
 
     def add_loaded(self, latency: float, met: int, tier: int, memory: float, shift: float) -> None:
-        """The same for one that made many in flight, and is expected to have waited ``shift`` seconds for it."""
+        """The same for a call that made many in flight and is expected to have waited ``shift`` seconds."""
         theta = self._theta * self._factors[tier]
         self.loaded.add(math.exp(-theta * latency), met, memory)
         self.loaded_latency += (latency - self.loaded_latency) / self.loaded.seen
@@ -170,12 +179,12 @@ class Contrast:
         self._shift += (shift - self._shift) / self.shifted.seen
 
     def judge(self, wait: float) -> None:
-        """Tell whether a wait of ``wait`` seconds is this route's: a ``verdict`` of 1 if so, −1 if not, else 0."""
+        """Set ``verdict``: 1 if the pool's wait of ``wait`` seconds is also this route's, −1 if not, 0 if unknown."""
         self.verdict = 0
         if not wait > 0.0:
             return
         if self.loaded.seen >= MIN_SAMPLES and self.loaded_latency < ABSENT * wait:
-            self.verdict = -1  # its calls are back before they would have been served
+            self.verdict = -1  # its calls complete in less time than the wait
         elif self.known:
             error = CERTAIN * self.error
             if SHARED * wait < self.wait - error < FOREIGN * wait:
@@ -188,23 +197,23 @@ class Contrast:
                 self.verdict = -1
 
     def sane(self) -> bool:
-        """Whether what was seen makes sense: where low calls take longer than high ones, something else has changed."""
+        """Whether the wait is plausible: if unloaded calls take longer than loaded ones, something else has changed."""
         return self.known and self.wait > -EVIDENT * self.error
 
     def usual_latency(self) -> float:
-        """Geometric mean latency of low calls, in seconds; 0 before the first."""
+        """Geometric mean latency of unloaded calls, in seconds; 0 before the first."""
         return math.exp(self.log_latency) if self.unloaded_total > 0.0 else 0.0
 
     def forget_unloaded(self) -> None:
-        """The low calls met more than is low now: let fewer new ones replace them."""
+        """Let few new unloaded calls replace the old ones."""
         self.unloaded.seen = min(self.unloaded.seen, LEAST_CALLS)
 
     def forget(self) -> None:
-        """What the low calls were measured by is gone: let new ones replace them altogether."""
+        """Let new unloaded calls replace the old ones at once."""
         self.unloaded.seen = 0.0
 
     def measure(self, aged: float) -> None:
-        """Weigh what was seen, of which a share ``aged`` is still believed."""
+        """Measure the wait; a share ``aged`` of the old calls still counts."""
         low, high = self.unloaded, self.loaded
         low.seen *= aged
         high.seen *= aged
@@ -216,7 +225,7 @@ class Contrast:
             return
         base = math.log(low.mean)
         self.wait = (base - math.log(max(high.mean, 1e-12))) / self._theta
-        # While a queue grows or shrinks, short waits weigh most; what is left beside the expected wait hardly varies.
+        # While a queue grows or shrinks, short waits weigh most; without the expected wait, latencies vary less.
         shifted = self.shifted
         shifted.seen = min(shifted.seen, high.seen)
         if shifted.mean > 0.0 and shifted.spread() < high.spread():
@@ -225,10 +234,10 @@ class Contrast:
         self.error = math.sqrt(low.spread() / low.seen + min(high.spread(), 50.0) / high.seen) / self._theta
 
     def _sharpen(self) -> None:
-        """Let θ follow the latencies, so that the usual ones weigh most."""
+        """Adapt θ to the latencies, so that the usual ones weigh most."""
         if self.unloaded_total <= 0.0:
             return
-        # What failed makes a wait that has no end; what was answered waited for less than it took.
+        # Failed calls count as an endless wait; answered ones waited for less than their latency.
         wait = min(max(self.wait, 0.0), self.loaded_latency)
         theta = 1.0 / (math.exp(self.log_latency) + 0.5 * wait)
         power = theta / self._theta
@@ -239,7 +248,7 @@ class Contrast:
             self.shifted.convert(power)
 
     def _weigh_tiers(self) -> None:
-        """Factors that make calls of all tiers alike, lest a change of the mix look like a wait."""
+        """Compute the factors that make tiers comparable, so that a changing mix of tiers does not look like a wait."""
         logs = 0.0
         count = 0
         shrunk = [0.0] * TIERS
