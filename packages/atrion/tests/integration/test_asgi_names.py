@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import Host, Match, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from atrion import Atrion, PhysicsVector
@@ -348,3 +350,84 @@ def test_exclusion_below_a_mount_means_the_whole_path(engine: Atrion) -> None:
     app.mount("/v1", inner)
     assert ask(app, "/v1/items/free", "/v1/items/a") == [200, 200]
     assert engine.snapshot()["GET /v1/items/{i}"].admitted == 1
+
+
+# --- which of many routes ------------------------------------------------------------------------------------
+
+
+def answer(name: str) -> Any:
+    """An endpoint that says its name."""
+
+    async def endpoint(request: Request) -> Response:
+        return PlainTextResponse(name)
+
+    return endpoint
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/b", "/a/c", "/x/b", "/x/c", "/files/a/b", "/files/", "/a", "/a/b/c", "/a%0A"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_name_is_of_the_route_that_answers(
+    backwards: bool, method: str, path: str, engine: Atrion
+) -> None:
+    templates = ["/{x}/b", "/a/{y}", "/a/b", "/{x}/{y}", "/files/{rest:path}", "/a", "/{x}", "/{x:path}"]
+    routes = [Route(template, answer(template.replace(":path", ""))) for template in templates]
+    routes += [
+        Route(template, answer(template.replace(":path", "")), methods=["POST"]) for template in templates
+    ]
+    app = AtrionMiddleware(Starlette(routes=routes[::-1] if backwards else routes), engine)
+
+    async def main() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            return (await client.request(method, path)).text
+
+    assert names(engine) == set()
+    assert f"{method} {asyncio.run(main())}" in names(engine)
+    assert len(names(engine)) == 1
+
+
+class Segments(Convertor[str]):
+    """Matches one segment or two."""
+
+    regex = "[a-z]+(?:/[a-z]+)?"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class Anywhere(Route):
+    """A route with rules of its own."""
+
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        served = scope["path"].endswith(".any")
+        return (Match.FULL, {"endpoint": self.endpoint}) if served else (Match.NONE, {})
+
+
+def test_routes_that_match_by_rules_of_their_own(engine: Atrion) -> None:
+    register_url_convertor("segments", Segments())
+    upper = Route("/Shout", page)
+    upper.path_regex = re.compile(upper.path_regex.pattern, re.IGNORECASE)
+    app = Starlette(routes=[upper, Route("/of/{name:segments}", page), Anywhere("/any", page)])
+    assert ask(AtrionMiddleware(app, engine), "/SHOUT", "/of/a", "/of/a/b", "/of/a/b/c", "/b/c.any") == [
+        *[200] * 3,
+        404,
+        200,
+    ]
+    assert names(engine) == {"GET /Shout", "GET /of/{name}", "GET {unmatched}", "GET /any"}
+
+
+def test_routes_that_are_added_later_are_found(engine: Atrion) -> None:
+    app, late = FastAPI(), APIRouter(prefix="/late")
+    late.add_api_route("/early", answer("early"))
+    app.include_router(late)
+    guarded = AtrionMiddleware(app, engine)
+    assert ask(guarded, "/late/early", "/late/x", "/direct") == [200, 404, 404]
+    late.add_api_route("/{x}", answer("late"))
+    app.add_api_route("/direct", answer("direct"))
+    assert ask(guarded, "/late/early", "/late/x", "/direct") == [200, 200, 200]
+    assert names(engine) == {"GET /late/early", "GET /late/{x}", "GET /direct", "GET {unmatched}"}

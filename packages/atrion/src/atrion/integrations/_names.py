@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterable, Iterator, MutableMapping
-from typing import Any
+
+from atrion.integrations._routers import (
+    MAX_NESTING,
+    TAIL,
+    UNMATCHED,
+    Router,
+    Scope,
+    router_in,
+    told_root,
+    within,
+)
 
 __all__ = ["UNMATCHED", "RouteNames", "Scope", "Shapes"]
-
-Scope = MutableMapping[str, Any]
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 """Methods that get ids of their own; clients can make up any number of others, which share ``OTHER``."""
@@ -20,12 +26,8 @@ SIBLINGS = 24
 """Segments told apart below one path; what comes later is taken for slugs, and shares a name."""
 PER_DEPTH = 240
 """Paths told apart at one depth."""
-MAX_NESTING = 16
-FULL = 2
-"""Starlette's ``Match`` of path and method; 1 is of the path alone, 0 is none."""
-UNMATCHED = "{unmatched}"
-DEFAULT = "{default}"
-TAIL = "/{path}"
+MAX_APPS = 1000
+"""Applications whose routers are remembered; one that mounts a new application for each request makes more."""
 
 _ID = re.compile(
     r"[+-]?\d+"  # a number
@@ -48,23 +50,24 @@ class RouteNames:
 
     def __init__(self, app: object) -> None:
         self._app = app
-        self._routers: dict[int, tuple[object, Any]] = {}
+        self._told_root = told_root(app)
+        self._routers: dict[int, tuple[object, Router | None]] = {}
         self._shapes = Shapes()
         self._answered: set[str] = set()
 
     def path(self, scope: Scope) -> str:
         """The path that a client sends, after the prefix under which the server or the application is reached."""
-        root, path = self._root(scope), str(scope.get("path", "/"))
-        within = path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}
-        return (path[len(root) :] if root and within else path) or "/"
+        return within(str(scope.get("path", "/")), self._root(scope)) or "/"
 
     def name(self, scope: Scope) -> str:
         """The name of the route that serves ``scope``."""
         router = self._router(scope)
         if router is None:
             return _joined(scope, self._shapes.shape(self.path(scope)))
-        # A scope of its own, without what FastAPI has noted on its way here: it takes notes in what it is asked about.
-        found = self._template(router, {**scope, "root_path": self._root(scope), "fastapi": {}})
+        root = self._root(scope)
+        found = self._template(
+            router, scope if scope.get("root_path") == root else {**scope, "root_path": root}
+        )
         if found is not None:
             return _joined(scope, found)
         shape = _joined(scope, self._shapes.shape(self.path(scope), learn=False))
@@ -78,7 +81,7 @@ class RouteNames:
         """What no router knows was served: by a fallback, or by some middleware. Such paths get names of their own."""
         self._answered.add(self.shape(scope))
 
-    def _router(self, scope: Scope) -> Any:
+    def _router(self, scope: Scope) -> Router | None:
         """The outermost router: the one that came first, where this is asked below one."""
         for owner in (scope.get("router"), self._app, scope.get("app")):
             router = None if owner is None else self._router_in(owner)
@@ -86,134 +89,38 @@ class RouteNames:
                 return router
         return None
 
-    def _router_in(self, app: object) -> Any:
+    def _router_in(self, app: object) -> Router | None:
         """The router in ``app``, or None; looked for once."""
         known = self._routers.get(id(app))
         if known is None:
-            self._routers[id(app)] = known = app, _router_of(app)
+            if len(self._routers) >= MAX_APPS:
+                self._routers.clear()
+            self._routers[id(app)] = known = app, router_in(app)
         return known[1]
 
-    def _template(self, router: Any, scope: Scope, depth: int = 0) -> str | None:
+    def _template(self, router: Router, scope: Scope, depth: int = 0) -> str | None:
         """The template of what ``router`` serves ``scope`` with, or None; a 405 has a route too."""
-        chosen = _select(router.routes, scope)
-        if chosen is None and getattr(router, "redirect_slashes", False):
-            path = scope["path"]
-            scope = {**scope, "path": path.rstrip("/") if path.endswith("/") else path + "/"}
-            chosen = _select(router.routes, scope)  # it will be redirected there
+        chosen = router.select(scope)
         if chosen is None:
-            return _frontend(router, scope) or _default(router)
-        candidate, child = chosen
-        route = getattr(candidate, "starlette_route", None) or candidate
-        template = _path_of(route)
-        inner = self._router_in(route.app) if hasattr(route, "routes") and depth < MAX_NESTING else None
+            return router.fallback(scope)
+        entry, child = chosen
+        inner = self._router_in(entry.route.app) if entry.mount and depth < MAX_NESTING else None
         if inner is None:
-            return template
+            return entry.template
         found = self._template(inner, {**scope, **child}, depth + 1)
-        return None if found is None else template.removesuffix(TAIL) + found
+        return None if found is None else entry.template.removesuffix(TAIL) + found
 
     def _root(self, scope: Scope) -> str:
         """The prefix of the outermost application; mounts below it have added theirs to ``root_path``."""
         root = scope.get("app_root_path")
         if root is None:
-            root = scope.get("root_path") or _told_root(self._app)
+            root = scope.get("root_path") or self._told_root
         return str(root).rstrip("/")
 
 
 def _joined(scope: Scope, path: str) -> str:
     method = scope.get("method", "GET")
     return f"{method if method in METHODS else 'OTHER'} {path}"
-
-
-# --- routers in Starlette's manner ---------------------------------------------------------------------------
-
-
-def _unwrapped(app: Any) -> Iterator[Any]:
-    """``app``, and what it wraps."""
-    for _ in range(MAX_NESTING):
-        if app is None:
-            return
-        if inspect.ismethod(app):  # as a router gives its own to its middleware
-            app = app.__self__
-        yield app
-        app = getattr(app, "app", None)
-
-
-def _router_of(app: Any) -> Any:
-    """The router in ``app``, or None."""
-    for owner in _unwrapped(app):
-        routes = getattr(owner, "routes", None)
-        if isinstance(routes, (list, tuple)) and all(
-            callable(getattr(route, "matches", None)) for route in routes
-        ):
-            return getattr(owner, "router", owner)
-    return None
-
-
-def _told_root(app: Any) -> str:
-    """The ``root_path`` that a FastAPI application was made with, which it puts into the scope later."""
-    for owner in _unwrapped(app):
-        root = getattr(owner, "root_path", None)
-        if isinstance(root, str):
-            return root
-    return ""
-
-
-def _select(routes: Iterable[Any], scope: Scope) -> tuple[Any, Scope] | None:
-    """The first route that matches fully, else the first that matches at all; and what it adds to the scope."""
-    partial: tuple[Any, Scope] | None = None
-    for candidate in _flat(routes):
-        match, child = candidate.matches(scope)
-        rank = getattr(match, "value", match)
-        if rank == FULL:
-            return candidate, child
-        if rank and partial is None:
-            partial = candidate, child
-    return partial
-
-
-def _flat(routes: Iterable[Any]) -> Iterator[Any]:
-    for route in routes:
-        included = getattr(route, "effective_route_contexts", None)  # FastAPI's include_router
-        if callable(included):
-            yield from included()
-        else:
-            yield route
-
-
-def _path_of(route: Any) -> str:
-    """A route's template; a mount's ends in ``/{path}``, and a host's is its name."""
-    for field in ("path_format", "path", "host_format"):
-        value = getattr(route, field, None)
-        if isinstance(value, str):
-            return value
-    return UNMATCHED
-
-
-def _default(router: Any) -> str | None:
-    """The name of what a router was told to do with what it does not know."""
-    default = getattr(router, "default", None)
-    return DEFAULT if default is not None and default != getattr(router, "not_found", default) else None
-
-
-def _frontend(router: Any, scope: Scope) -> str | None:
-    """The template of FastAPI's ``app.frontend`` that serves ``scope``, the longest one, or None.
-
-    FastAPI keeps these apart from its ``routes``, in an attribute of its own. Without that, they are learned by their
-    answers.
-    """
-    groups = list(getattr(router, "_low_priority_routes", ()))
-    for route in router.routes:
-        included = getattr(route, "effective_low_priority_routes", None)
-        groups += included() if callable(included) else ()
-    paths = []
-    for group in groups:
-        prefix = getattr(group, "frontend_prefix", "")
-        for route in getattr(getattr(group, "original_route", group), "routes", ()):
-            path = prefix + route.path.rstrip("/") or "/"
-            match, _ = route.matches_with_path(scope, path)
-            if getattr(match, "value", match):
-                paths.append(path.rstrip("/"))
-    return max(paths, key=len) + TAIL if paths else None
 
 
 # --- without a router ----------------------------------------------------------------------------------------

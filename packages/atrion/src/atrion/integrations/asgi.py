@@ -33,11 +33,6 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
     return None
 
 
-def _is_preflight(scope: Scope) -> bool:
-    """Whether a browser asks, by CORS, if it may send a request: cheap to answer, and shed it looks like a refusal."""
-    return scope.get("method") == "OPTIONS" and _header(scope, b"access-control-request-method") is not None
-
-
 def _port(scope: Scope) -> object:
     """The port that the server listens on, or None where it is no port or nobody says."""
     server = scope.get("server")
@@ -152,12 +147,13 @@ class AtrionMiddleware:
         self._names = RouteNames(app)
         self._trusting = trust_tier_header
         self._stamped = trust_request_start
+        self._tiered = tier is not None or tiers is not None or trust_tier_header
         self._loops = Loops()
         self._complained: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
-        if scope["type"] != "http" or self._disabled or _is_preflight(scope) or self._excluded(scope):
+        if scope["type"] != "http" or self._disabled or self._passes(scope):
             await self.app(scope, receive, send)
             return
         refusal: ASGIApp | None = None
@@ -167,7 +163,8 @@ class AtrionMiddleware:
             route = self._route_id(scope)
             if self._pool is not None:
                 self.atrion.default_pool(route, self._pool)
-            call = self.atrion.flow(route, self._tier_of(scope), key=self._key_of(scope))
+            tier = self._tier_of(scope) if self._tiered else None
+            call = self.atrion.flow(route, tier, key=None if self._key is None else self._key_of(scope))
             thread = self._loops.mine()
             wait = self._waited(scope) if self._stamped else None
             call.behind(thread.arrive(_port(scope), wait))
@@ -232,12 +229,15 @@ class AtrionMiddleware:
             self._complained.add(what)
             logger.warning("atrion: %s failed and the request goes on without it", what, exc_info=True)  # noqa: LOG014
 
-    def _excluded(self, scope: Scope) -> bool:
-        if not self._exclude:
-            return False
-        path = self._names.path(scope)
-        return any(
-            path == prefix or (prefix != "/" and path.startswith(f"{prefix}/")) for prefix in self._exclude
+    def _passes(self, scope: Scope) -> bool:
+        """Whether it is excluded, or a browser asks by CORS if it may send one: shed, that looks like a refusal."""
+        if self._exclude:
+            path = self._names.path(scope)
+            for prefix in self._exclude:
+                if path == prefix or (prefix != "/" and path.startswith(f"{prefix}/")):
+                    return True
+        return (
+            scope.get("method") == "OPTIONS" and _header(scope, b"access-control-request-method") is not None
         )
 
     # --- what the scope says -------------------------------------------------------------------------------
@@ -270,13 +270,12 @@ class AtrionMiddleware:
         return None if stamp is None else waited(stamp, time.time())
 
     def _key_of(self, scope: Scope) -> str | None:
-        if self._key is not None:
-            try:
-                said = self._key(scope)
-                return None if said is None else str(said)
-            except Exception:
-                self._complain("key()")
-        return None
+        try:
+            said = None if self._key is None else self._key(scope)
+            return None if said is None else str(said)
+        except Exception:
+            self._complain("key()")
+            return None
 
     def _route_id(self, scope: Scope) -> str:
         if self._route is not None:
