@@ -292,7 +292,7 @@ def test_any_route_id_has_a_text_of_its_own(route: str) -> None:
     "url, word",
     [
         ("postgresql://u:topsecret@h/d?nonsense=1", "cannot be read"),
-        ("postgresql://u:topsecret@[h/d", "give postgresql://"),
+        ("postgresql://u:topsecret@[h/d", "must be postgresql://"),
         ("postgresql://u:topsecret@h/d?namespace=a/b", "namespace"),
         ("postgresql://u:topsecret@h/d?history=-1", "history"),
         ("postgresql://u:topsecret@h/d?history=long", "history"),

@@ -31,6 +31,7 @@ from atrion.errors import ConfigurationError
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.modes import Mode
 from atrion.physics.voltage import TierLike
+from atrion.providers.licences import use_license
 from atrion.providers.provider_urls import provider_from
 from atrion.sensing.telemetry import Telemetry
 from atrion.state.clock import Clock, SystemClock
@@ -110,12 +111,13 @@ class Atrion(EngineBase):
         interval: Seconds between pulses, in (0, 3600]; None takes the provider's own, else 0.1.
         clock: The clocks; the machine's by default.
         enforce: False for shadow mode: everything is decided, counted and reported, and nothing is shed.
+        license: The licence key, for providers that take one; None leaves it to ``ATRION_LICENSE_KEY``.
 
     Operators have two environment variables: ``ATRION_ENFORCE=0`` turns shadow mode on for every route, whatever the
     code says, and ``ATRION_DISABLED=1`` turns the engine off altogether.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is unusable, or the licence key is malformed, wrongly signed or not yet valid.
     """
 
     now: Callable[[], float]
@@ -133,6 +135,7 @@ class Atrion(EngineBase):
         interval: float | None = None,
         clock: Clock | None = None,
         enforce: bool = True,
+        license: str | None = None,
     ) -> None:
         switches = Switches()
         check_number("max_routes", max_routes, 1)
@@ -164,6 +167,9 @@ class Atrion(EngineBase):
         persistent = None
         if persistence is not None and not switches.disabled:
             persistent = provider_from(persistence, "persistence")
+        refused, license = use_license(license, store, persistent), None  # no traceback shows the key
+        if refused is not None:
+            raise refused
         self.state: StateManager = StateManager(
             store, self.node, self._clock.monotonic, persistent, max_routes, routes=self.routes
         )

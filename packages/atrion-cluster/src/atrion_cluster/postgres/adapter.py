@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from atrion.errors import ConfigurationError, ProviderError
 from atrion.state import Finding, PhysicsVector, Remembered
+from atrion_cluster.licence import LicenseStatus, LicenseWatch, Secret
 from atrion_cluster.postgres.diagnostics import diagnose
 from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
@@ -38,9 +39,10 @@ class PostgresPersistenceAdapter:
         history: Seconds for which every kept vector is kept as the past, ≥ 0; 0 keeps none.
         forget_after: Seconds after which a route that is no longer heard of is let go, ≥ 60.
         deadline: Seconds one call may take, in (0, 60].
+        license: The licence key; None or an empty string takes that of ``ATRION_LICENSE_KEY``, if there is one.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is unusable; or the licence key is malformed, wrongly signed or not yet valid.
     """
 
     def __init__(
@@ -51,7 +53,11 @@ class PostgresPersistenceAdapter:
         history: float = 0.0,
         forget_after: float = 7.0 * DAY,
         deadline: float = 0.8,
+        license: str | None = None,
     ) -> None:
+        secret, license = Secret(license), None  # not for tracebacks that show local variables
+        self._watch = LicenseWatch(secret)
+        self._admitted = False
         self._settings: PostgresSettings = settings_from(url, namespace, history, forget_after, deadline)
         self._pool = ConnectionPool(self._settings)
         self._subscriber = ChangeSubscriber(self._pool, self._settings)
@@ -82,9 +88,11 @@ class PostgresPersistenceAdapter:
         """Reach the server and make the tables where they are missing.
 
         Raises:
-            ProviderError: the server cannot be reached, is read-only or too old, or refuses.
+            ProviderError: the server cannot be reached, is read-only or too old, or refuses; or the licence lapsed and
+                the namespace is new.
         """
         status = await self._pool.run(migrate)
+        await self._attend_to_licence()
         self._connected = True
         if self._subscriber.since is None:
             self._subscriber.since = status.snapshot
@@ -95,6 +103,42 @@ class PostgresPersistenceAdapter:
         self._connected = False
         await self._subscriber.stop()
         self._pool.close()
+
+    # --- licence ---------------------------------------------------------------------------------------------
+
+    def use_license(self, license: str) -> None:
+        """Take another licence key than that of the environment.
+
+        Raises:
+            ConfigurationError: it is malformed, wrongly signed or not yet valid.
+        """
+        self._watch.use(Secret(license))
+
+    def license_status(self) -> LicenseStatus:
+        """How the licence stands now."""
+        return self._watch.status()
+
+    async def _attend_to_licence(self) -> None:
+        """Count the namespaces.
+
+        Raises:
+            ProviderError: the licence lapsed, and the namespace is new.
+        """
+        self._watch.counting()
+        clusters, known = None, True
+        with suppress(ProviderError):  # what cannot be found out is in favour of the licensee
+            clusters, known = (await self._pool.run(self._count))[0]
+        if not (self._admitted or known) and self._watch.status().read_only:
+            raise ProviderError(self._watch.refusal(self._settings.namespace))
+        self._admitted = True
+        self._watch.counted(clusters)
+
+    async def _count(self, connection: Connection) -> list[tuple[int, bool]]:
+        asked = {"namespace": self._settings.namespace, "longest": 7.0 * DAY}
+        cursor = await connection.execute(statement("namespaces"), asked)
+        return [(clusters, known) for clusters, known in await cursor.fetchall()]
+
+    # --- the server ------------------------------------------------------------------------------------------
 
     async def _run(self, name: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """The rows of a statement."""
@@ -145,6 +189,8 @@ class PostgresPersistenceAdapter:
                 "channel": self._settings.channel,
             },
         )
+        if self._watch.count_due:
+            await self._attend_to_licence()
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS * random.uniform(1.0, 2.0)

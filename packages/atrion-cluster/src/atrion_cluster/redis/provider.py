@@ -14,7 +14,9 @@ from typing import Any, Final, Self
 from atrion.errors import ProviderError
 from atrion.state import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EXPIRY
+from atrion_cluster.licence import LicenseStatus, LicenseWatch, Secret
 from atrion_cluster.redis.callbacks import Callbacks
+from atrion_cluster.redis.census import take_census
 from atrion_cluster.redis.codec import (
     pack_vector,
     read_news,
@@ -57,9 +59,11 @@ class RedisClusterProvider:
         sync: ``interval`` in seconds between pulses (0.1) and the ``channel`` (``<namespace>:sync``).
         gamma: γ in [0, 1] for an engine that is given none.
         namespace: What keeps clusters on one server apart: 1 to 64 letters, digits, dots, dashes, underscores.
+        license: The licence key; None or an empty string takes that of ``ATRION_LICENSE_KEY``, if there is one.
 
     Raises:
-        ConfigurationError: something is unknown or unusable.
+        ConfigurationError: something is unknown or unusable; or the licence key is malformed, wrongly signed or not yet
+            valid.
     """
 
     def __init__(
@@ -68,8 +72,10 @@ class RedisClusterProvider:
         sync: Mapping[str, Any] | None = None,
         gamma: float = 0.3,
         namespace: str = "atrion",
+        license: str | None = None,
     ) -> None:
-        self._begin(settings_from(redis, sync, gamma, namespace))
+        secret, license = Secret(license), None  # not for tracebacks that show local variables
+        self._begin(settings_from(redis, sync, gamma, namespace), secret)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -79,10 +85,11 @@ class RedisClusterProvider:
             ConfigurationError: something in the URL is unknown or unusable.
         """
         provider = cls.__new__(cls)
-        provider._begin(settings_from_url(url))
+        provider._begin(settings_from_url(url), None)
         return provider
 
-    def _begin(self, settings: RedisSettings) -> None:
+    def _begin(self, settings: RedisSettings, secret: Secret | None) -> None:
+        self._watch = LicenseWatch(secret)
         self._settings = settings
         self._tls = tls_context(settings)
         self._tags = tags_of(settings.namespace, settings.shards)
@@ -92,6 +99,7 @@ class RedisClusterProvider:
         self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
         self._callbacks = Callbacks(settings.channel, self._tune)
         self._dropped = 0
+        self._admitted = False
         _providers.add(self)
 
     def __repr__(self) -> str:
@@ -122,8 +130,42 @@ class RedisClusterProvider:
     async def _ready(self) -> LoopSession:
         session = self._session()
         await session.ready()
+        if not self._admitted or self._watch.count_due:
+            await self._attend_to_licence(session)
         session.subscriber.tune()
         return session
+
+    # --- licence -----------------------------------------------------------------------------------------------
+
+    def use_license(self, license: str) -> None:
+        """Take another licence key than that of the environment.
+
+        Raises:
+            ConfigurationError: it is malformed, wrongly signed or not yet valid.
+        """
+        self._watch.use(Secret(license))
+
+    def license_status(self) -> LicenseStatus:
+        """How the licence stands now."""
+        return self._watch.status()
+
+    async def _attend_to_licence(self, session: LoopSession) -> None:
+        """Count the namespaces beside the pulse; only a licence that lapsed makes a new namespace wait for it.
+
+        Raises:
+            ProviderError: the licence lapsed, and the namespace is new.
+        """
+        if not self._admitted and self._watch.status().read_only:
+            census = await take_census(session, self._settings, self._tls, self._tags)
+            if census.new:
+                raise ProviderError(self._watch.refusal(self._settings.namespace))
+        self._admitted = True
+        self._watch.counting()
+        session.look_after(self._count(session))
+
+    async def _count(self, session: LoopSession) -> None:
+        census = await take_census(session, self._settings, self._tls, self._tags, register=True)
+        self._watch.counted(census.clusters)
 
     async def connect(self) -> None:
         """Open a connection to each master where there is none; everything counts as changed from now on.

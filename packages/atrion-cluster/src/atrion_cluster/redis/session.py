@@ -72,7 +72,11 @@ class LoopSession:
         return any(self._connection_of(shard) is not None for shard in range(len(self._places)))
 
     def _connection_of(self, shard: int) -> ServerConnection | None:
-        connection = self._connections.get(self._places[shard]) if shard < len(self._places) else None
+        return self.connection_at(self._places[shard]) if shard < len(self._places) else None
+
+    def connection_at(self, address: Address) -> ServerConnection | None:
+        """The open connection to a master, or None where there is none."""
+        connection = self._connections.get(address)
         return connection if connection is not None and connection.open else None
 
     async def ready(self) -> None:
