@@ -195,7 +195,7 @@ def _find(engine: EngineBase, route_id: RouteId) -> Route:
 
 
 def _voltage(engine: EngineBase, start: float, route: Route, key: Key | None, now: float) -> float:
-    """The voltage of a request: its tier's band, which begins at ``start``, and its key's place in it."""
+    """The voltage of a request: the start of its tier's band, and its key's place in the band."""
     if key is None:
         return start + BAND_WIDTH * route.next_dither()
     if not 0.0 <= now - engine._refreshed < WALL_CLOCK_REFRESH:
@@ -207,9 +207,9 @@ def _voltage(engine: EngineBase, start: float, route: Route, key: Key | None, no
 
 @final
 class CallFactory:
-    """Begins the calls of one decorated function: of one route and one tier, whose band begins at ``start`` volts.
+    """Creates the calls of one decorated function, with a route and a tier whose band begins at ``start`` volts.
 
-    A ``start`` below 0 is that of the route's own tier.
+    A ``start`` below 0 stands for the route's own tier.
     """
 
     __slots__ = ("_engine", "_route", "_start")
@@ -220,7 +220,7 @@ class CallFactory:
         self._engine: EngineBase = engine
 
     def begin(self) -> Call:
-        """A new call, begun where it may flow: ``call.active`` says whether."""
+        """A new call, which has begun if it may flow: see ``call.active``."""
         route = self._route
         start = self._start
         if start < 0.0:
@@ -230,7 +230,7 @@ class CallFactory:
         return call
 
     def begin_keyed(self, key: Key | None) -> Call:
-        """Likewise, at the key's place in the band."""
+        """The same, with the key's place in the band."""
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
         start = self._start if self._start >= 0.0 else route.settings.start

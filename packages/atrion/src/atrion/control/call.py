@@ -25,21 +25,21 @@ _FAILURE: Final = int(Outcome.FAILURE)
 _IGNORED: Final = int(Outcome.IGNORED)
 _DROPPED: Final = int(Outcome.DROPPED)
 FIRST: Final = 32
-"""Calls of a route at its beginning in which its inner calls are looked for."""
+"""First calls of a route, in each of which nested calls are detected."""
 EVERY: Final = 64
-"""Later, one in so many: looking costs as much as a tenth of a call."""
+"""Afterwards, nested calls are detected in one call of so many: detection adds a tenth to the cost of a call."""
 BYPASSED: Final = -1
-"""What a call has met that is not measured."""
+"""Value of ``_met`` for a call that is not measured."""
 _enclosing: Final[ContextVar[Call | None]] = ContextVar("atrion_enclosing", default=None)
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Call:
-    """One guarded call, and only one. Entering raises :class:`FlowRejected` when shed; leaving reports the outcome.
+    """One guarded call. Entering raises :class:`FlowRejected` if it is shed; leaving reports the outcome.
 
-    It is ``active``, and true, while the call is in flight. A call's latency runs from its beginning to its end, or to
-    :meth:`answer` where that comes first, less what :meth:`wait` was told.
+    It is ``active``, and true, while the call is in flight. The latency runs from the beginning to the end, or to
+    :meth:`answer` if that comes first, without the seconds given to :meth:`wait`.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Call:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the call ended; None where it has not ended, or was shed."""
+        """How the call ended; None if it has not ended or was shed."""
         return None if self.active or self._outcome < 0 else Outcome(self._outcome)
 
     @property
@@ -92,7 +92,7 @@ class Call:
         return None if self._latency < 0.0 else self._latency
 
     def decide(self) -> Decision:
-        """Ask, and begin the call when allowed; the caller then owes :meth:`finish`.
+        """Decide, and begin the call if it is allowed; it must then be ended by :meth:`finish`.
 
         Raises:
             AtrionError: the call was used before.
@@ -113,21 +113,21 @@ class Call:
         return decision
 
     def bypass(self) -> Call:
-        """Let the call pass without being decided or measured."""
+        """Make this a call that always passes and is not measured."""
         self._met = BYPASSED
         return self
 
     def nest_in(self, outer: Call) -> None:
-        """The call is made within the ``outer`` one, which waits for it."""
+        """Declare that this call is made during the ``outer`` one, which waits for it."""
         self._route.nest_in(outer._route)
 
     def enclose(self) -> None:
-        """Guarded calls that begin in this context from now on, until the end, are made within this one."""
+        """Detect guarded calls that begin in this context until the end as nested in this one."""
         route = self._route
         pools = route.pools
         if pools.watched > 0 and not route.membership.nested:
             outer = _enclosing.get()
-            # Another engine shares no pools with this one, and a call that nobody finished may still be here.
+            # Another engine has other pools, and an abandoned call may still be set here.
             if outer is not None and outer.active and outer._route.pools is pools:
                 route.nest_in(outer._route)
         if route.admitted <= FIRST or route.admitted % EVERY == 0:
@@ -137,23 +137,23 @@ class Call:
             _enclosing.set(self)
 
     def suspend(self) -> None:
-        """What begins in this context is made within the call no more, until :meth:`resume`."""
+        """Stop detecting nested calls in this context, until :meth:`resume`."""
         if self._watched and _enclosing.get() is self:
             _enclosing.set(self._outer)
             self._outer = None
 
     def resume(self) -> None:
-        """The call goes on in this context, after :meth:`suspend`."""
+        """Detect nested calls in this context again, after :meth:`suspend`."""
         if self._watched and self.active:
             self._outer = _enclosing.get()
             _enclosing.set(self)
 
     def behind(self, process: Process) -> None:
-        """The call's route is served by ``process``, whose resistance counts as the route's own from now on."""
+        """Let the resistance of ``process``, which serves the call's route, count as the route's own from now on."""
         self._route.process = process
 
     def finish(self, outcome: int = _SUCCESS) -> None:
-        """End the call with an :class:`Outcome`, unless :meth:`ignore`, :meth:`fail` or :meth:`drop` spoke first."""
+        """End the call with an :class:`Outcome`, unless :meth:`ignore`, :meth:`fail` or :meth:`drop` has set one."""
         if self.active:
             self.active = False
             if self._watched:
@@ -171,21 +171,21 @@ class Call:
                 self._route.close(outcome)
 
     def now(self) -> float:
-        """The clock by which the call is measured, in seconds from no particular beginning."""
+        """The clock that measures the call, in seconds from an arbitrary start."""
         return self._clock()
 
     def wait(self, seconds: float) -> None:
-        """Leave ``seconds`` out of the latency: the call waited for its own caller, not for what is guarded.
+        """Leave ``seconds`` out of the latency: the call waited for its own caller, not for the dependency.
 
-        What is told after :meth:`answer` changes nothing, nor does what is not above 0.
+        Has no effect after :meth:`answer`, or if ``seconds`` is not above 0.
         """
         if seconds > 0.0:
             self._waited += seconds
 
     def answer(self) -> None:
-        """The answer is there: the latency ends here, while the call stays in flight until it is finished.
+        """End the latency here, because the answer has arrived; the call stays in flight until it is finished.
 
-        Means nothing once :meth:`fail`, :meth:`ignore` or :meth:`drop` has spoken.
+        Has no effect after :meth:`fail`, :meth:`ignore` or :meth:`drop`.
         """
         if self.active and self._latency < 0.0 and self._outcome < 0:
             now = self._clock()
@@ -197,10 +197,10 @@ class Call:
         return passed if passed > 0.0 else 0.0
 
     def degrade(self, steps: int = 4) -> float:
-        """How good the answer may be: 1 on an idle route, down to 1/``steps`` where the call only just flows.
+        """The quality that the answer may have: 1 on an idle route, down to 1/``steps`` when the call barely flows.
 
-        It is the share of the voltage's headroom over R_base that resistance leaves, rounded up to a step. An
-        application that does less work at less quality sheds later; ask before the work.
+        This is the share of the voltage above R_base that resistance leaves, rounded up to a step. An application that
+        does less work at lower quality sheds later. Ask before doing the work.
 
         Raises:
             ConfigurationError: ``steps`` is below 1 or above 1000.
@@ -216,19 +216,19 @@ class Call:
         return min(math.ceil(steps * left / headroom), steps) / steps
 
     def ignore(self) -> None:
-        """The caller's own fault: the dependency is not to blame."""
+        """Report a fault of the caller, which does not count against the dependency."""
         self._outcome = _IGNORED
 
     def fail(self) -> None:
-        """A failure that raises nothing, such as an error reply."""
+        """Report a failure that raises nothing, such as an error reply."""
         self._outcome = _FAILURE
 
     def drop(self) -> None:
-        """Abandoned before its answer."""
+        """Report that the call was abandoned before its answer."""
         self._outcome = _DROPPED
 
     def try_begin(self) -> bool:
-        """Begin the call if it may flow; says whether it does.
+        """Begin the call if it may flow; returns whether it does.
 
         Raises:
             AtrionError: the call was used before.
@@ -237,7 +237,7 @@ class Call:
         return self._met == BYPASSED or self.begin()
 
     def begin(self) -> bool:
-        """Likewise, for a new call."""
+        """The same, for a call that was just created."""
         self._started = now = self._clock()
         route = self._route
         self._met = met = route.admit(self._volts, now)
@@ -250,18 +250,18 @@ class Call:
         return True
 
     def rejection(self) -> Decision:
-        """The decision for the caller whom :meth:`try_begin` has just refused."""
+        """The decision of a call that :meth:`try_begin` has just shed."""
         note_rejection()
         return rejection(self._route, self._volts)
 
     def finish_with(self, error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()) -> None:
-        """End the call as ``error``, if any, says; errors of the classes in ``ignore`` say nothing."""
+        """End the call with the outcome of ``error``, or a success; classes in ``ignore`` are ignored."""
         self.finish(_SUCCESS if error is None else outcome_of(error, ignore))
 
     def __bool__(self) -> bool:
         return self.active
 
-    # An error that crosses compiled frames pays for each of them, so a rejection is raised where it leaves.
+    # An exception costs time in each compiled frame that it crosses, so a rejection is raised in the last one.
 
     def __enter__(self) -> Call:
         if not self.try_begin():

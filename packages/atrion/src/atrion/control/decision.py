@@ -1,4 +1,4 @@
-"""The answer to "may this request flow?"."""
+"""Admission decisions and their reasons."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ __all__ = ["Decision", "Reason", "bypassed"]
 
 
 class Reason(StrEnum):
-    """Why a request flowed, or what adds most to the resistance that shed it; the mode tells of an open breaker.
+    """Why a request was admitted, or the largest contribution to the resistance that shed it.
 
-    A standing queue (``SATURATED``, ``PROCESS_SATURATED``), worthless answers (``FAILING``, ``LATE``) or none
-    (``STALLED``), seen here or by other nodes (``CLUSTER``). A scar keeps the name of what made it; ``RESISTANCE`` is
-    one that was restored, or too low a voltage.
+    ``FLOWS`` and ``PROBE`` are admitted. The others are shed: because of a queue (``SATURATED``,
+    ``PROCESS_SATURATED``), failures (``FAILING``), late answers (``LATE``) or none at all (``STALLED``), or because
+    other nodes report one of these (``CLUSTER``). Scar tissue keeps the reason that left it; ``RESISTANCE`` is restored
+    scar tissue, or a voltage below the resistance of an idle route. An open breaker shows in the decision's mode.
     """
 
     FLOWS = "flows"
@@ -39,7 +40,7 @@ PROBE: Final = Reason.PROBE
 @mypyc_attr(acyclic=True)
 @final
 class Decision:
-    """One admission decision. It cannot be changed, and crosses processes."""
+    """One admission decision. It is immutable and can be pickled."""
 
     __slots__ = ("_allowed", "_mode", "_reason", "_resistance", "_retry_after", "_route", "_voltage")
 
@@ -68,22 +69,22 @@ class Decision:
 
     @property
     def would_shed(self) -> bool:
-        """Whether it may flow only because of shadow mode; the reason is then what would have shed it."""
+        """Whether the request is admitted only because of shadow mode; ``reason`` is then why it would be shed."""
         return self._allowed and self._reason is not FLOWS and self._reason is not PROBE
 
     @property
     def route(self) -> str:
-        """The id of the route that was asked."""
+        """The id of the route."""
         return self._route
 
     @property
     def resistance(self) -> float:
-        """What the route set against the request, in ohms."""
+        """The route's resistance, in ohms."""
         return self._resistance
 
     @property
     def voltage(self) -> float:
-        """What the request had by its tier and key, in volts."""
+        """The request's voltage, from its tier and key."""
         return self._voltage
 
     @property
@@ -93,12 +94,12 @@ class Decision:
 
     @property
     def reason(self) -> Reason:
-        """Why it flowed or was shed."""
+        """Why the request was admitted or shed."""
         return self._reason
 
     @property
     def retry_after(self) -> float:
-        """Seconds until a like request is expected to flow, from the decay law; 0 unless it was, or would be, shed."""
+        """Seconds until such a request is expected to be admitted; 0 unless this one was, or would be, shed."""
         return self._retry_after
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,18 +115,17 @@ class Decision:
             "retry_after": self._retry_after,
         }
 
-    def __json__(
-        self,
-    ) -> dict[str, Any]:  # asked for by Celery, which otherwise sends the text of an error alone
+    # Celery serialises with this method; without it, an error would cross as its text alone.
+    def __json__(self) -> dict[str, Any]:
         return self.as_dict()
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Decision:
-        """The decision that :meth:`as_dict` made ``data`` of.
+        """The decision that :meth:`as_dict` turned into ``data``.
 
         Raises:
             KeyError: a field is missing, or a mode unknown.
-            ValueError: a field has a value that it cannot have.
+            ValueError: a field has an impossible value.
         """
         return Decision(
             bool(data["allowed"]),
@@ -173,7 +173,7 @@ class Decision:
 
 
 def bypassed(route_id: str) -> Decision:
-    """The decision of an engine that is disabled and computes neither resistance nor voltage."""
+    """The decision of a disabled engine, which computes neither resistance nor voltage."""
     return Decision(True, route_id, 0.0, 0.0, int(Mode.OPERATIONAL), FLOWS, 0.0)
 
 

@@ -151,9 +151,9 @@ def _checked(name: str, function: Any, what: str) -> Any:
 def protect(function: F, calls: CallFactory, options: Options) -> F:
     """Wrap a function so that every call is made by ``calls``.
 
-    A call is in flight until its coroutine is done or its generator is exhausted, closed or has failed, and a
-    generator's latency ends with its first item. What a function returns is followed likewise where it can be
-    awaited, is a generator or a future, or was made by ``contextlib.contextmanager`` and is entered.
+    A call is in flight until its coroutine is done or its generator is exhausted, closed or has failed; a generator's
+    latency ends with its first item. The same holds for an awaitable, generator, future or ``contextlib`` context
+    manager that the function returns.
 
     Raises:
         ConfigurationError: it cannot be guarded, or not with such options.

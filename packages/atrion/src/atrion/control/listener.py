@@ -1,4 +1,4 @@
-"""The events of a route, for whoever made it: ticks, decisions, breaker, shedding, jumps. Compiled."""
+"""The events of a route that its engine receives: ticks, decisions, breaker, shedding, jumps. Compiled."""
 
 from __future__ import annotations
 

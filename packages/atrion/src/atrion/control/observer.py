@@ -1,4 +1,4 @@
-"""Hooks: what an observer hears of a route. A broken observer never breaks its host."""
+"""Observers of ticks, decisions and changes of mode. A failing observer never affects requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger: logging.Logger = logging.getLogger("atrion")
 
 @dataclass(frozen=True, slots=True)
 class Transition(Plain):
-    """A route changed its mode; ``resistance`` in ohms at that tick."""
+    """A change of a route's mode; ``resistance`` in ohms at that tick."""
 
     route: str
     before: Mode
@@ -39,19 +39,19 @@ class Transition(Plain):
 
 
 class Observer:
-    """What may be heard; called in the thread of the request, so it should be quick.
+    """The methods of an observer. They are called in the thread of the request, so they should be fast.
 
-    Implement what you want to hear, in a subclass or in any class with methods of these names.
+    Implement any of them, in a subclass or in any other class.
     """
 
     def on_tick(self, state: RouteSnapshot) -> None:
         """The law advanced."""
 
     def on_decision(self, decision: Decision) -> None:
-        """A request asked, and this was the answer."""
+        """A decision was made."""
 
     def on_transition(self, transition: Transition) -> None:
-        """A route changed its mode."""
+        """A route has changed its mode."""
 
 
 class TickObserver(Protocol):
@@ -65,30 +65,30 @@ class DecisionObserver(Protocol):
     """An observer of decisions."""
 
     def on_decision(self, decision: Decision, /) -> None:
-        """A request asked, and this was the answer."""
+        """A decision was made."""
 
 
 class TransitionObserver(Protocol):
     """An observer of changes of mode."""
 
     def on_transition(self, transition: Transition, /) -> None:
-        """A route changed its mode."""
+        """A route has changed its mode."""
 
 
 AnyObserver = Observer | TickObserver | DecisionObserver | TransitionObserver
 
 
-def _heard(observer: object, name: str) -> Callable[[Any], None] | None:
-    """The observer's own method of a name."""
+def _own_method(observer: object, name: str) -> Callable[[Any], None] | None:
+    """The observer's own method of a name, or None."""
     method = getattr(observer, name, None)
     if not callable(method) or getattr(method, "__func__", None) is getattr(Observer, name):
         return None
-    heard: Callable[[Any], None] = method
-    return heard
+    own: Callable[[Any], None] = method
+    return own
 
 
 class Observers:
-    """The observers of one engine; what one of them raises is counted, and logged the first time."""
+    """The observers of one engine. Their exceptions are counted, and the first one is logged."""
 
     def __init__(self, listener: RouteListener) -> None:
         self.failures: int = 0
@@ -99,12 +99,12 @@ class Observers:
         self._transitions: tuple[Callable[[Any], None], ...] = ()
 
     def add(self, observer: AnyObserver) -> Callable[[], None]:
-        """Let an observer hear; returns what ends that.
+        """Add an observer; returns a function that removes it.
 
         Raises:
-            ConfigurationError: it would hear nothing.
+            ConfigurationError: it has none of the methods.
         """
-        if not any(_heard(observer, name) for name in ("on_tick", "on_decision", "on_transition")):
+        if not any(_own_method(observer, name) for name in ("on_tick", "on_decision", "on_transition")):
             raise ConfigurationError(
                 "observer", observer, "give an object with a method on_tick, on_decision or on_transition"
             )
@@ -114,17 +114,17 @@ class Observers:
     def _set(self, observers: tuple[object, ...]) -> None:
         self._observers = observers
         self._ticks, self._decisions, self._transitions = (
-            tuple(method for observer in observers if (method := _heard(observer, name)) is not None)
+            tuple(method for observer in observers if (method := _own_method(observer, name)) is not None)
             for name in ("on_tick", "on_decision", "on_transition")
         )
         # Changes of mode come with ticks.
         self._listener.wants_ticks = bool(self._ticks or self._transitions)
         self._listener.wants_decisions = bool(self._decisions)
 
-    def _tell(self, methods: tuple[Callable[[Any], None], ...], what: object) -> None:
+    def _notify(self, methods: tuple[Callable[[Any], None], ...], event: object) -> None:
         for method in methods:
             try:
-                method(what)
+                method(event)
             except Exception:
                 self.failures += 1
                 if self.failures == 1:
@@ -133,11 +133,11 @@ class Observers:
     def ticked(self, route: Route, mode_before: int) -> None:
         """A route's law advanced; before it, the mode had this index."""
         if self._ticks:
-            self._tell(self._ticks, snapshot_of(route))
+            self._notify(self._ticks, snapshot_of(route))
         before, after = mode_of(mode_before), route.model.state.mode
         if self._transitions and before is not after:
-            self._tell(self._transitions, Transition(route.id, before, after, route.resistance()))
+            self._notify(self._transitions, Transition(route.id, before, after, route.resistance()))
 
     def decided(self, decision: Decision) -> None:
         """A decision was made."""
-        self._tell(self._decisions, decision)
+        self._notify(self._decisions, decision)

@@ -1,4 +1,4 @@
-"""Whose fault an exception is, judged in this one place for every guard and integration. Compiled."""
+"""The outcome that an exception stands for, for every guard and integration. Compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FAILURE: Final = int(Outcome.FAILURE)
 _IGNORED: Final = int(Outcome.IGNORED)
 _DROPPED: Final = int(Outcome.DROPPED)
 LONGEST_CHAIN: Final = 16
-"""Causes of causes that are looked at."""
+"""Most causes of causes that are followed."""
 
 CANCELLATIONS: Final = (
     ("asyncio", "CancelledError"),
@@ -26,7 +26,7 @@ CANCELLATIONS: Final = (
     ("eventlet", "Timeout"),
     ("concurrent.futures", "CancelledError"),
 )
-"""Exceptions by which a call is given up before its answer; anyio's are those of asyncio and trio."""
+"""Exceptions that abandon a call before its answer; anyio uses those of asyncio and trio."""
 CALLERS: Final = (
     ("django.http", "Http404"),
     ("django.core.exceptions", "PermissionDenied"),
@@ -34,11 +34,11 @@ CALLERS: Final = (
     ("django.core.exceptions", "BadRequest"),
     ("django.http.multipartparser", "MultiPartParserError"),
 )
-"""Exceptions that a framework answers with a status below 500, and that do not carry it."""
+"""Exceptions that a framework answers with a status below 500, but that do not carry the status."""
 
 
 def _is_one_of(error: BaseException, known: tuple[tuple[str, str], ...]) -> bool:
-    """Whether ``error`` is of a class named by module and name; what was never imported was never raised."""
+    """Whether ``error`` is of a class given by module and name; a module never imported has raised nothing."""
     for module, name in known:
         kind = getattr(sys.modules.get(module), name, None)
         if isinstance(kind, type) and isinstance(error, kind):
@@ -47,10 +47,10 @@ def _is_one_of(error: BaseException, known: tuple[tuple[str, str], ...]) -> bool
 
 
 def outcome_of(error: BaseException, ignore: tuple[type[BaseException], ...] = ()) -> int:
-    """What an exception says of the dependency, as an :class:`~atrion.Outcome`; those of ``ignore`` say nothing.
+    """The :class:`~atrion.Outcome` that an exception stands for; the classes in ``ignore`` are ignored.
 
-    Cancelled calls were dropped. Rejections, what was made of them, statuses below 500 and exits are nobody's
-    failure here. A group is as bad as the worst in it.
+    Cancelled calls are dropped. Rejections, errors caused by them, HTTP statuses below 500 and exits are ignored. A
+    group has the worst outcome of its members.
     """
     if isinstance(error, (FlowRejected, ignore)):
         return _IGNORED
@@ -70,7 +70,7 @@ def outcome_of(error: BaseException, ignore: tuple[type[BaseException], ...] = (
 
 
 def rejection_in(error: BaseException | None) -> FlowRejected | None:
-    """The rejection that ``error`` is, or a group of nothing else; None for every other error."""
+    """``error`` if it is a rejection, or the last one of a group of rejections only; otherwise None."""
     if isinstance(error, FlowRejected):
         return error
     if isinstance(error, BaseExceptionGroup):
@@ -84,7 +84,7 @@ def rejection_in(error: BaseException | None) -> FlowRejected | None:
 
 
 def stems_from_rejection(error: BaseException | None) -> bool:
-    """Whether ``error`` is a rejection, was raised from one, or answers 503 while one was handled."""
+    """Whether ``error`` is a rejection, was raised from one, or is a 503 raised while one was handled."""
     for _ in range(LONGEST_CHAIN):
         if error is None:
             return False
@@ -98,8 +98,8 @@ def status_of(error: BaseException) -> int:
     """The HTTP status, 100 to 599, that an exception carries; 0 for none.
 
     Starlette, FastAPI, Django REST framework and Tornado call it ``status_code``, aiohttp and urllib ``status``, and
-    clients such as httpx have it in the ``response``. A bare ``code`` may be anything: it counts for
-    Werkzeug, whose exceptions are answers.
+    clients such as httpx have it in the ``response``. A ``code`` may be anything and counts only for
+    Werkzeug, whose exceptions are responses.
     """
     try:
         for carrier in (error, getattr(error, "response", None)):
@@ -121,9 +121,9 @@ def _status(value: object) -> int:
 
 @final
 class Rejections:
-    """Whether a guarded call within a request was shed, for those who see only what the request is answered.
+    """Whether a guarded call within a request was shed, for integrations that see only the response.
 
-    An exception handler that answers 503 may run in another task or thread, so the exception itself is not seen.
+    An exception handler that answers 503 may run in another task or thread, where the exception cannot be seen.
     """
 
     __slots__ = ("_outer", "seen")
@@ -133,17 +133,17 @@ class Rejections:
         self._outer: Rejections | None = None
 
     def enter(self) -> None:
-        """Take note of what is shed in this context, and those made of it, from now on."""
+        """Note rejections in this context, and in contexts copied from it, from now on."""
         self._outer = _rejections.get()
         _rejections.set(self)
 
     def leave(self) -> None:
-        """Take note no more."""
+        """Stop noting rejections."""
         _rejections.set(self._outer)
         self._outer = None
 
     def note(self) -> None:
-        """A call was shed: so it was within every request that this one is made for."""
+        """Note a rejection, also for the requests that enclose this one."""
         request: Rejections | None = self
         while request is not None:
             request.seen = True
@@ -154,7 +154,7 @@ _rejections: Final[ContextVar[Rejections | None]] = ContextVar("atrion_rejection
 
 
 def note_rejection() -> None:
-    """A guarded call was shed in this context."""
+    """Note that a guarded call was shed in this context."""
     request = _rejections.get()
     if request is not None:
         request.note()

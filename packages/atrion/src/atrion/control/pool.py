@@ -1,4 +1,4 @@
-"""The calls of one bottleneck, such as a database, a pool of workers or a remote service: of one route or of many."""
+"""Pools: the calls of one bottleneck, such as a database or a remote service, on one route or on many."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ __all__ = ["Pool"]
 
 @final
 class Pool:
-    """What the routes of one bottleneck learn together: calls in flight, capacity, and the level of saturation.
+    """Calls in flight, capacity and saturation that the routes of one bottleneck share.
 
-    Alone, each route would defend its own share of the bottleneck, the unimportant one too. Together they meet at one
-    voltage, whatever route a request is for. ``shed`` counts rejections since the last tick, ``members`` the routes;
-    ``rank`` is its place among the pools that nobody has named, below 0 for one that was named; ``calm`` is for how
-    many seconds nothing has waited or been refused in it, below 0 for how many it has; ``claims`` are the calls in
-    flight that its routes may have whatever the others do.
+    With a capacity for each route, an unimportant route would defend its share. With a common one, all requests meet
+    the same resistance, whatever route they are for.
+
+    Attributes:
+        window: The calls of all routes.
+        capacity: The learned capacity.
+        saturation: The controller that turns overload into ohms.
+        no_saturation_below: Calls in flight up to which saturation adds nothing; −1 if it always adds.
+        members: How many routes are in the pool.
+        name: The configured name, or None.
+        rank: Place among the unnamed pools; below 0 for a named one.
+        shed: Requests shed since the last tick.
+        calm: Seconds for which nothing has waited or been shed; below 0, seconds for which it has.
+        claims: Calls in flight that its routes are entitled to, in all.
     """
 
     __slots__ = (
@@ -45,7 +54,7 @@ class Pool:
         self.forget(now)
 
     def forget(self, now: float) -> None:
-        """Begin anew; calls in flight stay counted."""
+        """Forget what was learned; calls in flight stay counted."""
         self.capacity: Capacity = Capacity()
         self.saturation: Saturation = Saturation()
         self.no_saturation_below: float = self.capacity.limit
@@ -55,7 +64,7 @@ class Pool:
         self._last_tick: float = now
 
     def advance(self, now: float, settings: Settings) -> None:
-        """Learn from the last tick, if one has passed at ``now`` seconds; ``settings`` of the route that asks."""
+        """Learn from the last tick, if one has passed; ``settings`` are those of the route that ticks."""
         constants = settings.constants
         dt = now - self._last_tick
         if 0.0 <= dt < 0.999 * constants.tick:
@@ -73,5 +82,5 @@ class Pool:
         dt = max(dt, 0.0)
         self.calm = min(self.calm, 0.0) - dt if busy else max(self.calm, 0.0) + dt
         self.shed = 0
-        # What decisions read until the next tick.
+        # Decisions read this until the next tick.
         self.no_saturation_below = capacity.limit if self.saturation.integral == 0.0 else -1.0

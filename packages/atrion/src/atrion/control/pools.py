@@ -1,4 +1,4 @@
-"""Which pool a route is in: the one that was named, the one that all share until there is evidence, or its own."""
+"""The pool of each route: the configured one, one that is shared until there is evidence against it, or its own."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from atrion.sensing.contrast import Contrast
 __all__ = ["ALONE", "Membership", "Pools"]
 
 ALONE: Final = 3
-"""Rank of a pool of one route. Those below are shared by all routes that have not left them."""
+"""Rank of a pool of one route. Pools of lower rank are shared by all routes that have not left them."""
 LATENCY_MEMORY: Final = 64.0
 """Calls over which a route's mean latency is averaged."""
 CALM: Final = 10.0
-"""Seconds of calm over which its usual calls in flight are averaged."""
+"""Seconds of calm over which a route's usual calls in flight are averaged."""
 BACKOFF: Final = 20.0
-"""Seconds after which a route that has left its first pool is tried there again, doubled each time."""
+"""Seconds after which a route that has left the first pool is tried there again; doubled each time."""
 LONGEST: Final = 3600.0
-"""Seconds after which it is in any case."""
+"""Most seconds until then."""
 RESTED: Final = 5.0
-"""Seconds of calm after which a pool is known to be well, or of no calm after which it is known not to be."""
+"""Seconds of calm, or of its absence, after which the state of a pool is certain."""
 SCALE: Final = 30.0
-"""Times by which latencies of one queue differ at most: calls that are slower by nature tell nothing of its wait."""
+"""Largest ratio of latencies in one queue: calls that are slower by nature do not show its wait."""
 
 UNKNOWN: Final = 0
 SHARES: Final = 1
@@ -34,7 +34,7 @@ APART: Final = -1
 
 @final
 class Pools:
-    """The pools of an engine, by name and by rank. ``watched`` is in how many calls inner ones are looked for now."""
+    """The pools of an engine, by name and by rank. ``watched`` counts the active calls that detect nested ones."""
 
     __slots__ = ("_named", "_ranked", "watched")
 
@@ -44,7 +44,7 @@ class Pools:
         self._ranked: list[Pool | None] = [None] * ALONE
 
     def named(self, name: str, now: float) -> Pool:
-        """The pool of that name, made where it is new."""
+        """The pool of a name, created if it is new."""
         pool = self._named.get(name)
         if pool is None:
             pool = self._named[name] = Pool(now, name=name)
@@ -61,12 +61,17 @@ class Pools:
 @mypyc_attr(acyclic=True)
 @final
 class Membership:
-    """A route's place among the pools that nobody has named, and the evidence for it. Times in seconds.
+    """A route's place among the unnamed pools, and the evidence for it. Times in seconds.
 
-    ``share`` is the number of its own calls in flight below which the pool's queue is not held against it: what a
-    route uses in calm is not refused because of others, until it is known to wait for the same. ``believed`` is the
-    verdict so far, ``nested`` says that its calls are made within another route's. ``latency`` is the mean of its
-    calls.
+    Attributes:
+        rank: Rank of the pool.
+        share: Calls of the route in flight below which the pool's saturation is not applied to it: the calls that a
+            route uses in calm are not shed because of others, until it is known to wait in the same queue.
+        latency: Mean latency of the route's calls.
+        believed: The last verdict: whether the route waits in the pool's queue.
+        nested: Whether the route's calls are made during another route's.
+        alone: The route's own pool, once it had one.
+        contrast: Its measurement of the wait, while the pool has one for it.
     """
 
     __slots__ = (
@@ -99,7 +104,7 @@ class Membership:
         self._usual: float = 0.0
 
     def reason(self) -> str:
-        """Why the route is where it is."""
+        """Why the route is in its pool."""
         if self.nested:
             return "its calls are made within those of another route"
         if self.rank >= ALONE:
@@ -111,29 +116,29 @@ class Membership:
         )
 
     def average(self, calls: int, latency: float) -> None:
-        """``calls`` have been answered since the last time, after ``latency`` seconds in all."""
+        """Average the latency of ``calls`` more calls, which took ``latency`` seconds in all."""
         if self.contrast is not None and not self.contrast.kept:
-            self.contrast = None  # another route needed it more
+            self.contrast = None  # it was given to another route
         if calls > 0:
             self._seen = min(self._seen + calls, LATENCY_MEMORY)
             self.latency += min(calls / self._seen, 1.0) * (latency / calls - self.latency)
 
     def claim_contrast(self, capacity: Capacity) -> Contrast | None:
-        """The contrast that the next call of the route counts in."""
+        """Get a contrast for the calls of the route."""
         self.contrast = capacity.claim()
         return self.contrast
 
-    def review(self, pool: Pool, first: Pool, in_flight: int, sick: bool, now: float, dt: float) -> int:
-        """The rank where the route belongs, after ``dt`` seconds more in ``pool``; ``first`` is the pool of rank 0.
+    def review(self, pool: Pool, first: Pool, in_flight: int, failing: bool, now: float, dt: float) -> int:
+        """The rank of the pool where the route belongs, after ``dt`` seconds more in ``pool``.
 
-        ``sick`` says that it is not answered properly.
+        ``first`` is the pool of rank 0; ``failing`` says that the route's calls fail.
         """
         if self.nested:
             return ALONE
-        if sick:
+        if failing:
             self._until = max(self._until, now + BACKOFF)
         elif self.rank > 0 and now > self._until and (first.calm > RESTED or pool.calm < -RESTED):
-            return 0  # where nobody waits it makes no difference; where it waits alone, it may belong to the others
+            return 0  # in calm it makes no difference; under pressure, it may belong to the others
         if self.rank >= ALONE or pool.members < 2:
             self.share = 0.0
             return self.rank
@@ -142,10 +147,10 @@ class Membership:
         verdict = self._verdict(pool.capacity)
         if verdict != UNKNOWN:
             self.believed = verdict
-        if sick or verdict == APART:
+        if failing or verdict == APART:
             self._moves += 1
             self._until = now + min(BACKOFF * 2.0 ** min(self._moves - 1, 10), LONGEST)
-            return ALONE if sick else self.rank + 1
+            return ALONE if failing else self.rank + 1
         claim = 0.0 if self.believed == SHARES else max(self._used(), INITIAL / pool.members)
         pool.claims += claim - self._claim
         self._claim = claim
@@ -153,7 +158,7 @@ class Membership:
         return self.rank
 
     def _used(self) -> float:
-        """Calls that the route may well have in flight in calm."""
+        """Calls that the route has in flight in calm, with their usual spread."""
         return self._usual + SLACK * math.sqrt(self._usual)
 
     def _verdict(self, capacity: Capacity) -> int:
@@ -165,7 +170,7 @@ class Membership:
         return capacity.verdict(self.contrast)
 
     def leave(self, pool: Pool) -> None:
-        """Take from ``pool``, which the route leaves, what it has there."""
+        """Give back the contrast and the claim that the route has in ``pool``."""
         if self.contrast is not None:
             pool.capacity.release(self.contrast)
             self.contrast = None
@@ -173,7 +178,7 @@ class Membership:
         self._claim = 0.0
 
     def move_to(self, rank: int) -> None:
-        """The route is in the pool of ``rank`` from now on."""
+        """Note that the route has moved to the pool of ``rank``."""
         self.rank = rank
         self.believed = UNKNOWN
         self.share = 0.0 if rank >= ALONE else self._used()

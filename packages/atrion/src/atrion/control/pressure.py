@@ -1,4 +1,4 @@
-"""From a window's calls, or a caller's samples, to the three pressures of the law."""
+"""The three pressures of the law, from the calls of a window or from a caller's own samples."""
 
 from __future__ import annotations
 
@@ -24,25 +24,28 @@ SATURATED: Final = Reason.SATURATED
 ERROR_MEMORY: Final = 12.0
 """Calls over which the share of failures is taken."""
 LATE: Final = 0.5
-"""Share of late answers from which on serving is not worth its cost."""
+"""Share of late answers above which serving is not worth its cost."""
 FOLLOW: Final = 30.0
-"""Seconds in which the floor of a caller's own latencies follows them, in calm."""
+"""Seconds over which the usual latency of a caller's samples is averaged, in calm."""
 STALL: Final = 3.0
-"""Least seconds without any answer that may mean that nothing comes back; a pause of a service is shorter."""
+"""Least seconds without any answer after which calls have stalled; pauses of a service are shorter."""
 STALL_LATENCIES: Final = 30.0
 """The same in mean latencies."""
 STALL_CALLS: Final = 3
-"""Calls that must have gone unanswered meanwhile: one that is stuck says nothing of the others."""
+"""Least calls unanswered meanwhile: a single stuck call proves nothing about the others."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Pressure:
-    """Normalised pressures of one route, each in [−1, 1]; what does not report keeps its last value.
+    """Normalised pressures of one route, each in [−1, 1]; a component without data keeps its last value.
 
-    ``stall_age`` is for how many seconds, of those in which this process ran, calls have been waiting and none was
-    answered; 0 while that is no evidence, or nobody waits. The ``error`` is that of such a silence where it has
-    ``stalled``.
+    Attributes:
+        latency: Pressure of late answers.
+        error: Pressure of failures, or of unanswered calls while they have ``stalled``.
+        saturation: Pressure of saturation, from samples alone.
+        stalled: Whether calls are unanswered for so long that this counts as failure.
+        stall_age: Age of the unanswered calls in seconds, without pauses of this process; 0 while it proves nothing.
     """
 
     __slots__ = (
@@ -73,7 +76,7 @@ class Pressure:
         self._begun_at_answer: int = 0
 
     def read_samples(self, given: Samples, settings: Settings, dt: float, shed: int) -> int:
-        """Take what callers brought along in ``dt`` seconds and clear it; returns how many samples that were."""
+        """Take and clear the samples of the last ``dt`` seconds; returns how many there were."""
         k = settings.constants.steepness
         if given.latencies > 0:
             latency = given.latency()
@@ -93,25 +96,25 @@ class Pressure:
         return count
 
     def worst(self, constants: Constants) -> tuple[Reason, float]:
-        """The pressure that adds most to resistance, named, and its ohms, which are ≤ 0 where none does."""
+        """The reason and ohms of the pressure that adds most to resistance; ≤ 0 ohms if none adds any."""
         reason = STALLED if self.stalled else FAILING
         ohms = constants.weight_error * self.error
         late = constants.weight_latency * self.latency
         if late > ohms:
             reason, ohms = TOO_LATE, late
-        told = constants.weight_saturation * self.saturation
-        return (SATURATED, told) if told > ohms else (reason, ohms)
+        saturated = constants.weight_saturation * self.saturation
+        return (SATURATED, saturated) if saturated > ohms else (reason, ohms)
 
     def late_calls(self) -> int:
-        """How many calls of the window that was read last came later than was promised."""
+        """Calls of the last window that were answered later than promised."""
         return 0 if self._lateness is None else self._lateness.recent
 
     def late(self) -> None:
-        """A call was answered, or given up, later than was promised."""
+        """Count a call that was answered, or given up, later than promised."""
         self._get_lateness().add()
 
     def _get_lateness(self) -> Lateness:
-        """The share of late answers, made when the first call of a route with a promise is seen."""
+        """The share of late answers, created with the first call of a route that promises a latency."""
         if self._lateness is None:
             self._lateness = Lateness()
         return self._lateness
@@ -119,9 +122,10 @@ class Pressure:
     def read_calls(
         self, window: Window, begun: int, settings: Settings, now: float, dt: float, usual: float
     ) -> int:
-        """Take a window of guarded calls, of ``dt`` seconds; returns how many calls it stands for.
+        """Take a window of ``dt`` seconds of guarded calls; returns how many calls it stands for.
 
-        ``begun`` calls so far, which take ``usual`` seconds. An empty window changes nothing unless calls have stalled.
+        ``begun`` calls have begun so far, and take ``usual`` seconds. An empty window changes nothing unless calls have
+        stalled.
         """
         k = settings.constants.steepness
         finished = window.window_successes + window.window_failures
@@ -143,7 +147,7 @@ class Pressure:
         return finished + window.window_drops + stalled
 
     def _stalled(self, window: Window, begun: int, tick: float, dt: float, usual: float) -> int:
-        """How many calls show by their silence that nothing comes back; 0 where that may be chance."""
+        """How many calls are unanswered for so long that the dependency has stalled; 0 if it may be chance."""
         if window.window_answers > 0 or begun == self._begun_at_answer:
             self._begun_at_answer = begun
             self._quiet = self.stall_age = 0.0
@@ -151,7 +155,7 @@ class Pressure:
         if window.in_flight == 0 and window.window_drops == 0:
             self.stall_age = 0.0
             return 0
-        # One long step may be a pause of this process, in which nothing could have been heard.
+        # A long step may be a pause of this process, in which no answer could have been seen.
         self._quiet += min(dt, max(2.0 * tick, usual))
         calls = begun - self._begun_at_answer
         if calls < STALL_CALLS or usual <= 0.0 or self._quiet < max(STALL, STALL_LATENCIES * usual):

@@ -1,4 +1,4 @@
-"""Which of the refused requests may pass after all, so that a sick route is still measured and can come back."""
+"""Probes: requests admitted above the resistance, so that a failing route is still measured and can recover."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from atrion._native import mypyc_attr
 __all__ = ["Probes"]
 
 INTERVAL: Final = 0.35
-"""Seconds between two probes: three a second, so that what is dead costs next to nothing."""
+"""Seconds between two probes: three a second cost next to nothing."""
 ASKS: Final = 5
-"""Requests of which one may be a probe, so that a quiet route too is spared most of what would fail."""
+"""Requests of which one may be a probe, so that few requests fail on a quiet route, too."""
 IDLE: Final = 300.0
-"""Seconds without any evidence after which the next one passes."""
+"""Seconds without any measurement after which the next request is a probe."""
 MOST: Final = 64
 """Most probes of one tick."""
 
@@ -21,9 +21,9 @@ MOST: Final = 64
 @mypyc_attr(acyclic=True)
 @final
 class Probes:
-    """Probes of one route: by time while it is sick, and twice as many a tick for every tick in which they succeed.
+    """Decides which requests of one route are probes: one at a time, and twice as many after every tick of successes.
 
-    ``now`` is when the route was heard of last. Times in seconds.
+    ``now`` is when the route was last measured. Times in seconds.
     """
 
     __slots__ = ("_asks", "_last", "_left", "_step", "offered")
@@ -34,14 +34,14 @@ class Probes:
         self._step: int = 1
         self._last: float = now
         self.offered: bool = False
-        """Whether a router has been told to send one: the next refused request then passes."""
+        """Whether a router was asked to send a probe: the next request that would be shed then passes."""
 
     def restart(self, now: float) -> None:
-        """The clock has gone back to ``now``."""
+        """The clock was set back to ``now``."""
         self._last = now
 
     def learn(self, successes: int, failures: int) -> None:
-        """A tick has ended in which so many calls ended so."""
+        """Learn from the calls that ended in a tick."""
         if failures > 0:
             self._step = 1
             self._left = 0
@@ -50,15 +50,15 @@ class Probes:
             self._left = self._step
 
     def take_offer(self) -> bool:
-        """Whether this request is the offered one."""
+        """Whether a probe was offered, which this request then takes."""
         offered = self.offered
         self.offered = False
         return offered
 
-    def passes(self, now: float, crowded: bool) -> bool:
-        """Whether this refused request is a probe; ``crowded``: enough is in flight to be measured by."""
+    def passes(self, now: float, measured: bool) -> bool:
+        """Whether a request that would be shed is a probe; never if ``measured`` by enough calls in flight."""
         self._asks += 1
-        if crowded:
+        if measured:
             return False
         if self._left > 0:
             self._left -= 1

@@ -1,8 +1,7 @@
-"""The process itself as a bottleneck: what waits before the guard, where no guard sees it. Pure: it is told the time.
+"""The process itself as a bottleneck: requests that wait before any guard sees them. Pure: callers pass the time.
 
-Requests wait for the event loop to come round, or for a thread of a pool. One controller of proportion and integral
-turns either into resistance: from how long requests wait for the loop, or from how much of the time all threads are
-busy while requests wait for one.
+Requests wait for the event loop, or for a thread of a pool. A PI controller turns the wait into resistance: the seconds
+for which requests wait for the loop, or the share of time in which all threads are busy while requests wait for one.
 """
 
 from __future__ import annotations
@@ -17,41 +16,41 @@ __all__ = ["REST", "STEEP", "TICK", "LoopQueue", "Process", "Threads"]
 TICK: Final = 0.1
 """Seconds from one observation of a pool of threads to the next."""
 WAIT: Final = 0.1
-"""Seconds that a request may wait for the event loop: as long as people do not notice."""
+"""Seconds that a request may wait for the event loop, short enough not to be noticed."""
 AHEAD: Final = 8.0
-"""Admitted requests that may be ahead of it in any case: a loop of slow handlers has a queue by chance alone."""
+"""Admitted requests that may be ahead of it in any case: slow handlers queue by chance alone."""
 BRIEF: Final = 0.001
-"""Seconds in which a loop that has nothing to do comes round."""
+"""Seconds that a turn of an idle event loop takes."""
 LATE: Final = 0.5
-"""Seconds of waiting for the loop from which all but critical requests are refused at once: the credit of a burst."""
+"""Seconds of waiting for the loop above which all but critical requests are shed at once: the credit of a burst."""
 PACE: Final = 0.2
-"""Weight of a batch in the mean time that it takes the loop to get to one more of the backlog."""
+"""Weight of a batch in the mean time that the loop takes for each request of the backlog."""
 REST: Final = -10.0
 """Error while no request waits for the loop: resistance falls ten times as fast as a full error raises it."""
 STEEP: Final = 3.0
-"""Greatest error: a loop that is four times too late raises resistance three times as fast as one twice too late."""
+"""Largest error: a loop that is four times too late raises resistance three times as fast as one twice too late."""
 SPARE: Final = 0.15
-"""Share of its time that a single thread should rest; each of n threads √n times less, as they serve together."""
+"""Share of time that a single thread should be idle; divided by √n for n threads, which serve one queue."""
 PROOF: Final = 5.0
-"""Calls of a tick below which it proves less: a few slow calls in a row are chance."""
+"""Calls of a tick below which it counts for less: a few slow calls in a row are chance."""
 RATE: Final = 30.0
-"""Ohms per second by which an error of one raises resistance: through a band in a third of one."""
+"""Ohms per second by which an error of 1 raises resistance: a band in a third of a second."""
 QUICK: Final = 10.0
-"""Ohms that an error of one adds at once: the width of a band."""
+"""Ohms that an error of 1 adds at once: the width of a band."""
 EVIDENCE: Final = 20.0
-"""Ohms of the integral that are proof and no resistance yet: two thirds of a second at an error of one."""
+"""Ohms of the integral before it becomes resistance: two thirds of a second at an error of 1."""
 LONGEST: Final = 2.0 * TICK
-"""Seconds that one observation can prove: one long computation is no crowd."""
+"""Most seconds that one observation counts for: one long computation is no queue."""
 CEILING: Final = 130.0
-"""Most ohms: above every voltage, for a process that what is critical alone can overload."""
+"""Most ohms: above every voltage, for a process that critical requests alone can overload."""
 NOT_CRITICAL: Final = 60.0
-"""Ohms that nothing but critical requests passes."""
+"""Ohms that only critical requests pass."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Process:
-    """What a crowded process adds to the resistance of every route that is served by it: ``ohms``, 0 in calm."""
+    """Controller of an overloaded process: ``ohms`` is a resistance of every route that it serves, 0 in calm."""
 
     __slots__ = ("_integral", "_last", "ohms")
 
@@ -61,15 +60,15 @@ class Process:
         self.ohms: float = 0.0
 
     def observe(self, now: float, error: float) -> None:
-        """It was too crowded by ``error`` until ``now``, in seconds: 0 where it should be, -1 or less without a crowd.
+        """Integrate the relative ``error`` of the queue until ``now``: 0 at the target, −1 or less without a queue.
 
-        A pause of the whole process is a long time that proves little.
+        A long time since the last observation is a pause of the whole process, and counts for little.
         """
         passed = now - self._last
         self._last = now
         if not passed > 0.0:
             return
-        # Not bounded below: else chance alone would raise it in front of a process that is well used.
+        # Not bounded below: otherwise random variation would raise the integral of a well-used process.
         error = min(error, STEEP)
         step = error * min(passed, LONGEST) if error > 0.0 else error * passed
         self._integral = min(max(self._integral + RATE * step, 0.0), EVIDENCE + CEILING)
@@ -79,18 +78,18 @@ class Process:
             self.ohms = min(max(self._integral - EVIDENCE + QUICK * max(error, 0.0), 0.0), CEILING)
 
     def refuse_at_once(self) -> None:
-        """Refuse all but critical requests until the next observation, whatever the evidence."""
+        """Let only critical requests pass until the next observation."""
         self.ohms = max(self.ohms, NOT_CRITICAL)
 
 
 @final
 class LoopQueue:
-    """What waits for an event loop, and what that adds to resistance: ``process``.
+    """The queue in front of an event loop, and the resistance that it causes: ``process``.
 
-    A loop serves batches: what became ready while it served the one before. A request has waited for those ahead of it
-    in its batch, and up to as long as the batch before took, whatever kept the thread from running: handlers that
-    compute, threads that hold the interpreter's lock, or another process on its CPU. After a rest a request has waited
-    for nothing, however long it takes itself.
+    A loop serves batches: everything that became ready during the batch before. A request has waited for those ahead of
+    it in its batch, and up to as long as the batch before took, whatever kept the thread from running: handlers that
+    compute, threads that hold the interpreter's lock, or another process on its CPU. After an idle turn a request has
+    not waited, however long it takes itself.
     """
 
     __slots__ = (
@@ -123,9 +122,10 @@ class LoopQueue:
         self._pace: float = 0.0
 
     def arrive(self, now: float, backlog: int = 0) -> bool:
-        """The loop takes up a request, while so many connections wait to be accepted; whether it had rested.
+        """Count a request that the loop takes up; ``backlog`` connections wait to be accepted.
 
-        Then its owner begins to call :meth:`turn` each time the loop has come round, as long as that asks for it.
+        Returns whether the loop was idle. The caller then calls :meth:`turn` after every turn of the loop until that
+        returns False.
         """
         rested = self._rests
         if self._open:
@@ -138,31 +138,31 @@ class LoopQueue:
         return rested
 
     def admit(self) -> None:
-        """The last that arrived was admitted."""
+        """Count the last arrival as admitted."""
         self._admitted += 1
 
     def turn(self, now: float) -> bool:
-        """The loop has come round: what was ready has run. Whether to tell of the next time as well."""
+        """Note that a turn of the loop has ended; returns whether to call this again after the next one."""
         if self._open:
             self._measure(now)
             self._open = False
             self._ended = now
             self._rests = now - self._began < BRIEF
         else:
-            # A loop with nothing to do comes round at once. Else its next requests are being read: one look more.
+            # A turn of an idle loop is short. Otherwise the next requests are being read: look once more.
             self._rests = self._looked or now - self._ended < BRIEF
             self._looked = True
         return not self._rests
 
     def rest(self, now: float) -> None:
-        """Forget the batch that is being served: its loop has ended."""
+        """Forget the batch that is being served, because its loop has ended."""
         self._open = False
         self._rests = True
         self._ended = now
 
     def _begin(self, now: float, backlog: int) -> None:
         if backlog > 0 and self._backlog > 0:
-            # A loop with a backlog does not rest: so long it takes to serve one.
+            # A loop with a backlog is never idle, so the time since then served so many.
             self._pace += PACE * ((now - self._began) / self._arrived - self._pace)
             self._rests = False
         elif backlog == 0:
@@ -172,7 +172,7 @@ class LoopQueue:
             self._ahead = 0
             self.process.observe(now, REST)
         else:
-            # Bounded, so that a pause of the process is no reason to refuse what has piled up and is soon served.
+            # Bounded, so that requests that have piled up in a pause of the process are not shed: they are soon served.
             self._before = min(now - self._began, 0.5 * LATE)
             self._ahead = self._admitted
         self._began = now
@@ -184,17 +184,17 @@ class LoopQueue:
         self._measure(now)
 
     def _waited(self, now: float) -> float:
-        """Seconds that the last in line waits until it is taken up."""
+        """Seconds that the last request in the queue waits."""
         return now - self._began + self._before + self._backlog * self._pace
 
     def _measure(self, now: float) -> None:
-        crowd = min(self._waited(now) / WAIT, (self._ahead + self._admitted) / AHEAD)
-        self.process.observe(now, max(crowd - 1.0, -1.0))
+        queue = min(self._waited(now) / WAIT, (self._ahead + self._admitted) / AHEAD)
+        self.process.observe(now, max(queue - 1.0, -1.0))
 
 
 @final
 class Threads:
-    """How busy a pool of ``size`` threads, at least 1, is, and what that adds to resistance: ``process``.
+    """The load of a pool of ``size`` threads, at least 1, and the resistance that it causes: ``process``.
 
     The calls of :meth:`enter` and :meth:`leave` come one at a time: hold a lock.
     """
@@ -213,10 +213,10 @@ class Threads:
         self._last: float = now
 
     def enter(self, now: float, between: float = 0.0, backlog: int = 0) -> None:
-        """A thread takes up a call, ``between`` seconds after its last one without a rest; 0 where it has rested.
+        """A thread takes up a call, ``between`` seconds after its last one; 0 if it was idle in between.
 
-        While most others are busy, a thread that does not rest has found a call that waited for it: what it does
-        between calls counts as busy. So many connections wait to be accepted: ``backlog``.
+        While most others are busy, a thread that is not idle has found a call that waited for it, so the time between
+        calls counts as busy. ``backlog`` connections wait to be accepted.
         """
         self._pass(now)
         self._entered += 1
@@ -229,7 +229,7 @@ class Threads:
         self._busy += 1
 
     def leave(self, now: float) -> None:
-        """A thread is done with one."""
+        """A thread has finished a call."""
         self._pass(now)
         self._busy = max(self._busy - 1, 0)
 
@@ -244,7 +244,7 @@ class Threads:
         error = (share - self._goal) / (1.0 - self._goal)
         if error > 0.0:
             error *= min(self._entered / PROOF, 1.0)
-        # Threads that rest before most calls have nobody waiting, however busy their few clients keep them.
+        # Threads that are idle before most calls have no queue, however busy their few clients keep them.
         if 2 * self._rested >= self._entered:
             error = min(error, -1.0)
         waited = backlog * passed / self._entered

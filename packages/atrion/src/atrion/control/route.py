@@ -450,10 +450,10 @@ class Route:
     # --- calls ---------------------------------------------------------------------------------------------
 
     def begin(self, now: float) -> int:
-        """A call is let in; returns how many calls in flight it met, itself included, for :meth:`end`."""
+        """Count a call as begun; returns the calls in flight with it, for :meth:`end`."""
         pool = self.pool
         met = pool.capacity.begin(pool.window.in_flight, now)
-        # Counted side by side and without a call, during which another thread might take the route to another pool.
+        # No function is called between these lines: another thread could move the route to another pool meanwhile.
         pool = self.pool
         self.window.in_flight += 1
         pool.window.in_flight += 1
@@ -461,21 +461,21 @@ class Route:
         return met
 
     def end(self, now: float, outcome: int, latency: float, volts: float, met: int, epoch: int) -> None:
-        """A call of ``volts`` has ended after ``latency`` seconds, which had ``met`` so many in that ``epoch``."""
+        """Count a call as ended after ``latency`` seconds; ``met`` and ``epoch`` are those of its beginning."""
         pool = self.pool
         capacity = pool.capacity
-        # What was met in another pool says nothing of this one.
-        told = outcome if epoch == self.epoch else IGNORED
+        # A call that began in another pool is no measurement of this one.
+        measured = outcome if epoch == self.epoch else IGNORED
         contrast = self.membership.contrast
         level = 0
         if capacity.queue is not None:
             level = level_at(volts)
             if contrast is None:
                 contrast = self.membership.claim_contrast(capacity)
-        capacity.end(pool.window.in_flight, now, latency, told, met, level, contrast)
+        capacity.end(pool.window.in_flight, now, latency, measured, met, level, contrast)
         self.window.count(outcome, latency)
         pool.window.count(outcome, latency)
-        pool = self.pool  # likewise
+        pool = self.pool  # as in begin()
         if self.window.in_flight > 0:
             self.window.in_flight -= 1
             pool.window.in_flight -= 1
@@ -486,12 +486,12 @@ class Route:
             self.advance(now)
 
     def answer(self, now: float, latency: float, volts: float, met: int, epoch: int) -> None:
-        """A call has begun to be answered after ``latency`` seconds; what it streams takes nobody's place."""
+        """Count a call as ended because its answer begins; while it streams, it takes no capacity."""
         self.streaming += 1
         self.end(now, SUCCESS, latency, volts, met, epoch)
 
     def close(self, outcome: int) -> None:
-        """A stream has ended."""
+        """Count a stream as ended."""
         if self.streaming > 0:
             self.streaming -= 1
         if outcome == FAILURE:

@@ -12,7 +12,7 @@ __all__ = ["RouteRules"]
 
 
 class _Rule:
-    """What was given for an id, or for the ids that a pattern with ``*`` matches."""
+    """The options of an id, or of the ids that a pattern with ``*`` matches."""
 
     def __init__(self, pattern: str) -> None:
         parts = pattern.split("*")
@@ -24,19 +24,19 @@ class _Rule:
         self._matches = re.compile(".*".join(map(re.escape, parts)), re.DOTALL).fullmatch
 
     def matches(self, route_id: str) -> bool:
-        """Whether it is about a route; ``*`` stands for any characters, or none."""
+        """Whether it applies to a route; ``*`` matches any characters, or none."""
         return self._matches(route_id) is not None
 
 
 class RouteRules:
     """The settings of every route, from ``default`` and the rules that match its id.
 
-    An id counts more than a pattern, and a pattern with more characters beside its ``*`` more than one with fewer; of
-    equals, the later one. Routes that the same rules match share their settings.
+    An id overrides patterns, and a pattern with more characters besides ``*`` overrides one with fewer; among equals,
+    the later one wins. Routes that match the same rules share one settings object.
 
     Args:
-        default: Every setting, as the engine was given it.
-        enforced: False if nothing is enforced, whatever was given.
+        default: The engine's value of every option.
+        enforced: False for shadow mode on every route, whatever the rules say.
 
     Raises:
         ConfigurationError: a value is unusable.
@@ -57,12 +57,12 @@ class RouteRules:
         return Settings(**given)
 
     def add(self, pattern: str, given: Mapping[str, Any]) -> None:
-        """Set what is ``given`` for an id or a pattern, beside what was given for it before.
+        """Set the options ``given`` for an id or a pattern; its other options stay.
 
         Raises:
             ConfigurationError: a value is unusable.
         """
-        self._make({**self._default, **given})  # refuses what is unusable before anything is kept
+        self._make({**self._default, **given})  # refuses unusable values before anything is changed
         rule = self._ids.get(pattern) or next(
             (rule for rule in self._patterns if rule.pattern == pattern), None
         )
@@ -76,7 +76,7 @@ class RouteRules:
         self._made.clear()
 
     def force(self, pattern: str, floor: float) -> Callable[[], None]:
-        """Let everything up to ``floor`` volts be shed, whatever else is given; returns what ends that."""
+        """Shed everything up to ``floor`` volts, whatever the rules say; returns a function that ends this."""
         rule = _Rule(pattern)
         rule.given["floor"] = floor
         self._forced.append(rule)
@@ -89,7 +89,7 @@ class RouteRules:
         return end
 
     def settings(self, route_id: str, pool: str | None = None) -> Settings:
-        """The settings of a route; ``pool`` unless it was configured with one."""
+        """The settings of a route, in ``pool`` unless another one is configured."""
         matching = [rule for rule in self._patterns if rule.matches(route_id)]
         if route_id in self._ids:
             matching.append(self._ids[route_id])
@@ -105,5 +105,5 @@ class RouteRules:
         return made
 
     def unused(self) -> tuple[str, ...]:
-        """Ids and patterns that no route has matched yet."""
+        """Ids and patterns that no route has matched so far."""
         return tuple(rule.pattern for rule in (*self._ids.values(), *self._patterns) if not rule.matched)

@@ -1,4 +1,4 @@
-"""What a route was told to be: constants of the laws, promises, and how much it listens to others. Compiled."""
+"""The settings of a route: constants of the laws, promises, and sharing. Compiled."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["MAX_ROUTE_ID", "OPEN", "Settings", "check_name"]
 MAX_ROUTE_ID: Final = 256
 
 LATENCY_BASELINE: Final = 8.0
-"""Floors that a caller's own latencies may reach before they are pressure."""
+"""Multiple of their usual value that a caller's latency samples may reach before they are pressure."""
 LEAST_BASELINE: Final = 0.05
-"""Seconds that they may reach in any case: a busy machine's scheduler pauses a call for as long."""
+"""Seconds that they may reach in any case: the scheduler of a busy machine pauses calls for as long."""
 OPEN: Final = 1000.0
-"""A ``floor`` in volts that opens the breaker."""
+"""Least ``floor`` in volts that opens the breaker."""
 SAMPLE_LATENCY_CEILING: Final = 1.0
-"""Seconds at which they are pressure in any case, where no latency was promised."""
+"""Seconds above which they are pressure in any case, if no latency was promised."""
 
 
 def check_name(field: str, name: object) -> None:
@@ -39,12 +39,18 @@ def check_name(field: str, name: object) -> None:
 
 @final
 class Settings:
-    """Settings of a route, shared by all that have the same.
+    """Settings of a route; one object serves all routes with the same settings.
 
-    ``promise`` in seconds (0 where no latency was promised) and ``error_baseline`` as a share are the SLO's; ``gamma``
-    is γ in [0, 1]; ``pool`` names the bottleneck it shares with other routes, or is None; ``start`` is where its tier's
-    band begins, in volts; ``enforce`` is False in shadow mode; up to a ``floor`` in volts everything is shed, whatever
-    was learnt.
+    Attributes:
+        constants: The constants of the laws as plain floats.
+        promise: Promised latency in seconds; 0 if none was promised.
+        error_baseline: The SLO's share of failing calls.
+        gamma: γ in [0, 1].
+        shared: Whether scars are shared with other nodes.
+        pool: Name of the bottleneck that the route shares with others, or None.
+        start: Volts at which the band of the route's own tier begins.
+        enforce: False in shadow mode.
+        floor: Volts up to which everything is shed, whatever was learned.
 
     Raises:
         ConfigurationError: a value is unusable.
@@ -64,7 +70,7 @@ class Settings:
         "start",
     )
 
-    # Typed loosely, so that the compiled build too refuses a wrong value in words.
+    # Typed loosely, so that the compiled build also refuses a wrong value with our own message.
     def __init__(
         self,
         config: Any,
@@ -97,7 +103,7 @@ class Settings:
         self.floor: float = floor
 
     def learns_like(self, other: Settings) -> bool:
-        """Whether what was learnt under ``other`` settings holds under these."""
+        """Whether a route that has learned under ``other`` settings need not start anew."""
         return (
             self.config == other.config
             and self.slo == other.slo
@@ -107,17 +113,17 @@ class Settings:
         )
 
     def sample_latency_ceiling(self) -> float:
-        """Seconds that the floor of a caller's own latencies never crosses."""
+        """Seconds above which a latency sample is pressure in any case."""
         return self.promise if self.promise > 0.0 else SAMPLE_LATENCY_CEILING
 
-    def sample_latency_baseline(self, floor: float) -> float:
-        """Seconds above which a caller's own latency is pressure: a multiple of its ``floor``, below the ceiling."""
-        if floor <= 0.0:
+    def sample_latency_baseline(self, usual: float) -> float:
+        """Seconds above which a latency sample is pressure: a multiple of the ``usual`` one, up to the ceiling."""
+        if usual <= 0.0:
             return self.sample_latency_ceiling()
-        return min(max(LATENCY_BASELINE * floor, LEAST_BASELINE), self.sample_latency_ceiling())
+        return min(max(LATENCY_BASELINE * usual, LEAST_BASELINE), self.sample_latency_ceiling())
 
     def threshold(self) -> AdaptiveThreshold | None:
-        """A route's own adaptive break point, or None for the static one."""
+        """A new adaptive break point, or None for the static one."""
         adaptive = self.config.adaptive
         if adaptive is None:
             return None

@@ -1,4 +1,4 @@
-"""A time in which a route sheds load, from the first request shed until none has been for a while. Compiled."""
+"""A period in which a route sheds requests, from the first one until none has been shed for a while. Compiled."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from atrion.physics.voltage import Tier, level_at
 __all__ = ["Shedding"]
 
 QUIET: Final = 10.0
-"""Seconds without a shed request after which it is over."""
+"""Seconds without a shed request after which the period is over."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Shedding:
-    """Counts what is shed since ``now``, when ``admitted`` calls had been let in. Times in seconds."""
+    """Counts the requests shed since ``now``, when ``admitted`` calls had been admitted. Times in seconds."""
 
     __slots__ = ("_admitted", "_levels", "began", "last", "reported", "shed")
 
@@ -30,19 +30,19 @@ class Shedding:
         """Whether its beginning has been reported."""
 
     def count(self, volts: float, now: float) -> None:
-        """A request of ``volts`` is shed."""
+        """Count a shed request of ``volts``."""
         self.shed += 1
         self.last = now
         self._levels |= 1 << level_at(volts)
 
     def is_over(self, now: float) -> bool:
-        """Whether none was shed for a while."""
+        """Whether no request was shed for a while."""
         return not 0.0 <= now - self.last < QUIET
 
     def tiers(self) -> list[str]:
-        """Names of the tiers of which requests were shed, the lowest first."""
+        """Names of the tiers of the shed requests, the lowest first."""
         return [tier.name.lower() for tier in Tier if self._levels >> int(tier) & 1]
 
     def share(self, admitted: int) -> float:
-        """Share of the requests that was shed, where ``admitted`` calls have been let in by now."""
+        """Share of the requests that was shed; ``admitted`` calls have been admitted by now."""
         return self.shed / (self.shed + max(admitted - self._admitted, 0))

@@ -1,4 +1,4 @@
-"""What a user may set about the physics: validated, frozen, in SI units."""
+"""The settings of the physics: validated, immutable, in SI units."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ class SLO(Plain):
     """What a route promises, and how much each kind of pressure matters to it.
 
     Attributes:
-        latency: Seconds after which an answer is of no use any more, > 0, or None where nothing was promised: then
-            a slow answer is no harm, and refuses nobody.
-        error_rate: Share of failing calls, in (0, 1), from which on serving is not worth its cost. It
-            is no availability target: a dependency that fails 20% of calls still serves 80%.
+        latency: Seconds after which an answer is useless, > 0, or None for no promise: then slow answers shed nobody.
+        error_rate: Share of failing calls, in (0, 1], above which serving is not worth its cost. This is not an
+            availability target: a dependency that fails 20% of calls still serves 80%.
         latency_criticality: How much latency matters, 0 to 10.
         error_criticality: How much errors matter, 0 to 10.
         saturation_criticality: How much saturation matters, 0 to 10.
@@ -105,10 +104,10 @@ class PhysicsConfig(Plain):
     """Constants of the laws. The defaults are the shipped controller; :meth:`reference` is the RFC's.
 
     Attributes:
-        base_resistance: R_base, ohms, > 0: the resistance of an idle route.
+        base_resistance: R_base, ohms, > 0: the least resistance.
         decay_rate: λ, per second, > 0: how fast scar tissue heals.
         scar_factor: σ, ohms, ≥ 0: the scar of one tick of trauma.
-        scar_cap: Most scar tissue there is, ohms, > 0 (∞ in the reference preset).
+        scar_cap: Most scar tissue, ohms, > 0 (∞ in the reference preset).
         damping: μ, ohm-seconds, ≥ 0: what momentum adds.
         momentum_cap: Most that momentum adds, ohms, ≥ 0 (∞ in the reference preset).
         critical_pressure: P_crit in (0, √3]: ‖P⁺‖ above it is trauma.
@@ -165,7 +164,7 @@ class PhysicsConfig(Plain):
 
     @classmethod
     def reference(cls, **changes: Any) -> PhysicsConfig:
-        """The RFC's own constants: faithful, and a poor controller; ``changes`` override fields.
+        """The RFC's own constants, for comparison: they make a poor controller. ``changes`` override fields.
 
         Raises:
             ConfigurationError: a field does not exist or its value is out of range.

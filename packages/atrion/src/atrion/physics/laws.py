@@ -28,23 +28,23 @@ __all__ = [
 MAX_RESISTANCE: Final = 1e6
 """Upper bound of any resistance, in ohms."""
 NOISE: Final = 1e-9
-"""Magnitudes below this are zero."""
+"""Magnitudes below this count as zero."""
 MIN_DT: Final = 1e-6
-"""Floor of a time step, in seconds: a clock that stands still or runs backwards counts as this."""
+"""Least time step, in seconds, also if the clock stands still or runs backwards."""
 
 
 def normalize(raw: float, baseline: float, steepness: float) -> float:
     """Normalised pressure ``tanh(k·(x − baseline)/baseline)`` in [−1, 1] (RFC-0001).
 
     ``raw`` and ``baseline`` share a unit; ``steepness`` k has none. A baseline ≤ 0 or a NaN gives 0;
-    ``raw`` = +∞ is the worst there is, 1.
+    ``raw`` = +∞ gives 1.
     """
     if raw != raw or baseline != baseline or steepness != steepness or baseline <= 0.0:
         return 0.0
     if raw == math.inf:
         return 1.0
     relative = (raw - baseline) / baseline
-    if relative - relative != 0.0:  # a baseline too small to divide by is no baseline
+    if relative - relative != 0.0:  # the baseline is too small to divide by
         return 0.0
     exponent = steepness * relative
     return math.tanh(exponent) if exponent == exponent else 0.0
@@ -56,7 +56,7 @@ def norm(latency: float, error: float, saturation: float) -> float:
 
 
 def positive_norm(latency: float, error: float, saturation: float) -> float:
-    """Length of the positive parts ``‖P⁺‖``: relief and silence are not trauma."""
+    """Length of the positive parts ``‖P⁺‖``: negative pressure is not trauma."""
     return norm(max(latency, 0.0), max(error, 0.0), max(saturation, 0.0))
 
 
@@ -99,7 +99,7 @@ def weight(criticality: float, gain: float = 1.0) -> float:
 
 
 def seconds_until_scar(now: float, target: float, decay_rate: float) -> float:
-    """Seconds until scar tissue of ``now`` ohms has decayed to ``target`` ohms; ∞ when it never does."""
+    """Seconds until scar tissue of ``now`` ohms has decayed to ``target`` ohms; ∞ if it never does."""
     if now <= target:
         return 0.0
     if target <= 0.0 or decay_rate <= 0.0:
@@ -110,7 +110,7 @@ def seconds_until_scar(now: float, target: float, decay_rate: float) -> float:
 def route_probabilities(resistances: Sequence[float], beta: float) -> list[float]:
     """Softmax ``e^(−βR_j) / Σ e^(−βR_k)`` over routes (RFC-0002); β per ohm; sums to 1, finite for any R.
 
-    The least resistance is subtracted first; NaN counts as the highest resistance there is.
+    The least resistance is subtracted first; NaN counts as the highest resistance.
     """
     bounded = [MAX_RESISTANCE if r != r else min(max(r, 0.0), MAX_RESISTANCE) for r in resistances]
     if not bounded:

@@ -19,5 +19,5 @@ _MODES = (Mode.BOOTSTRAP, Mode.OPERATIONAL, Mode.CIRCUIT_BREAKER)
 
 
 def mode_of(index: int) -> Mode:
-    """The mode of an index; hot code carries the index, which compiles to a machine integer."""
+    """The mode of an index. Hot code uses the index, which compiles to a machine integer."""
     return _MODES[index]

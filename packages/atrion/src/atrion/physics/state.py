@@ -1,4 +1,4 @@
-"""The state of one route and its step in time: laws and modes together, still without a clock."""
+"""The physics state of one route and its step in time: laws and modes. Pure: callers pass the time. Compiled."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BOOTSTRAP: Final = 0
 OPERATIONAL: Final = 1
 CIRCUIT_BREAKER: Final = 2
 HEALING: Final = 0.3
-"""Seconds of decay that one success is worth while there is no pressure: what answers again need not wait."""
+"""Seconds of decay that one success is worth without pressure: a dependency that answers again recovers at once."""
 
 
 @final
 class Constants:
-    """A :class:`PhysicsConfig` and weights as plain floats, shared by every route that has them."""
+    """A :class:`PhysicsConfig` and the weights as plain floats; one object serves all routes with the same settings."""
 
     __slots__ = (
         "base",
@@ -133,22 +133,22 @@ class PhysicsState:
     ) -> None:
         """One tick: normalised pressures in [−1, 1], ``dt`` in seconds, ``stale`` age in seconds.
 
-        ``trauma_ticks`` is how many ticks this evidence stands for: 0 when nothing reported (silence is not
-        trauma), above 1 when calls are rarer than ticks, so that scars count time and not calls.
+        ``trauma_ticks`` is how many ticks the evidence stands for: 0 without any, as silence is not trauma, and above 1
+        where calls are rarer than ticks, so that scars count time and not calls.
         """
         k = self.constants
         if not dt >= MIN_DT:
             dt = MIN_DT
         if self.mode_index == BOOTSTRAP:
             self.ticks += 1
-            self._take(latency, error, saturation)
+            self._set_pressure(latency, error, saturation)
             if self.ticks >= k.bootstrap_ticks:
                 self.mode_index = OPERATIONAL
                 self._scar(dt, trauma_ticks)
                 self.resistance = self._resistance(stale)
             return
         self.momentum = self._momentum(latency, error, saturation, dt)
-        self._take(latency, error, saturation)
+        self._set_pressure(latency, error, saturation)
         self._scar(dt, trauma_ticks)
         self.resistance = self._resistance(stale)
         if self.adaptive is not None and not (k.directed and self._distressed()):
@@ -156,21 +156,21 @@ class PhysicsState:
         self._transition()
 
     def _distressed(self) -> bool:
-        """Whether this tick is no time to learn what is normal: an incident would become it."""
+        """Whether the adaptive break point must skip this tick, so that it does not learn an incident as normal."""
         return (
             self.mode_index == CIRCUIT_BREAKER
             or positive_norm(self.latency, self.error, self.saturation) > 0.0
         )
 
     def warm(self, scar_tissue: float) -> None:
-        """Begin with ``scar_tissue`` ohms learnt earlier, capped: a warm start needs no BOOTSTRAP."""
+        """Start with ``scar_tissue`` ohms from an earlier life, capped. A warm start needs no BOOTSTRAP."""
         if self.mode_index == BOOTSTRAP:
             self.mode_index = OPERATIONAL
         self.scar_tissue = min(scar_tissue, self.constants.scar_cap, MAX_RESISTANCE)
         self.resistance = self._resistance(0.0)
 
     def heal(self, successes: int) -> None:
-        """Let scar tissue go by ``successes``, calls that show the dependency to be well, and not by time alone."""
+        """Reduce scar tissue by ``successes``, which show that the dependency works, and not by time alone."""
         if successes > 0 and self.scar_tissue > 0.0:
             before = self.scar_tissue
             self.scar_tissue *= math.exp(-self.constants.decay_rate * HEALING * successes)
@@ -178,7 +178,7 @@ class PhysicsState:
             if self.mode_index == CIRCUIT_BREAKER:
                 self._transition()
 
-    def _take(self, latency: float, error: float, saturation: float) -> None:
+    def _set_pressure(self, latency: float, error: float, saturation: float) -> None:
         self.latency = latency
         self.error = error
         self.saturation = saturation
@@ -186,7 +186,7 @@ class PhysicsState:
     def _momentum(self, latency: float, error: float, saturation: float, dt: float) -> float:
         if not self.constants.directed:
             return momentum((latency, error, saturation), (self.latency, self.error, self.saturation), dt)
-        # Deterioration only, of the smoothed pressure: a noisy window is no movement, and relief is no threat.
+        # Only deterioration counts, of the smoothed pressure: noise is no movement, and relief is no danger.
         share = 1.0 - math.exp(-dt / 0.3)
         d_latency = share * (latency - self._smooth_latency)
         d_error = share * (error - self._smooth_error)

@@ -1,4 +1,4 @@
-"""What pushes a request: its tier's band of voltage and its place within the band (RFC-0002)."""
+"""Voltage: the band of a request's tier, and the place of its key in the band (RFC-0002)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = [
 ]
 
 LOWEST_VOLTAGE: Final = 20.0
-"""Volts at which the lowest band begins; an idle route's resistance lies below."""
+"""Volts at which the lowest band begins, above the resistance of an idle route."""
 SPACING: Final = 12.0
 """Volts from one band to the next."""
 CRITICAL_GAP: Final = 24.0
-"""Volts by which critical stands further apart: more than resistance swings in a small pool, where one call in
-flight is worth several ohms."""
+"""Additional volts below the critical band: more than resistance varies in a small pool, where one call in flight adds
+several ohms."""
 BAND_WIDTH: Final = 10.0
-"""Volts a band spans."""
+"""Width of a band in volts."""
 
 
 TierName = Literal["bulk", "low", "normal", "high", "critical"]
@@ -60,8 +60,8 @@ class Tier(IntEnum):
 
 
 TierLike = Tier | TierName | StrEnum
-"""What is accepted for a tier."""
-# Compiled code does not check a union with a class that is not compiled, and so a wrong value is refused in words.
+"""A tier or its name."""
+# Compiled code does not check unions with a class that is not compiled, so wrong values reach our own error messages.
 
 _BULK: Final = Tier.BULK
 _LOW: Final = Tier.LOW
@@ -76,7 +76,7 @@ def level_of(tier: object) -> int:
     Raises:
         ConfigurationError: it is neither a :class:`Tier` nor the name of one.
     """
-    # Identity first: an enum's own hash, comparison or int() costs more than the whole decision.
+    # Compared by identity: hashing or converting an enum member costs more than the whole decision.
     if tier is _NORMAL:
         return 2
     if tier is _CRITICAL:
@@ -109,15 +109,14 @@ def voltage(tier: Tier, unit: float) -> float:
 
 
 def unit_hash(key: str, phase: float = 0.0) -> float:
-    """A key's place in [0, 1), the same in every process, moved on by ``phase`` in [0, 1) and wrapped around.
+    """A key's place in [0, 1), the same in every process, shifted by ``phase`` in [0, 1) and wrapped around.
 
-    CRC-32, whose bits are then mixed by two multiplications (constants of Wellons' hash-prospector), because CRC
-    alone is linear: like keys would stand together. All products stay below 2⁶², where compiled integers are
-    machine words.
+    CRC-32, mixed by two multiplications (constants of Wellons' hash-prospector), because CRC alone is linear and would
+    place similar keys side by side. All products stay below 2⁶², where compiled integers are machine words.
     """
     try:
         data = key.encode()
-    except UnicodeEncodeError:  # lone surrogates are callers too
+    except UnicodeEncodeError:  # a key with lone surrogates
         data = key.encode("utf-8", "surrogatepass")
     mixed = _crc32(data)
     mixed ^= mixed >> 15

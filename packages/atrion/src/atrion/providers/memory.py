@@ -114,12 +114,12 @@ class InMemoryProvider:
         """Keep this node's ``rows``; return what the other nodes believe of those ``routes`` that changed."""
         now = self._clock()
         with self._lock:
-            changed = self._followers.news(node, routes, self._version, self._changed_since)
+            changed = self._followers.to_send(node, routes, self._version, self._changed_since)
             believed = {
                 route: others(self._rows[route], node, now) for route in changed if route in self._rows
             }
             jumped = [route for route, row in rows.items() if self._put(node, route, row, now)]
-            self._followers.told(node, routes, self._version)
+            self._followers.mark_sent(node, routes, self._version)
             self._trim()
             news = [
                 (callback, route, others(self._rows[route], name, now))

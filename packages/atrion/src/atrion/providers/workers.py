@@ -195,7 +195,7 @@ class WorkersProvider:
 
         def work(records: Records) -> tuple[dict[str, ClusterScar], int]:
             answer = {}
-            news = self._followers.news(node, routes, records.version, records.changed_since)
+            news = self._followers.to_send(node, routes, records.version, records.changed_since)
             for key, route in news.items():
                 record = records.find(key)
                 if record is not None:
@@ -205,7 +205,7 @@ class WorkersProvider:
             return answer, records.version
 
         answer, version = await self._transact(work, len(rows))
-        self._followers.told(node, routes, version)
+        self._followers.mark_sent(node, routes, version)
         return answer
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:

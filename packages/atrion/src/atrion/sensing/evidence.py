@@ -1,4 +1,4 @@
-"""How sure a share is: what a few calls say of all of them."""
+"""Confidence in shares: how much a few calls say about all of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from atrion._native import mypyc_attr
 __all__ = ["Lateness", "Share", "lower_bound"]
 
 MAX_STEP: Final = 0.5
-"""Most that one tick may change a share: what happens once, in one moment, is no state of affairs."""
+"""Most that one tick may change a share: a single event is no trend."""
 SLICES: Final = 16.0
-"""Parts of the promise in which calls in flight are told late from young."""
+"""Parts of the promised latency by which the age of calls in flight is resolved."""
 
 
 def lower_bound(share: float, seen: float) -> float:
-    """What a true share is at least, with 84% confidence, if ``share`` of ``seen`` calls had it.
+    """The least true share, with 84% confidence, if it is ``share`` among ``seen`` calls.
 
     The lower end of E. B. Wilson's score interval (1927) for one standard deviation.
     """
@@ -30,7 +30,7 @@ def lower_bound(share: float, seen: float) -> float:
 @mypyc_attr(acyclic=True)
 @final
 class Share:
-    """The share of calls that have something in common, over the last ``memory`` of them."""
+    """A share of calls, over the last ``memory`` of them."""
 
     __slots__ = ("_memory", "mean", "seen")
 
@@ -40,7 +40,7 @@ class Share:
         self.seen: float = 0.0
 
     def add(self, having: int, calls: int) -> None:
-        """``having`` of ``calls`` had it."""
+        """Count ``calls``, of which ``having`` belong to the share."""
         if calls <= 0:
             return
         weight = max(1.0 - math.exp(-calls / self._memory), calls / (self.seen + calls))
@@ -50,7 +50,7 @@ class Share:
         self.seen = min(self.seen + calls, self._memory)
 
     def bound(self, more: float = 0.0) -> float:
-        """The least that the share is, ``more`` calls that have it included."""
+        """The least true share, with ``more`` calls that belong to it."""
         seen = self.seen + more
         return lower_bound((self.mean * self.seen + more) / seen, seen) if seen > 0.0 else 0.0
 
@@ -62,9 +62,9 @@ LATE_MEMORY: Final = 32.0
 @mypyc_attr(acyclic=True)
 @final
 class Lateness:
-    """The share of answers that come later than was promised, calls in flight that are already late included.
+    """The share of answers that come later than promised, including calls in flight that are already late.
 
-    ``recent`` of those that ended before the last reading were late.
+    ``recent`` is how many late calls ended before the last reading.
     """
 
     __slots__ = ("_begun", "_late", "_share", "_times", "recent")
@@ -77,14 +77,14 @@ class Lateness:
         self._begun: list[int] = []
 
     def add(self) -> None:
-        """A call was answered, or given up, after more than the promise."""
+        """Count a call that was answered, or given up, later than promised."""
         self._late += 1
 
     def read(self, ended: int, begun: int, over: int, now: float, promise: float) -> float:
         """The least share of late answers, in [0, 1].
 
-        ``ended`` calls since the last reading; ``begun`` and ``over`` count all there ever were; ``now`` and
-        ``promise`` in seconds.
+        ``ended`` counts calls since the last reading, ``begun`` and ``over`` all calls so far; ``now`` and ``promise``
+        in seconds.
         """
         self.recent = min(self._late, ended)
         self._share.add(self.recent, ended)

@@ -1,4 +1,4 @@
-"""Telemetry that callers bring along, gathered until the next tick."""
+"""Telemetry given by callers, collected until the next tick."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Samples"]
 
 
 def _number(value: Any) -> float:
-    """``value`` as a float, or −1 where it is no number, NaN or negative."""
+    """``value`` as a float, or −1 if it is not a number, NaN or negative."""
     if isinstance(value, float):
         number = value
     else:
@@ -25,7 +25,7 @@ def _number(value: Any) -> float:
 @mypyc_attr(acyclic=True)
 @final
 class Samples:
-    """Sums and counts of each component; latency in seconds, the others as shares. ``rejected`` were dropped."""
+    """Sums and counts of each component, and of values ``rejected``; latency in seconds, the others as shares."""
 
     __slots__ = (
         "_error",
@@ -75,15 +75,15 @@ class Samples:
         return max(self.latencies, self.errors, self.saturations)
 
     def latency(self) -> float:
-        """Mean latency in seconds; ask only where ``latencies`` > 0."""
+        """Mean latency in seconds; only if ``latencies`` > 0."""
         return self._latency / self.latencies
 
     def error_rate(self) -> float:
-        """Mean error rate; ask only where ``errors`` > 0."""
+        """Mean error rate; only if ``errors`` > 0."""
         return self._error / self.errors
 
     def saturation(self) -> float:
-        """Mean saturation; ask only where ``saturations`` > 0."""
+        """Mean saturation; only if ``saturations`` > 0."""
         return self._saturation / self.saturations
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""What a route is told about itself: by its own measured calls, or by callers who bring their own."""
+"""Outcomes of calls, and telemetry samples that callers give."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["Outcome", "Telemetry"]
 class Outcome(IntEnum):
     """How a call ended.
 
-    SUCCESS and FAILURE speak of the dependency; IGNORED (a client's fault) does not; DROPPED calls were
-    abandoned before their answer, so their age is a lower bound of the latency.
+    SUCCESS and FAILURE count for and against the dependency; IGNORED, such as a client's fault, does not count. DROPPED
+    calls were abandoned before their answer, so that their age is a lower bound of the latency.
     """
 
     SUCCESS = 0
@@ -24,28 +24,28 @@ class Outcome(IntEnum):
 
 
 MOST_ERRORS: Final = 1.001
-"""The highest error rate, and a little for rounding."""
+"""Highest error rate, with a margin for rounding."""
 
 
 @final
 class Telemetry:
-    """One sample of a route. A component left out is unknown, which is neutral and not good.
+    """One sample of a route. A component left out is unknown, and changes nothing.
 
     Args:
-        latency: Seconds an answer takes, ≥ 0; ∞ is the worst there is.
+        latency: Seconds until the answer, ≥ 0; ∞ is the worst.
         error_rate: Share of calls that fail, in [0, 1].
         saturation: Share of capacity in use, ≥ 0; 1 is full.
 
-    What is no number, NaN or negative, as measuring may yield it now and then, is dropped and counted when the sample
-    reaches a route; nothing is raised.
+    Values that are NaN, negative or not numbers, which measurements may yield, are dropped and counted when the sample
+    reaches a route, and raise nothing.
 
     Raises:
-        ConfigurationError: an error rate above 1, as one in percent or a count of errors would be.
+        ConfigurationError: an error rate above 1, such as a percentage or a count of errors.
     """
 
     __slots__ = ("_error_rate", "_latency", "_saturation")
 
-    # Typed as what has a float in it, so that the compiled build lets rubbish pass to where it is counted.
+    # Typed loosely, so that the compiled build lets unusable values pass to where they are counted.
     def __init__(
         self,
         latency: SupportsFloat | None = None,
@@ -76,7 +76,7 @@ class Telemetry:
         return self._saturation
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as they were given, None where one was left out."""
+        """The fields as given; None for one left out."""
         return {
             "latency": self._latency,
             "error_rate": self._error_rate,

@@ -12,10 +12,10 @@ __all__ = ["Trend"]
 @mypyc_attr(acyclic=True)
 @final
 class Trend:
-    """The ``growth`` of latency, relative, over that of the calls met, in the last whole block of calls.
+    """The relative ``growth`` of latency over that of the calls met, in the last complete block of calls.
 
-    It is 1 where calls only wait for each other and 0 where each has a worker of its own. A block is of one time: a
-    service which becomes slower, and is met by more calls for it, is no growth.
+    It is 1 if calls only wait for each other, and 0 if each has a worker of its own. A block covers a short time, so
+    that a service that becomes slower, and has more calls in flight because of it, does not count as growth.
     """
 
     __slots__ = ("_latency", "_met", "_n", "_product", "_square", "growth")
@@ -32,7 +32,7 @@ class Trend:
         self._product: float = 0.0
 
     def add(self, log_met: float, log_latency: float, block: float) -> None:
-        """Take a call, by the logarithms of what it met and of its latency; ``block`` is how many make one."""
+        """Add a call, by the logarithms of the calls it met and of its latency; ``block`` calls make one block."""
         self._n += 1.0
         self._met += log_met
         self._latency += log_latency

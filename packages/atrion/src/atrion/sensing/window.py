@@ -1,7 +1,7 @@
-"""From calls to one tick's statistics, without locks.
+"""Statistics of one tick's calls, without locks.
 
-Writers only ever add to running totals and the tick remembers where it stood, so nothing is lost between the
-two: under the GIL an attribute's ``+=`` on a float or an int is not interrupted by another thread.
+Calls only add to running totals, and a tick remembers the totals of the last one, so that no call is lost: under the
+GIL, ``+=`` on a float or int attribute is not interrupted by another thread.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ class Window:
         self.window_latency: float = 0.0
 
     def begin(self) -> None:
-        """A call begins."""
+        """Count a call as begun."""
         self.in_flight += 1
 
     def end(self, outcome: int, latency: float) -> None:
-        """A call ends after ``latency`` seconds."""
+        """Count a call as ended after ``latency`` seconds."""
         if self.in_flight > 0:
             self.in_flight -= 1
         self.count(outcome, latency)
 
     def count(self, outcome: int, latency: float) -> None:
-        """Count the end of a call, whoever tells the calls in flight."""
+        """Count the end of a call, without changing the calls in flight."""
         if outcome == SUCCESS:
             self.successes_total += 1
             self.latency_total += latency
@@ -83,16 +83,16 @@ class Window:
             self.ignored_total += 1
 
     def fail(self) -> None:
-        """What had ended as a success has failed after all."""
+        """Turn a success into a failure: a stream has failed after its answer began."""
         self.failures_total += 1
         self.successes_total -= 1
 
     def _answers_total(self) -> int:
-        """Calls that were answered, whoever was at fault."""
+        """Calls that were answered, whatever the outcome."""
         return self.successes_total + self.failures_total + self.ignored_total
 
     def is_empty(self) -> bool:
-        """Whether nothing is in flight, and nothing has ended since the window began."""
+        """Whether no call is in flight, and none has ended since the window began."""
         return (
             self.in_flight == 0
             and self._answers_total() == self._answers
@@ -101,8 +101,8 @@ class Window:
         )
 
     def roll(self) -> None:
-        """Close the window: its statistics become readable, the next one starts."""
-        # Below 0 where successes of an earlier window were taken back: those to come make up for it.
+        """Close the window: its statistics can be read, and the next one starts."""
+        # Below 0 if successes of an earlier window became failures: later successes make up for it.
         self.window_successes = max(self.successes_total - self._successes, 0)
         self.window_failures = self.failures_total - self._failures
         self.window_answers = self._answers_total() - self._answers

@@ -1,4 +1,4 @@
-"""The routes that a pulse has to look at: all but those that rest."""
+"""The routes that a pulse has to visit: all that are not at rest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ActiveRoutes", "RouteView"]
 
 
 class RouteView(Protocol):
-    """What the manager needs of a route."""
+    """A route, as the manager uses it."""
 
     at_rest: bool
     """Set while the pulse passes over the route. When the route then does anything but rest, its owner calls
@@ -26,32 +26,32 @@ class RouteView(Protocol):
 
     @property
     def shared(self) -> bool:
-        """Whether other nodes are told of it."""
+        """Whether its scars are shared."""
         ...
 
     def advance(self, now: float) -> object:
-        """Advance the law when a tick is due at ``now`` seconds."""
+        """Advance the law if a tick is due at ``now`` seconds."""
         ...
 
     def rests(self, now: float) -> bool:
-        """Whether nothing but decay is due, which can as well be caught up with later."""
+        """Whether the next tick would only decay what was learned, which can be caught up with later."""
         ...
 
     def to_row(self) -> NodeRow:
-        """What this node says of it."""
+        """This node's opinion of it."""
         ...
 
     def needs_publish(self, published: PublishedState) -> bool:
-        """Whether this node has more to say than decay has made of what it said last."""
+        """Whether it differs from its published state by more than decay."""
         ...
 
     def apply_cluster_scar(self, scar: float, evidence: float) -> None:
-        """Take what the cluster says of it, once it has been advanced."""
+        """Take the cluster's opinion of it, after it has been advanced."""
         ...
 
 
 class ActiveRoutes:
-    """Of the routes of an engine, those that do not rest. Requests, in their threads, put routes here; a pulse reads.
+    """The routes of an engine that are not at rest. Requests add routes from any thread; a pulse reads them.
 
     Args:
         routes: All routes by id; only read.
@@ -64,12 +64,12 @@ class ActiveRoutes:
         self._stale = True
 
     def add(self, view: RouteView) -> None:
-        """A route is new."""
+        """Add a new route."""
         self.activate(view)
         self._stale = True
 
     def changed(self) -> None:
-        """A route is shared otherwise than before."""
+        """Note that the settings of routes, and so which are shared, may have changed."""
         self._stale = True
 
     def activate(self, view: RouteView) -> None:
@@ -78,27 +78,27 @@ class ActiveRoutes:
         self._active.append(view)
 
     def activate_all(self) -> None:
-        """Look at every route in the next pulse."""
+        """Visit every route in the next pulse."""
         for view in list(self._routes.values()):
             if view.at_rest:
                 self.activate(view)
 
     def find(self, route_id: str) -> RouteView | None:
-        """The shared route of an id."""
+        """The route of an id, if it is shared."""
         view = self._routes.get(route_id)
         return view if view is not None and view.shared else None
 
     def names(self) -> list[str]:
-        """The ids of the shared routes: the same list as long as they are the same."""
+        """The ids of the shared routes; the same list object as long as they do not change."""
         if self._stale:
             self._stale = False  # first, so that what changes meanwhile is seen the next time
             self._names = [view.id for view in list(self._routes.values()) if view.shared]
         return self._names
 
     def advance(self, now: float, is_published: Callable[[RouteView], bool]) -> dict[str, RouteView]:
-        """Advance the shared routes that do not rest, and return them.
+        """Advance the shared routes that are not at rest, and return them.
 
-        A route rests when nothing but decay is due and all that there is to say of it ``is_published``.
+        A route comes to rest when only decay is due and its state ``is_published``.
         """
         active = {}
         for _ in range(len(self._active)):

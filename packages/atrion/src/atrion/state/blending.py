@@ -20,17 +20,17 @@ __all__ = [
 ]
 
 EVIDENCE_CAP: Final = 100.0
-"""Most observations one node's word counts for, so that a busy or broken pod cannot speak for everybody."""
+"""Most observations that one node counts for, so that a busy or broken node cannot outweigh all others."""
 EVIDENCE_SECONDS: Final = 2.0
-"""Seconds in which evidence falls to 1/e: what was seen long ago has no vote on how things are now."""
+"""Seconds in which evidence falls to 1/e: old observations say nothing about the present."""
 LIVE_EVIDENCE: Final = 0.5
-"""Evidence below which the other nodes have nothing to say."""
+"""Evidence below which the other nodes' opinion is ignored."""
 SCAR_CAP: Final = 150.0
-"""Most ohms one node's scar counts for: what a route breaks at, and not what a liar may claim."""
+"""Most ohms that one node's scar counts for, whatever it reports."""
 JUMP: Final = 10.0
-"""Ohms by which a scar must rise at once for the other nodes to hear of it before their next pulse."""
+"""Ohms by which a scar must rise in one tick to be announced before the next pulse."""
 EXPIRY: Final = 60.0
-"""Seconds after which a silent node's row is gone."""
+"""Seconds after which the row of a silent node expires."""
 
 
 def blend(own: float, cluster: float, gamma: float) -> float:
@@ -41,7 +41,7 @@ def blend(own: float, cluster: float, gamma: float) -> float:
 def cluster_scar(rows: Iterable[tuple[NodeRow, float]]) -> ClusterScar:
     """The evidence-weighted mean of the other nodes' rows, each with its age in seconds.
 
-    A row decays by the scar law for its age, so a dead node fades, and so does its evidence.
+    A row decays by the scar law for its age, and so does its evidence: a stopped node loses its weight.
     """
     total = weighted = 0.0
     for row, age in rows:

@@ -1,4 +1,4 @@
-"""Time as a port: the engine reads a clock it was given, tests give one that stands still."""
+"""The clocks of an engine: those of the machine, or virtual ones in tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StateManager (RFC-0007 §3.2): reads are local and take microseconds, the store is spoken to behind them."""
+"""StateManager (RFC-0007 §3.2): reads are local; the pulse talks to the store in the background."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class StateManager:
     """One node's view of the store.
 
     Args:
-        provider: The store that is shared.
-        node: This node's name among those that share it.
+        provider: The shared store.
+        node: This node's name.
         now: Monotonic seconds.
-        persistence: A store that only keeps, beside the one that is shared.
-        limit: Most routes remembered from before.
+        persistence: An optional second store, for persistence only.
+        limit: Most routes recalled.
         deadline: Seconds one round trip may take.
         routes: The routes by id, which the manager reads.
     """
@@ -59,7 +59,7 @@ class StateManager:
 
     @property
     def provider(self) -> StateProvider:
-        """The store that is shared."""
+        """The shared store."""
         return self.store.provider
 
     @property
@@ -74,7 +74,7 @@ class StateManager:
 
     @property
     def dropped_rows(self) -> int:
-        """Answers that made no sense and were passed over, of both stores."""
+        """Invalid answers that were ignored, of both stores."""
         return self.store.dropped + (0 if self.persistence is None else self.persistence.dropped)
 
     def get_local(self, route_id: str) -> PhysicsVector | None:
@@ -82,7 +82,7 @@ class StateManager:
         return self._sharing.vectors.get(route_id)
 
     async def sync(self, route_id: str, vector: PhysicsVector) -> None:
-        """Keep the vector locally and send it on; a failing store is noted, never raised."""
+        """Keep the vector locally and write it to the store; a failure is counted, never raised."""
         self._sharing.vectors[route_id] = vector
         if (await self.store.ask(lambda: self.provider.update_vector(route_id, vector)))[0]:
             self.store.recovered()
@@ -90,7 +90,7 @@ class StateManager:
     # --- joining and leaving ---------------------------------------------------------------------------------
 
     async def connect(self) -> bool:
-        """Connect to the stores within the deadline and recall what they know; says whether the shared one did."""
+        """Connect to the stores within the deadline and recall their vectors; returns whether the shared one did."""
         await asyncio.gather(*(self._join(publisher) for publisher in self._publishers()))
         return self.store.connected
 
@@ -131,7 +131,7 @@ class StateManager:
                 self._remembered[route] = (remembered, at)
 
     def recollect(self, route_id: str) -> tuple[PhysicsVector, float] | None:
-        """What was remembered of a route, once, with its age in seconds by now."""
+        """The recalled vector of a route, which is returned only once, and its age in seconds."""
         found = self._remembered.pop(route_id, None)
         if found is None:
             return None
@@ -139,7 +139,7 @@ class StateManager:
         return remembered.vector, remembered.age + max(self._now() - at, 0.0)
 
     async def disconnect(self) -> None:
-        """Leave the stores within the deadline."""
+        """Disconnect from the stores within the deadline."""
         if self._unlisten is not None:
             self.store.attempt(self._unlisten)
             self._unlisten = None
@@ -149,10 +149,10 @@ class StateManager:
     # --- the pulse -------------------------------------------------------------------------------------------
 
     async def pulse(self) -> bool:
-        """PUSH what changed and PULL what others believe, in one round trip where the store can.
+        """Push what changed and pull the other nodes' opinion, in one round trip if the store can.
 
-        Says whether the shared store answered. A store has one deadline for all of it; what a slow one leaves undone
-        comes first in the next pulse. Routes that rest cost nothing. Never raises but for cancellation.
+        Returns whether the shared store answered. The whole exchange has one deadline; what a slow store leaves undone
+        comes first in the next pulse. Idle routes cost nothing. Raises nothing but cancellation.
         """
         names = self.routes.names()
         if names is not self._names:
@@ -172,13 +172,13 @@ class StateManager:
         )
 
     async def _share(self, active: Mapping[str, RouteView]) -> bool:
-        heard = self.store.connected
+        was_connected = self.store.connected
         worked = await self.store.within(self._exchange(active))
         if worked:
             self.store.recovered()
             return True
         self.store.connected = False
-        for route in self._names if heard else ():
+        for route in self._names if was_connected else ():
             view = self.routes.find(route)
             if view is not None:
                 view.apply_cluster_scar(0.0, 0.0)
@@ -188,22 +188,22 @@ class StateManager:
         if not self.store.connected:
             if not await self._join(self._sharing):
                 return False
-            active = self._advance()  # all of them, since the store may know none
+            active = self._advance()  # all of them, since the store may have none
         now = self._now()
         rows = self._sharing.changed(active)
         provider = self.provider
-        believed: object = None
+        opinions: object = None
         if isinstance(provider, ClusterSync):
-            worked, believed = await self.store.ask(lambda: provider.exchange(self.node, rows, self._names))
+            worked, opinions = await self.store.ask(lambda: provider.exchange(self.node, rows, self._names))
             if worked:
                 self._sharing.mark_published(rows, now)
         else:
             worked = await self._sharing.push(rows, now)
             if worked:
-                believed = await self._poller.pull(self._names, self._sharing.vectors)
-                worked = believed is not None
+                opinions = await self._poller.pull(self._names, self._sharing.vectors)
+                worked = opinions is not None
         if worked:
-            self._hear(believed)
+            self._apply(opinions)
         return worked
 
     async def _persist(self, publisher: Publisher, active: Mapping[str, RouteView]) -> None:
@@ -224,13 +224,13 @@ class StateManager:
             active = self._advance()
         return await publisher.push(publisher.changed(active), now)
 
-    def _hear(self, believed: object) -> None:
-        """Believe nothing unchecked: a store's answer is untrusted."""
-        if not isinstance(believed, Mapping):
-            self.store.reject(believed)
+    def _apply(self, opinions: object) -> None:
+        """Apply a store's answer, which is untrusted and checked first."""
+        if not isinstance(opinions, Mapping):
+            self.store.reject(opinions)
             return
         now = self._now()
-        for route, answer in believed.items():
+        for route, answer in opinions.items():
             view = self.routes.find(route)
             if view is None:
                 continue
@@ -241,4 +241,4 @@ class StateManager:
                 self.store.reject(answer)
 
     def _on_jump(self, route: str, answer: ClusterScar) -> None:
-        self._hear({route: answer})
+        self._apply({route: answer})

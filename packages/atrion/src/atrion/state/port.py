@@ -1,4 +1,4 @@
-"""The state port (RFC-0007 §3.1): what a provider must do, and small abilities it may have besides.
+"""The state port (RFC-0007 §3.1): the methods that a provider must have, and optional protocols.
 
 The four methods of :class:`StateProvider` are enough. :class:`ClusterSync`, :class:`Recall`, :class:`Batch` and
 :class:`Inspect` are optional and stand alone: an engine uses those that ``isinstance`` finds.
@@ -28,16 +28,16 @@ __all__ = [
 
 
 def _are_sane(*values: object) -> bool:
-    """Whether every value is a finite number ≥ 0: what comes from a store is untrusted."""
+    """Whether every value is a finite number ≥ 0; stores are untrusted."""
     return all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0.0 for v in values)
 
 
 @dataclass(frozen=True, slots=True)
 class PhysicsVector(Plain):
-    """What a store keeps of a route.
+    """The state of a route that a store keeps.
 
-    ``resistance`` and ``scar_tissue`` in ohms, ``momentum`` per second, ``timestamp`` in seconds of the clock
-    of whoever wrote it: a store returns it as it came, and nobody compares it with another clock.
+    ``resistance`` and ``scar_tissue`` in ohms, ``momentum`` per second, ``timestamp`` in seconds of the
+    writer's clock: a store returns it unchanged, and it is never compared with another clock.
     """
 
     resistance: float
@@ -51,21 +51,21 @@ class PhysicsVector(Plain):
 
 
 class StateProvider(Protocol):
-    """Where state lives. Any method may fail or hang: the pulse survives both.
+    """A store of state. Any method may fail or hang without consequences for requests.
 
     A provider may also have ``subscribe(route_id, callback)``, which calls ``callback`` with every later vector of the
-    route and returns a function that ends that; and the attributes ``interval`` (seconds between pulses) and ``gamma``
+    route and returns a function that ends this; and the attributes ``interval`` (seconds between pulses) and ``gamma``
     (γ in [0, 1]), which are the defaults of an engine that is given none (RFC-0007 §7.1).
     """
 
     async def connect(self) -> None:
-        """Open what is needed; calling it again changes nothing."""
+        """Connect; a second call has no effect."""
 
     async def disconnect(self) -> None:
-        """Release what :meth:`connect` opened; calling it again changes nothing."""
+        """Disconnect; a second call has no effect."""
 
     async def get_vector(self, route_id: str) -> PhysicsVector | None:
-        """The vector of a route, or None when nothing is known (cold start)."""
+        """The vector of a route, or None if there is none (cold start)."""
 
     async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
         """Keep the vector of a route."""
@@ -94,22 +94,22 @@ class Remembered(Plain):
 
 @runtime_checkable
 class Recall(Protocol):
-    """Optional: a node that starts cold gets back what was known, with its age."""
+    """Optional: return stored state, with its age, to a node that starts."""
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
-        """What is remembered of at most ``limit`` routes, the most scarred first.
+        """The stored vectors of at most ``limit`` routes, the most scarred first.
 
-        ``node``'s own vectors where the store tells nodes apart and has them, else anybody's.
+        The vectors are ``node``'s own if the store has them, else any node's.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRow(Plain):
-    """What one node says of a route: its own ``vector``, never blended.
+    """One node's opinion of a route: its own ``vector``, never blended.
 
-    Its scar decays at ``decay_rate`` per second and is believed by ``evidence`` (recent observations, ≥ 0), which
-    itself decays (:data:`atrion.state.blending.EVIDENCE_SECONDS`): silence carries no weight.
+    The scar decays at ``decay_rate`` per second. It is weighted by ``evidence`` (recent observations, ≥ 0), which
+    decays as well (:data:`atrion.state.blending.EVIDENCE_SECONDS`), so that a silent node has no weight.
     """
 
     vector: PhysicsVector
@@ -123,7 +123,7 @@ class NodeRow(Plain):
 
 @dataclass(frozen=True, slots=True)
 class ClusterScar(Plain):
-    """What the other nodes believe: the mean ``scar`` in ohms, weighted by their ``evidence``, summed here."""
+    """The other nodes' opinion: mean ``scar`` in ohms, weighted by their evidence, and the sum of that ``evidence``."""
 
     scar: float
     evidence: float
@@ -135,34 +135,34 @@ class ClusterScar(Plain):
 
 @runtime_checkable
 class ClusterSync(Protocol):
-    """Optional: share scars between nodes, one round trip per pulse, and hear at once of what cannot wait for one."""
+    """Optional: share scars between nodes in one round trip per pulse, and announce jumps at once."""
 
     async def exchange(
         self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> Mapping[str, ClusterScar]:
-        """Keep this node's changed ``rows``; return what the other nodes believe of ``routes``.
+        """Store this node's changed ``rows``; return the other nodes' opinion of ``routes``.
 
-        A route left out has not changed since this node's last exchange: the caller goes on with what it heard,
-        decayed. After :meth:`~StateProvider.connect` everything counts as changed. The list is not to be changed, and
-        a node gives an equal one as long as its routes are the same.
+        A route that is missing from the result has not changed since this node's last exchange, and the caller decays
+        the last answer. After :meth:`~StateProvider.connect`, every route counts as changed. The list must not be
+        modified; a node passes an equal one as long as its routes are the same.
         """
         ...
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
-        """Call ``callback`` with a route and what the nodes other than ``node`` believe; returns what ends that.
+        """Call ``callback`` with a route and the opinion of the other nodes; returns a function that ends this.
 
-        It may be called from any thread, and a message that is lost costs nothing: the next exchange has it. A store
-        that cannot tell by itself calls nobody.
+        The callback may be called from any thread. A lost message does no harm: the next exchange has the same
+        information. A store that cannot notify never calls it.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Finding(Plain):
-    """One thing that was found out about a store, for a person.
+    """One result of a store's diagnosis, for people.
 
-    ``check`` names what was looked at in a word or two, ``detail`` says in plain words what was found, and ``cure``
-    what to do about it. ``bad`` does not work, ``note`` works and is worth knowing.
+    ``check`` names the check in a word or two, ``detail`` describes the result, and ``cure`` says what to do about it.
+    The level ``bad`` means that it does not work, ``note`` that it works and something is worth knowing.
     """
 
     check: str
@@ -173,10 +173,10 @@ class Finding(Plain):
 
 @runtime_checkable
 class Inspect(Protocol):
-    """Optional: list what is kept, and say what is wrong with the store."""
+    """Optional: list the contents of the store, and diagnose it."""
 
     async def list_routes(self, limit: int) -> list[str]:
-        """At most ``limit`` of the routes that are kept, in no particular order."""
+        """At most ``limit`` of the stored routes, in no particular order."""
         ...
 
     async def list_nodes(self) -> list[str]:
@@ -184,5 +184,5 @@ class Inspect(Protocol):
         ...
 
     async def diagnose(self) -> list[Finding]:
-        """What a look at the store finds; also while it cannot be connected to, and then why. Never raises."""
+        """Diagnose the store, also while it cannot be connected to. Never raises."""
         ...

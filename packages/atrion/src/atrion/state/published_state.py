@@ -1,4 +1,4 @@
-"""What the others hold of a route, as it was sent and has decayed since. Compiled: every pulse asks every route."""
+"""The published state of a route, decayed since. Compiled, because every pulse checks every active route."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from atrion.state.blending import EVIDENCE_CAP, EVIDENCE_SECONDS, LIVE_EVIDENCE
 __all__ = ["DEADBAND", "PublishedState"]
 
 DEADBAND = 0.05
-"""Ohms by which a scar must differ from the others' decayed copy before it is sent again."""
+"""Ohms by which a scar must differ from its published, decayed state to be published again."""
 EVIDENCE_DEADBAND = 0.25
-"""Share of the evidence by which it must differ likewise."""
+"""Share of the evidence by which it must differ."""
 
 
 @final
 class PublishedState:
-    """A copy that was sent at ``at`` seconds: ``scar`` in ohms, decaying at ``decay_rate`` per second."""
+    """State published at ``at`` seconds: ``scar`` in ohms, decaying at ``decay_rate`` per second."""
 
     __slots__ = ("at", "decay_rate", "evidence", "scar")
 
@@ -28,7 +28,7 @@ class PublishedState:
         self.at: float = at
 
     def explains(self, scar: float, evidence: float, now: float) -> bool:
-        """Whether decay alone has made the copy what the route is at ``now`` seconds."""
+        """Whether the route at ``now`` seconds differs from the published state by no more than decay."""
         age = now - self.at
         if not age >= 0.0:
             age = 0.0

@@ -1,4 +1,4 @@
-"""Tells one store what changed since it was told last."""
+"""Publishes to one store what has changed since the last time."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ _NEVER = PublishedState(0.0, 0.0, 0.0, -math.inf)
 
 
 class Publisher:
-    """What a store was told of this node's routes, and what there is to tell."""
+    """The state of this node's routes as published to a store, and what has changed since."""
 
     def __init__(self, client: StoreClient) -> None:
         self.client = client
         self.vectors: dict[str, PhysicsVector] = {}
-        """The vectors that it was told last."""
+        """The vectors published last."""
         self._published: dict[str, PublishedState] = {}
 
     def forget(self) -> None:
-        """The store may know nothing: tell it everything anew."""
+        """Publish everything anew, because the store may have nothing."""
         self._published.clear()
 
     def keep_only(self, routes: list[str]) -> None:
-        """Forget what is not among ``routes``."""
+        """Forget all routes but ``routes``."""
         known = set(routes)
         for gone in self.vectors.keys() - known:
             self.vectors.pop(gone, None)
             self._published.pop(gone, None)
 
     def is_published(self, view: RouteView) -> bool:
-        """Whether decay alone has made the route what the store was told of it."""
+        """Whether the route differs from its published state by no more than decay."""
         return not view.needs_publish(self._published.get(view.id, _NOTHING))
 
     def changed(self, active: Mapping[str, RouteView]) -> dict[str, NodeRow]:
-        """What there is to tell of ``active`` routes."""
+        """The rows of ``active`` routes that have to be published."""
         return {route: view.to_row() for route, view in active.items() if not self.is_published(view)}
 
     def mark_published(self, rows: Mapping[str, NodeRow], now: float) -> None:
-        """The store has taken ``rows``."""
+        """Note that the store has ``rows``."""
         for route, row in rows.items():
             self._published[route] = PublishedState(row.vector.scar_tissue, row.evidence, row.decay_rate, now)
             self.vectors[route] = row.vector
 
     async def push(self, rows: Mapping[str, NodeRow], now: float) -> bool:
-        """Write the vectors of ``rows``, at once where the store can; says whether it took all of them."""
+        """Write the vectors of ``rows``, in one round trip if the store can; returns whether all were written."""
         provider = self.client.provider
         if not rows:
             return True

@@ -1,4 +1,4 @@
-"""The pulse (RFC-0007 §4): a loop beside the traffic, as a task or as a daemon thread."""
+"""The pulse (RFC-0007 §4): a background loop, as a task or as a daemon thread."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ logger: logging.Logger = logging.getLogger("atrion")
 
 JITTER = 0.2
 MAX_BACKOFF = 1.0
-"""Seconds between tries of a store that stays away, at most: it should be noticed soon when it comes back."""
+"""Most seconds between attempts while the store is down, so that its recovery is noticed soon."""
 LEAST_GAP = 0.1
-"""Share of the interval between two turns, at least, however often it is woken."""
+"""Least time between two turns, as a share of the interval, however often the pulse is woken."""
 START_SECONDS = 3.0
-"""Seconds that entering waits for the thread to have connected; it goes on by itself."""
+"""Most seconds that entering waits for the thread to connect; the thread continues by itself."""
 STOP_SECONDS = 3.0
-"""Seconds that leaving waits for the thread to end."""
+"""Most seconds that leaving waits for the thread to end."""
 
 
 async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
@@ -41,7 +41,7 @@ async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
 
 
 class _Occupied(Exception):
-    """Another loop runs where the pulse was to run."""
+    """Another event loop already runs in the pulse's thread."""
 
 
 def _is_in_a_loop() -> bool:
@@ -60,7 +60,7 @@ class _Runner:
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
         self.woken: asyncio.Event | None = None
-        """Set to let the next turn come now; there since it runs."""
+        """Set to let the next turn come now; None until the pulse runs here."""
         self.thread: threading.Thread | None = None
         self.ready = threading.Event()
         self.quit = threading.Event()
@@ -68,17 +68,17 @@ class _Runner:
 
     @property
     def gone(self) -> bool:
-        """Whether its loop or its thread has ended, without a leave."""
+        """Whether its loop or thread has ended without an exit."""
         if self.thread is not None:
             return self.thread.ident is not None and not self.thread.is_alive()
         return self.loop is not None and self.loop.is_closed()
 
 
 class Pulse:
-    """Calls ``turn`` every ``interval`` seconds ± 20%, and at once when woken; backs off while it says False.
+    """Calls ``turn`` every ``interval`` seconds ± 20%, and at once when woken; backs off while it returns False.
 
-    It runs from the first entry to the last leave. Where several loops and a thread were entered, it runs in the first
-    that is not left yet. ``turn`` says whether the store answered; whatever it raises is logged and the loop lives on.
+    It runs from the first entry to the last exit. If several loops and a thread were entered, it runs in the first one
+    that was not left. ``turn`` returns whether the store answered; its exceptions are logged, and the loop continues.
 
     Args:
         turn: One pulse.
@@ -171,7 +171,7 @@ class Pulse:
             return runner, True
 
     def _count_out(self, home: asyncio.AbstractEventLoop | None) -> _Runner | None:
-        """The runner of ``home`` if it is left for the last time; where it pulses, another one takes over."""
+        """The runner of ``home`` if this is its last exit; if it ran the pulse, another one takes over."""
         with self._lock:
             runner = self._runners.get(home)
             if runner is None:
@@ -180,7 +180,7 @@ class Pulse:
             return runner if runner.entries <= 0 else None
 
     def _others(self, runner: _Runner) -> bool:
-        """Whether somebody else has entered, and so has connected."""
+        """Whether another runner has entered, and so has connected."""
         return any(not (other is runner or other.gone) for other in list(self._runners.values()))
 
     def _forget(self, runner: _Runner) -> None:
@@ -290,7 +290,7 @@ class Pulse:
     # --- forks -----------------------------------------------------------------------------------------------
 
     def abandon(self) -> bool:
-        """In a child: forget what did not survive the fork; says whether it ran before."""
+        """In a child: forget what did not survive the fork; returns whether it ran before."""
         # Threads are no longer alive by now: threading has already noticed the fork.
         ran = bool(self._runners)
         self._runners = {}

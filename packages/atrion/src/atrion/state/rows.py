@@ -1,6 +1,6 @@
-"""What a store does with the rows of one route, whatever it keeps them in: replace, expire, weigh, recall.
+"""Operations on the rows of one route that all stores share: replace, expire, weigh, recall.
 
-Rows are held by node, each with the second at which it came by the store's clock, the newest last.
+Rows are kept by node, each with the time of its arrival by the store's clock, the newest last.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ K = TypeVar("K")
 Rows = dict[str, tuple[NodeRow, float]]
 
 NO_NODE = ""
-"""Stands for the node of a plain vector, which is kept but counts for nothing among the cluster's."""
+"""The node of a plain vector, which is kept but has no weight in the cluster's opinion."""
 MAX_NODES = 256
-"""Most rows of one route; the longest silent goes first."""
+"""Most rows of one route; the one updated least recently is dropped first."""
 MAX_FOLLOWERS = 16
-"""Nodes that share one provider object and are told only what changed; the one that came first is told all again."""
+"""Most nodes of one provider object that receive only changes; beyond that, the oldest one starts anew."""
 
 
 def put(rows: Rows, node: str, row: NodeRow, now: float) -> bool:
-    """Keep ``row`` in place of the node's last one and let the long silent go; says whether its scar jumped."""
+    """Replace the node's row and drop expired ones; returns whether the node's scar jumped."""
     last = rows.pop(node, None)
     for name in [name for name, (_, at) in rows.items() if now - at > EXPIRY]:
         del rows[name]
@@ -59,17 +59,17 @@ def put_vector(rows: Rows, vector: PhysicsVector, now: float) -> None:
 
 
 def newest(rows: Rows) -> PhysicsVector:
-    """What was said last, by whatever node."""
+    """The vector of the row updated last."""
     return next(reversed(rows.values()))[0].vector
 
 
 def others(rows: Rows, node: str, now: float) -> ClusterScar:
-    """What the nodes other than ``node`` believe."""
+    """The opinion of the nodes other than ``node``."""
     return cluster_scar((row, now - at) for name, (row, at) in rows.items() if name != node)
 
 
 def recalled(rows: Rows, node: str, now: float) -> Remembered:
-    """The node's own vector, else that of whoever has seen the most: what was seen long ago is worth less."""
+    """The node's own vector, else the one with the most evidence, decayed for its age."""
 
     def worth(kept: tuple[NodeRow, float]) -> tuple[float, float]:
         row, at = kept
@@ -80,55 +80,55 @@ def recalled(rows: Rows, node: str, now: float) -> Remembered:
 
 
 def most_scarred(found: Mapping[str, Remembered], limit: int) -> dict[str, Remembered]:
-    """At most ``limit`` of what was ``found``, the most scarred first."""
+    """At most ``limit`` of the routes ``found``, the most scarred first."""
     most = sorted(found, key=lambda route: -found[route].vector.scar_tissue)[: max(limit, 0)]
     return {route: found[route] for route in most}
 
 
 def live_nodes(kept: Iterable[Rows], now: float) -> list[str]:
-    """The nodes that said something of late."""
+    """The nodes whose rows have not expired."""
     names = {name for rows in kept for name, (_, at) in rows.items() if now - at <= EXPIRY}
     return sorted(names - {NO_NODE})
 
 
 class Followers(Generic[K]):
-    """The routes that each node asked for last and the version it has heard, so that it is told only what changed.
+    """The routes that each node last asked for, and the version it has, so that it receives only changes.
 
     Args:
-        key: What the store knows a route by.
+        key: Gives the store's key of a route.
     """
 
     def __init__(self, key: Callable[[str], K]) -> None:
         self._key = key
-        self._told: dict[str, tuple[int, list[str], dict[K, str]]] = {}
+        self._sent: dict[str, tuple[int, list[str], dict[K, str]]] = {}
 
     def clear(self) -> None:
-        """Nobody has heard anything."""
-        self._told.clear()
+        """Forget all nodes."""
+        self._sent.clear()
 
     def _followed(self, node: str, routes: list[str]) -> tuple[int, dict[K, str], dict[K, str]]:
-        """The version heard, the routes asked for until now, and those asked for now."""
-        version, asked, before = self._told.get(node, (0, [], {}))
+        """The node's version, the routes it asked for until now, and those it asks for now."""
+        version, asked, before = self._sent.get(node, (0, [], {}))
         return version, before, before if routes == asked else {self._key(route): route for route in routes}
 
-    def news(
+    def to_send(
         self, node: str, routes: list[str], version: int, changed_since: Callable[[int], Iterable[K]]
     ) -> dict[K, str]:
-        """Which of ``routes`` to tell a node: those that it had not asked for, and those that changed since.
+        """The routes to send to a node: those that it has not asked for before, and those that have changed.
 
-        ``version`` is the store's; where a node has heard a later one, the store was replaced.
+        ``version`` is the store's; if a node has a later one, the store was replaced.
         """
-        heard, before, wanted = self._followed(node, routes)
-        if heard > version:
+        known, before, wanted = self._followed(node, routes)
+        if known > version:
             return wanted
-        news = {} if wanted is before else {key: name for key, name in wanted.items() if key not in before}
+        due = {} if wanted is before else {key: name for key, name in wanted.items() if key not in before}
         if before:
-            news |= {key: wanted[key] for key in changed_since(heard) if key in wanted}
-        return news
+            due |= {key: wanted[key] for key in changed_since(known) if key in wanted}
+        return due
 
-    def told(self, node: str, routes: list[str], version: int) -> None:
-        """A node was told of ``routes`` up to ``version``."""
+    def mark_sent(self, node: str, routes: list[str], version: int) -> None:
+        """Note that a node has received ``routes`` up to ``version``."""
         _, _, wanted = self._followed(node, routes)
-        if node not in self._told and len(self._told) >= MAX_FOLLOWERS:
-            del self._told[next(iter(self._told))]
-        self._told[node] = (version, routes, wanted)
+        if node not in self._sent and len(self._sent) >= MAX_FOLLOWERS:
+            del self._sent[next(iter(self._sent))]
+        self._sent[node] = (version, routes, wanted)

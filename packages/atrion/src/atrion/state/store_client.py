@@ -1,4 +1,4 @@
-"""One store as it is spoken to: bounded in time, never raising, warning once when it fails and once when it is back."""
+"""A client of one store: deadline, health and counters. It never raises, and logs when the store fails and recovers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["StoreClient"]
 logger: logging.Logger = logging.getLogger("atrion")
 
 AT_ONCE = 32
-"""Questions that are open at once, at most, where each route is asked about by itself."""
+"""Most concurrent requests, for a store that is asked for one route at a time."""
 
 
 class StoreClient:
@@ -36,17 +36,17 @@ class StoreClient:
         self._name = name
 
     async def connect(self) -> bool:
-        """Connect within the deadline; says whether it worked."""
+        """Connect within the deadline; returns whether that worked."""
         self.connected = (await self.ask(self.provider.connect))[0]
         return self.connected
 
     async def disconnect(self) -> None:
-        """Leave within the deadline."""
+        """Disconnect within the deadline."""
         self.connected = False
         await self.ask(self.provider.disconnect)
 
     async def ask(self, call: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
-        """The answer of ``call``, or (False, None) when it fails or exceeds the deadline."""
+        """(True, result of ``call``), or (False, None) if it fails or exceeds the deadline."""
         try:
             async with asyncio.timeout(self.deadline):
                 answer = await call()
@@ -54,7 +54,9 @@ class StoreClient:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return self._failed("CancelledError")  # the provider's own, not meant for us
+            return self._failed(
+                "CancelledError"
+            )  # raised inside the provider, not a cancellation of this task
         except Exception as error:
             return self._failed(f"{type(error).__name__}: {error}")
         return True, answer
@@ -62,9 +64,9 @@ class StoreClient:
     async def ask_each(
         self, calls: Mapping[str, Callable[[], Awaitable[Any]]], answered: Callable[[str, Any], None]
     ) -> bool:
-        """Ask for each of ``calls``, many at once, and tell each answer; says whether all that was asked was answered.
+        """Make ``calls`` concurrently and pass on each result; returns whether all calls made have succeeded.
 
-        No question begins after half of the deadline: the rest is left for the next time.
+        No call begins after half of the deadline; the rest is left for the next time.
         """
         now = asyncio.get_running_loop().time
         until = now() + 0.5 * self.deadline
@@ -85,7 +87,7 @@ class StoreClient:
         return worked
 
     async def within(self, turn: Coroutine[Any, Any, bool]) -> bool:
-        """What a whole ``turn`` with the store says, or False when it exceeds the deadline."""
+        """The result of a whole ``turn`` with the store, or False if it exceeds the deadline."""
         try:
             async with asyncio.timeout(self.deadline):
                 return await turn
@@ -93,7 +95,7 @@ class StoreClient:
             return self._failed(f"no answer within {self.deadline:g} s")[0]
 
     def attempt(self, call: Callable[[], Any]) -> Any:
-        """The answer of a ``call`` that does not wait, or None when it fails."""
+        """The result of a synchronous ``call``, or None if it fails."""
         try:
             return call()
         except Exception as error:
@@ -108,13 +110,13 @@ class StoreClient:
         return False, None
 
     def recovered(self) -> None:
-        """A whole turn worked: say so where it had failed before."""
+        """Note that a whole turn has succeeded, and log it after a failure."""
         if not self.healthy:
             self.healthy = True
             logger.warning("%s answers again", self._name)
 
     def reject(self, answer: object) -> None:
-        """Count an answer that means nothing, and log the first."""
+        """Count an invalid answer, and log the first one."""
         self.dropped += 1
         if self.dropped == 1:
             logger.warning(

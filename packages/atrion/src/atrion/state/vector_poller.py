@@ -1,7 +1,7 @@
-"""Hears of others through a provider that has vectors only: by subscription where it can, else by asking.
+"""Reads other nodes' vectors from a provider of plain vectors, by subscription if it has one, else by polling.
 
-Such a store does not say who wrote a vector, nor when. A vector is another node's change where it differs from what
-this node wrote and from what was seen before; what stays the same is old, and fades by the scar law.
+Such a store does not tell who wrote a vector, nor when. A vector that differs from what this node wrote, and from what
+was read before, is another node's change; an unchanged one is old, and decays by the scar law.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from atrion.state.store_client import StoreClient
 __all__ = ["VectorPoller"]
 
 ASKED = 64
-"""Routes asked for in one pulse, in turn, where there is no subscription."""
+"""Routes polled in one pulse, in turn, without a subscription."""
 EVIDENCE = 1.0
-"""What another's vector counts for: as much as one observation just made."""
+"""Evidence of another node's vector: as much as one observation made just now."""
 
 
 class VectorPoller:
@@ -36,24 +36,24 @@ class VectorPoller:
     async def pull(
         self, routes: list[str], own: Mapping[str, PhysicsVector]
     ) -> Mapping[str, ClusterScar] | None:
-        """What others wrote of ``routes``, where ``own`` is what this node wrote; None where the store fails."""
+        """The other nodes' vectors of ``routes``, given this node's ``own``; None if the store fails."""
         if routes is not self._routes:
             self._follow(routes)
         if self._subscribe is None and not await self._ask(routes):
             return None
         changed = dict(self._changed)
         self._changed.clear()
-        believed = {}
+        opinions = {}
         for route, vector in changed.items():
             if not isinstance(vector, PhysicsVector) or not vector.is_sane():
                 self._client.reject(vector)
             elif vector not in (own.get(route), self._seen.get(route)):
                 self._seen[route] = vector
-                believed[route] = ClusterScar(vector.scar_tissue, EVIDENCE)
-        return believed
+                opinions[route] = ClusterScar(vector.scar_tissue, EVIDENCE)
+        return opinions
 
     def _follow(self, routes: list[str]) -> None:
-        """Read these routes from now on, and no others."""
+        """Read only these routes from now on."""
         wanted = set(routes)
         for route in self._seen.keys() - wanted:
             del self._seen[route]
@@ -80,7 +80,7 @@ class VectorPoller:
             self._changed[route] = vector
 
     def end(self) -> None:
-        """End every subscription; the next :meth:`pull` begins anew."""
+        """End all subscriptions; the next :meth:`pull` starts anew."""
         for end in self._ends.values():
             self._client.attempt(end)
         self._ends.clear()
