@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from atrion.cli import main
 from atrion_lab.demo.crew import Crew
 from atrion_lab.demo.play import server
+from atrion_lab.demo.plot import Recording, plot_demo
 from atrion_lab.demo.result import Service, as_json, sentence, summary, table, trouble
 from atrion_lab.demo.services import SHAPES, Shape
 
@@ -285,10 +287,30 @@ def test_a_machine_that_is_the_bottleneck_is_told(
 
 def test_the_readme_shows_what_the_demo_printed() -> None:
     kept = (ROOT / "docs/tables/demo.txt").read_text()
-    assert kept in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    rows = [re.split(r"  +", line.strip()) for line in kept.splitlines()[3:8]]
+    assert all(f"| {' | '.join(row)} |" in readme for row in rows)
+    assert kept.split("\n\n")[1] in readme
     run = dict.fromkeys(
         ("goodput_ratio", "critical_success", "p99_seconds", "false_reject_ratio", "recovery_success"), 0.5
     )
     now = table({"unprotected": run, "protected": run}).splitlines()
     assert now[0] in kept
     assert [line[:35] for line in now[2:]] == [line[:35] for line in kept.splitlines()[3 : len(now) + 1]]
+
+
+def test_the_demo_draws_what_it_measured(tmp_path: Path) -> None:
+    tiers = dict.fromkeys(("critical", "high", "normal", "low", "bulk"), 0.5)
+    runs = [
+        Recording(title, 20.0, [(0.25, 0.3), (0.5, 0.4)], tiers) for title in ("unprotected", "with Atrion")
+    ]
+    target = tmp_path / "demo.svg"
+    plot_demo(runs, 4.0, target)
+    assert "<svg" in target.read_text()
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_anything_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["demo", "--plot", "demo.txt"]) == 1
+    assert ".png or .svg" in capsys.readouterr().err

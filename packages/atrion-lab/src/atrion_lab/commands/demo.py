@@ -14,9 +14,11 @@ from typing import Any
 
 from atrion.errors import AtrionError, ConfigurationError, MissingExtraError
 from atrion_lab.demo.play import demonstrate, lasts
+from atrion_lab.demo.plot import plot_demo
 from atrion_lab.demo.result import as_json, sentence, table
 from atrion_lab.demo.services import DEMO, SHAPES
 from atrion_lab.demo.view import view_for
+from atrion_lab.figure import check_plot
 
 __all__ = ["add_parser"]
 
@@ -29,6 +31,7 @@ examples:
   atrion demo --overload 8             eight times
   atrion demo --shape cpu              handlers that compute on the event loop
   atrion demo --workers 4              four processes that share what they learn
+  atrion demo --plot demo.svg          draw both runs
   atrion demo --seconds 20 --json      a short one, for a program"""
 
 
@@ -63,6 +66,7 @@ def add_parser(commands: Any) -> None:
         help="processes of the service, sharing what they learn, 1 to its slots: 40, or 20 of seven-routes (default 1)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the live view")
+    parser.add_argument("--plot", metavar="FILE", help="draw both runs into a .png or .svg file")
     parser.set_defaults(run=run)
 
 
@@ -87,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigurationError: a length or an overload that makes no sense.
-        MissingExtraError: uvicorn, or for several workers lmdb, is not installed.
+        MissingExtraError: uvicorn, for several workers lmdb, or for a plot matplotlib is not installed.
         AtrionError: one of the processes ended early.
     """
     if not 8.0 <= arguments.seconds <= 3600.0:
@@ -103,10 +107,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingExtraError("atrion demo --workers", "workers")
     if os.name != "posix":
         raise AtrionError("atrion demo needs Linux or macOS")
+    target = check_plot(arguments.plot)
     view = view_for(arguments.json, lasts(arguments.seconds))
     with orderly():
         try:
-            result, notes = demonstrate(
+            result, notes, recordings = demonstrate(
                 view, arguments.shape, arguments.overload, arguments.workers, arguments.seconds
             )
         finally:
@@ -115,6 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(as_json(result)))
     else:
         print(f"\n{table(result)}\n\n{sentence(result)}")
+    if target is not None:
+        plot_demo(recordings, arguments.overload, target)
     for note in notes:
         print(note, file=sys.stderr)
     return 0

@@ -97,7 +97,7 @@ def _spark(scene: Scene, width: int) -> Text:
     text = Text("so far".ljust(10))
     step = max(math.ceil(scene.whole / REPORT / (width - 10)), 1)
     for index in range(0, len(scene.sparks), step):
-        phase, rate = scene.sparks[index]
+        phase, _, rate = scene.sparks[index]
         level = min(int(rate / scene.capacity * len(SPARKS)), len(SPARKS) - 1)
         text.append(SPARKS[level], style=_phase_style(phase))
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import statistics
 import sys
@@ -15,6 +16,8 @@ from atrion.errors import AtrionError
 from atrion.providers import provider_from
 from atrion.state import Inspect
 from atrion_lab.demo.crew import Crew, Row
+from atrion_lab.demo.load import PHASES
+from atrion_lab.demo.plot import Recording
 from atrion_lab.demo.result import Service, summary, trouble
 from atrion_lab.demo.server import BACKLOG
 from atrion_lab.demo.services import DEMO, SHAPES
@@ -130,15 +133,15 @@ def lasts(seconds: float) -> float:
 
 def demonstrate(
     view: View, shape: str, overload: float, workers: int, seconds: float
-) -> tuple[dict[str, Any], list[str]]:
-    """Measure, then both runs: the result, and what should be said about it."""
+) -> tuple[dict[str, Any], list[str], list[Recording]]:
+    """Measure the capacity, then play both runs: the result, notes on the machine, and what a figure shows."""
     measuring = min(max(MEASURE * seconds, 1.0), 5.0)
     each = max((seconds - measuring - STARTS) / 2.0, LEAST)
     capacity = measure(view, shape, workers, measuring)
     view.say(f"The service can answer {capacity:.0f} requests a second.")
     result: dict[str, Any] = {} if shape == DEMO[0] else {"shape": shape}
     result |= {"capacity_rps": round(capacity, 1), "offered_rps": 0.0}
-    notes = []
+    notes, recordings = [], []
     for run_name, title in (("unprotected", "unprotected"), ("protected", "with Atrion")):
         with ExitStack() as stack:
             provider = stack.enter_context(shared_store(workers)) if run_name == "protected" else None
@@ -150,4 +153,12 @@ def demonstrate(
         result["offered_rps"] = round(phases["overload"]["offered"], 1)
         view.say(f"{title}: {found['goodput_ratio']:.0%} of its capacity was answered in time.")
         notes.append(trouble(title, phases["overload"], service, overload * capacity))
-    return result, [note for note in notes if note]
+        recordings.append(_recording(scene, phases["overload"]))
+    return result, [note for note in notes if note], recordings
+
+
+def _recording(scene: Scene, overload: Row) -> Recording:
+    starts = dict(zip(PHASES, itertools.accumulate(PHASES.values(), initial=0.0), strict=False))
+    points = [(starts[phase] * scene.whole + at, rate / scene.capacity) for phase, at, rate in scene.sparks]
+    tiers = {name: tally["good"] / max(tally["sent"], 1) for name, tally in overload["tiers"].items()}
+    return Recording(scene.title, scene.whole, points, tiers)

@@ -28,7 +28,7 @@ class Scene:
     length: float = 0.0
     rates: dict[str, dict[str, float]] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
-    sparks: list[tuple[str, float]] = field(default_factory=list)
+    sparks: list[tuple[str, float, float]] = field(default_factory=list)
     _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def take(self, name: str, row: dict[str, Any]) -> bool:
@@ -51,7 +51,7 @@ class Scene:
             }
             for tier, counts in row["tiers"].items()
         }
-        self.sparks.append((self.phase, self.total("work")))
+        self.sparks.append((self.phase, self.at, self.total("work")))
         return True
 
     def total(self, what: str) -> float:
