@@ -312,5 +312,5 @@ def test_the_demo_draws_what_it_measured(tmp_path: Path) -> None:
 def test_a_plot_that_cannot_be_written_is_refused_before_anything_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["demo", "--plot", "demo.txt"]) == 1
+    assert main(["demo", "--plot", "demo.txt"]) == 2
     assert ".png or .svg" in capsys.readouterr().err
