@@ -396,3 +396,23 @@ def test_disconnecting_takes_no_time_when_the_server_hangs(own_server: RedisServ
             own_server.go_on()
 
     asyncio.run(main())
+
+
+def test_vitals_are_passed_on_while_somebody_watches(provider_of: Make) -> None:
+    async def main() -> None:
+        node, watcher = provider_of(), provider_of()
+        await node.connect()
+        await watcher.connect()
+        assert not await node.is_watched()
+        await node.exchange("n é", {"r": row(1.0)}, ["r"])
+        assert await watcher.watch_vitals() == {}
+        assert await node.is_watched()
+        await node.publish_vitals("n é", b"\x00vitals")
+        found = await watcher.watch_vitals()
+        age, vitals = found["n é"]
+        assert vitals == b"\x00vitals"
+        assert 0.0 <= age < 5.0
+        await node.disconnect()
+        await watcher.disconnect()
+
+    asyncio.run(main())

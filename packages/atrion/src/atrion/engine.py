@@ -38,6 +38,7 @@ from atrion.state.clock import Clock, SystemClock
 from atrion.state.lifecycle import Lifecycle
 from atrion.state.manager import StateManager
 from atrion.state.port import ClusterSync, PhysicsVector, StateProvider
+from atrion.vitals import VitalsPublisher, route_vitals
 
 __all__ = ["MAX_ROUTE_ID", "Atrion", "RouteSnapshot", "check_name", "engines"]
 
@@ -173,6 +174,7 @@ class Atrion(EngineBase):
         self.state: StateManager = StateManager(
             store, self.node, self._clock.monotonic, persistent, max_routes, routes=self.routes
         )
+        self._vitals_publisher = VitalsPublisher(store, self._clock.monotonic)
         self._lifecycle = Lifecycle(self.state, interval, self._turn, self._recall_all)
         self._wakes = isinstance(store, ClusterSync)
         self._unused_due = self.now() + UNUSED_AFTER
@@ -426,7 +428,18 @@ class Atrion(EngineBase):
 
     async def _turn(self) -> bool:
         self._report_unused(self.now())
-        return await self.state.pulse()
+        answered = await self.state.pulse()
+        if answered:
+            await self._vitals_publisher.turn(self.node, self._vitals)
+        return answered
+
+    def _vitals(self) -> dict[str, dict[str, Any]]:
+        routes = self.routes
+        return {
+            route_id: route_vitals(route, seen)
+            for route_id, seen in self.snapshot().items()
+            if (route := routes.get(route_id)) is not None
+        }
 
     async def pulse_once(self) -> bool:
         """Push, pull and blend once, now. Returns whether the store answered; never raises."""

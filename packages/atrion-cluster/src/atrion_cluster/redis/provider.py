@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from atrion.errors import ProviderError
 from atrion.state import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EXPIRY
+from atrion.state.port import VITALS_EXPIRY
 from atrion_cluster.licence import LicenseStatus, LicenseWatch, Secret
 from atrion_cluster.redis.callbacks import Callbacks
 from atrion_cluster.redis.census import take_census
@@ -308,6 +309,50 @@ class RedisClusterProvider:
         )
         for route, vector in vectors.items():
             self._callbacks.deliver(route, vector)
+
+    # --- vitals ------------------------------------------------------------------------------------------------
+
+    async def is_watched(self) -> bool:
+        """Whether a dashboard watches the nodes of this store.
+
+        Raises:
+            ProviderError: the first shard's master does not answer.
+        """
+        session = await self._ready()
+        return bool((await session.ask(0, ("EXISTS", f"{{{self._tags[0]}}}:watched")))[0] == 1)
+
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        """Keep what a node says of itself for some seconds.
+
+        Raises:
+            ProviderError: the first shard's master does not answer, or refuses.
+        """
+        session = await self._ready()
+        key = b"{%b}:vitals:%b" % (self._tags[0].encode(), to_bytes(node))
+        expiry = round(1000 * VITALS_EXPIRY)
+        answer = (await session.ask(0, ("SET", key, vitals, "PX", expiry)))[0]
+        if isinstance(answer, Exception):
+            raise ProviderError(f"vitals cannot be kept: {answer}")
+
+    async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
+        """What the nodes say of themselves, each with its age in seconds; at most of a thousand nodes.
+
+        Raises:
+            ProviderError: a master does not answer.
+        """
+        session = await self._ready()
+        tag = self._tags[0]
+        expiry = round(1000 * VITALS_EXPIRY)
+        await session.ask(0, ("SET", f"{{{tag}}}:watched", "1", "PX", expiry))
+        nodes = (await self.list_nodes())[:PAGE]
+        keys = [b"{%b}:vitals:%b" % (tag.encode(), to_bytes(node)) for node in nodes]
+        commands = [command for key in keys for command in (("GET", key), ("PTTL", key))]
+        answers = await session.ask(0, *commands) if commands else []
+        found = {}
+        for node, vitals, left in zip(nodes, answers[::2], answers[1::2], strict=True):
+            if isinstance(vitals, bytes) and isinstance(left, int):
+                found[node] = (min(max(expiry - left, 0), expiry) / 1000.0, vitals)
+        return found
 
     # --- looking -----------------------------------------------------------------------------------------------
 

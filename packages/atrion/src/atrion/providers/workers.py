@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from atrion.errors import ConfigurationError, MissingExtraError, ProviderError
 from atrion.providers._change_watcher import ChangeWatcher
 from atrion.providers._diagnostics import check_folder
+from atrion.providers._host_vitals import HostVitals
 from atrion.providers._lmdb_env import DATA, LOCKS, LmdbEnv, acquire, release
 from atrion.providers._lmdb_records import HostClock, Record, Records, digest
 from atrion.state.port import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
@@ -83,6 +84,7 @@ class WorkersProvider:
         self._listeners: dict[Callable[[str, ClusterScar], None], str] = {}
         self._told = 0
         self._watcher = ChangeWatcher(self.path / DATA, self._tell)
+        self._vitals = HostVitals(self.path / "vitals")
 
     def __repr__(self) -> str:
         return f"WorkersProvider({str(self.path)!r})"
@@ -234,6 +236,34 @@ class WorkersProvider:
                 for callback, listener in list(self._listeners.items()):
                     if listener != node:
                         _call(callback, record.route, others(record.rows, listener, now))
+
+    # --- vitals ----------------------------------------------------------------------------------------------
+
+    async def is_watched(self) -> bool:
+        """Whether a dashboard watches the processes of this folder."""
+        return self._vitals.is_watched()
+
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        """Keep what a process says of itself for some seconds.
+
+        Raises:
+            ProviderError: the folder cannot be written to.
+        """
+        try:
+            self._vitals.publish(node, vitals)
+        except OSError as error:
+            raise ProviderError(f"vitals cannot be kept in {self.path}: {error}") from error
+
+    async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
+        """What the processes of this folder say of themselves, each with its age in seconds.
+
+        Raises:
+            ProviderError: the folder cannot be used.
+        """
+        try:
+            return self._vitals.watch()
+        except OSError as error:
+            raise ProviderError(f"the vitals in {self.path} cannot be read: {error}") from error
 
     # --- remembering -----------------------------------------------------------------------------------------
 

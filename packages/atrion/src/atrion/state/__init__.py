@@ -14,6 +14,7 @@ from atrion.state.port import (
     Recall,
     Remembered,
     StateProvider,
+    VitalsExchange,
 )
 from atrion.state.pulse import Pulse
 
@@ -32,6 +33,7 @@ __all__ = [
     "StateManager",
     "StateProvider",
     "SystemClock",
+    "VitalsExchange",
     "blend",
     "cluster_scar",
 ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from atrion._plain import Plain
 
 __all__ = [
+    "VITALS_EXPIRY",
     "Batch",
     "ClusterScar",
     "ClusterSync",
@@ -24,6 +25,7 @@ __all__ = [
     "Recall",
     "Remembered",
     "StateProvider",
+    "VitalsExchange",
 ]
 
 
@@ -185,4 +187,24 @@ class Inspect(Protocol):
 
     async def diagnose(self) -> list[Finding]:
         """Diagnose the store, also while it cannot be connected to. Never raises."""
+        ...
+
+
+VITALS_EXPIRY: Final = 5.0
+"""Seconds for which a node's vitals are kept, and for which watchers count as watching."""
+
+
+@runtime_checkable
+class VitalsExchange(Protocol):
+    """Optional: pass on each node's vitals, as bytes, to a dashboard, for as long as one watches."""
+
+    async def is_watched(self) -> bool:
+        """Whether somebody has called :meth:`watch_vitals` within the last :data:`VITALS_EXPIRY` seconds."""
+        ...
+
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        """Keep what a node says of itself for :data:`VITALS_EXPIRY` seconds, in place of what it said before."""
+
+    async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
+        """Watch, and return what the nodes last said, each with its age in seconds."""
         ...

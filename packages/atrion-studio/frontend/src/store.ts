@@ -1,0 +1,123 @@
+// The newest frame, and who wants to hear of it. Frames that come faster than the screen is drawn are lost.
+
+import { useEffect, useState } from "preact/hooks";
+import type { Frame } from "./model.ts";
+
+export type Status = "connecting" | "live" | "paused" | "lost";
+
+const TREND = 60;
+
+type Listener = () => void;
+
+class Store {
+  frame: Frame | null = null;
+  status: Status = "connecting";
+  /** The last resistances of every route, one a second or so. */
+  readonly trends = new Map<string, number[]>();
+  private readonly listeners = new Set<Listener>();
+  private source: EventSource | null = null;
+  private raw: string | null = null;
+  private sampled = 0;
+
+  start(): void {
+    document.addEventListener("visibilitychange", () => {
+      // A tab in the background asks for nothing, so that nothing piles up for it.
+      if (document.hidden) this.close();
+      else if (this.status !== "paused") this.open();
+    });
+    this.open();
+  }
+
+  pause(): void {
+    this.close();
+    this.set("paused");
+  }
+
+  resume(): void {
+    this.set("connecting");
+    this.open();
+  }
+
+  subscribe(listener: Listener): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  private open(): void {
+    this.close();
+    const source = new EventSource("api/events");
+    this.source = source;
+    source.onmessage = (event: MessageEvent<string>) => {
+      const waiting = this.raw !== null;
+      this.raw = event.data;
+      if (!waiting) requestAnimationFrame(() => this.take());
+    };
+    source.onerror = () => {
+      if (this.source !== source) return;
+      this.set("lost");
+      if (source.readyState === EventSource.CLOSED) {
+        // Refused, and not only interrupted: perhaps a login has ended.
+        this.close();
+        void fetch("api/meta").then((response) => {
+          if (response.status === 401) location.assign("login");
+        }).catch(() => undefined);
+        setTimeout(() => { if (this.source === null && this.status === "lost") this.open(); }, 2000);
+      }
+    };
+  }
+
+  private close(): void {
+    this.source?.close();
+    this.source = null;
+    this.raw = null;
+  }
+
+  private take(): void {
+    const raw = this.raw;
+    this.raw = null;
+    if (raw === null || this.status === "paused") return;
+    this.frame = JSON.parse(raw) as Frame;
+    if (this.frame.at - this.sampled >= 0.9 || this.frame.at < this.sampled) {
+      this.sampled = this.frame.at;
+      this.sample(this.frame);
+    }
+    this.status = "live";
+    this.notify();
+  }
+
+  private sample(frame: Frame): void {
+    for (const [id, row] of Object.entries(frame.routes)) {
+      const trend = this.trends.get(id);
+      if (trend === undefined) this.trends.set(id, [row.resistance]);
+      else {
+        trend.push(row.resistance);
+        if (trend.length > TREND) trend.shift();
+      }
+    }
+    for (const id of this.trends.keys()) if (!(id in frame.routes)) this.trends.delete(id);
+  }
+
+  private set(status: Status): void {
+    this.status = status;
+    this.notify();
+  }
+
+  private notify(): void {
+    for (const listener of [...this.listeners]) listener();
+  }
+}
+
+export const store = new Store();
+
+/** The newest frame; the component is drawn again with every one. */
+export function useFrame(): Frame | null {
+  const [, draw] = useState(0);
+  useEffect(() => store.subscribe(() => draw((count) => count + 1)), []);
+  return store.frame;
+}
+
+export function useStatus(): Status {
+  const [status, set] = useState(store.status);
+  useEffect(() => store.subscribe(() => set(store.status)), []);
+  return status;
+}

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { clears, headline, number, ordered, rate, seconds, stateOf, totals, type Row } from "../src/model.ts";
+
+function row(changes: Partial<Row> = {}): Row {
+  const none = { admitted: 0, shed: 0 };
+  return {
+    resistance: 10, mode: "operational", reason: null,
+    parts: { base: 10, latency: 0, errors: 0, saturation: 0, momentum: 0, scar: 0, cluster: 0, queue: 0 },
+    in_flight: 2, pool_in_flight: 2, limit: 20, latency: 0.05, admitted: 5, shed: 0, would_shed: 0, enforced: true,
+    pool: "shared", pool_reason: "", gamma: 0.3, slo: { latency: null, error_rate: 0.65 }, clears_in: 0,
+    tiers: { bulk: none, low: none, normal: none, high: none, critical: none },
+    rates: { admitted: 10, shed: 0 }, since: null, refused: [], refused_in_part: [], why: null,
+    ...changes,
+  };
+}
+
+const refusing = row({ refused: ["bulk"], resistance: 31, rates: { admitted: 5, shed: 4 } });
+const broken = row({ mode: "circuit_breaker", resistance: 130, refused: ["bulk", "low", "normal", "high", "critical"] });
+
+test("a route's state is what it does to requests", () => {
+  assert.equal(stateOf(row()), "flowing");
+  assert.equal(stateOf(row({ mode: "bootstrap" })), "new");
+  assert.equal(stateOf(refusing), "refusing");
+  assert.equal(stateOf(broken), "broken");
+  assert.equal(stateOf({ ...broken, enforced: false }), "shadow");
+  assert.equal(stateOf(row({ rates: { admitted: 1, shed: 2 } })), "refusing");
+});
+
+test("the worst comes first, and equals by name", () => {
+  const routes = { "c calm": row(), "b refusing": refusing, "a calm": row(), "d broken": broken };
+  const all = { search: "", filter: "all", sort: "worst" } as const;
+  assert.deepEqual(ordered(routes, all), ["d broken", "b refusing", "a calm", "c calm"]);
+  assert.deepEqual(ordered(routes, { ...all, search: " CALM" }), ["a calm", "c calm"]);
+  assert.deepEqual(ordered(routes, { ...all, filter: "refusing" }), ["d broken", "b refusing"]);
+  assert.deepEqual(ordered(routes, { ...all, filter: "broken" }), ["d broken"]);
+  assert.deepEqual(ordered(routes, { ...all, filter: "flowing", sort: "name" }), ["a calm", "c calm"]);
+  assert.deepEqual(ordered(routes, { ...all, sort: "traffic" }).slice(0, 2), ["a calm", "c calm"]);
+});
+
+test("three thousand routes are ordered within a frame", () => {
+  const routes = Object.fromEntries(Array.from({ length: 3000 }, (_, index) => [`route ${index}`, row({ resistance: index % 90 })]));
+  assert.equal(ordered(routes, { search: "", filter: "all", sort: "worst" }).length, 3000);
+});
+
+test("totals and the headline", () => {
+  assert.equal(headline(totals({})), "No route yet");
+  assert.equal(headline(totals({ a: row() })), "Every request flows");
+  assert.equal(headline(totals({ a: refusing })), "1 route refuses requests");
+  const sum = totals({ a: refusing, b: broken, c: row() });
+  assert.deepEqual([sum.routes, sum.refusing, sum.broken, sum.shed], [3, 2, 1, 4]);
+  assert.equal(headline(sum), "2 routes refuse requests");
+});
+
+test("numbers are short and have units", () => {
+  assert.equal(number(1234.5, 1), "1,234.5");
+  assert.equal(number(250000), "250k");
+  assert.equal(number(NaN), "–");
+  assert.equal(rate(3.14), "3.1/s");
+  assert.equal(rate(250), "250/s");
+  assert.equal(seconds(0.0451), "45 ms");
+  assert.equal(seconds(12), "12 s");
+  assert.equal(seconds(125), "2 min 5 s");
+  assert.equal(seconds(7260), "2 h 1 min");
+});
+
+test("when it ends", () => {
+  assert.equal(clears(row()), "normal requests flow");
+  assert.equal(clears(row({ clears_in: null })), "when the load fits again");
+  assert.equal(clears(row({ clears_in: 12 })), "within 12 s once failures stop");
+});

@@ -1,0 +1,1 @@
+"""The commands ``atrion studio`` and ``atrion top``."""
