@@ -26,7 +26,7 @@ CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/
 unexport ATRION_COMPILE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 FORCE:
-.PHONY: FORCE help env compiled demo test check bench lab tables docs lock clean
+.PHONY: FORCE help env compiled demo test check bench lab tables docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -78,9 +78,14 @@ docs: $(VENV)/.stamp ## Build the documentation into site/, warnings being error
 	@echo "Building the documentation into site/."
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean $(ARGS)
 
+dist: $(VENV)/.stamp ## Build every distribution into dist/, check it, and try it in empty environments
+	@scripts/debian-packages redis-server
+	@$(BIN)/python scripts/dist $(ARGS)
+
 lock: $(VENV)/.stamp ## Pin the newest versions of all dependencies in constraints.txt
 	@echo "Pinning versions in constraints.txt."
-	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-emit-package atrion --no-emit-package atrion-lab \
+	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+		$(addprefix --no-emit-package ,$(notdir $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml)))) \
 		--custom-compile-command "make lock" --all-extras --group dev --group bench --group docs \
 		packages/*/pyproject.toml --output-file constraints.txt $(ARGS) >/dev/null
 
@@ -100,7 +105,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@ATRION_COMPILE=0 $(INSTALL) --python $(BIN)/python --group dev --group bench --group docs \
 		--editable 'packages/atrion[asgi,demo,lab,workers]' \
-		--editable packages/atrion-lab --editable packages/atrion-cluster
+		--editable packages/atrion-lab --editable packages/atrion-cluster --editable packages/atrion-vendor
 	@touch $@
 
 # Changes when a source is added, removed or renamed, which leaves no newer file behind.
