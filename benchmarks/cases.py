@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks import requests
 from benchmarks.guards import ROUTE, Guard, nothing_named, work, work_async, work_named
 from benchmarks.measure import (
     BARE,
@@ -39,6 +40,8 @@ class Case:
     bare: Callable[[asyncio.Runner], Batch]
     build: Build
     fewest_calls: int = 50
+    paired: bool = False
+    """The batches of guards measure the bare call beside their own, and return what the guard adds."""
 
 
 def _shuffled_names() -> list[str]:
@@ -102,6 +105,11 @@ def _decide_named(names: list[str]) -> Build:
 def _pulse(guard: Guard, runner: asyncio.Runner) -> Batch | None:
     call = guard.pulse(MANY_NAMES)
     return async_batch(runner, call) if call else None
+
+
+def _request(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    app = guard.asgi()
+    return requests.paired_batch(runner, app) if app else None
 
 
 def _over(
@@ -209,6 +217,15 @@ CASES: tuple[Case, ...] = (
         lambda runner: async_batch(runner, work_async),
         _pulse,
     ),
+    Case(
+        "asgi-request-200-routes",
+        "asgi",
+        "a request to a FastAPI application of 200 routes in nested routers, in process",
+        requests.bare_batch,
+        _request,
+        fewest_calls=requests.ROUTES,
+        paired=True,
+    ),
 )
 
 MEMORY_CASE = "memory-per-route"
@@ -236,7 +253,7 @@ def subjects_of(case: Case, guards: Sequence[Guard], runner: asyncio.Runner) -> 
             subjects.append(Subject(case.name, guard.name, _unmeasurable, trouble=said(error)))
             continue
         if batch is not None:
-            subjects.append(Subject(case.name, guard.name, batch, case.fewest_calls))
+            subjects.append(Subject(case.name, guard.name, batch, case.fewest_calls, paired=case.paired))
     return [Subject(case.name, BARE, case.bare(runner), case.fewest_calls), *subjects] if subjects else []
 
 

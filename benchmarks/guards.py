@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.measure import AsyncCall, AsyncRefusing, Call, Down, NamedCall, Refusing
+from benchmarks.requests import App
 
 ROUTE = "api/checkout"
 KEY = "user-7"
+PASS_THROUGH = "pass-through"
+"""The name of the middleware that does nothing, which nobody is compared with."""
 
 
 def work() -> None:
@@ -90,6 +93,10 @@ class Guard:
 
     def pulse(self, names: Iterable[str]) -> AsyncCall | None:
         """One round of sharing state behind the calls, for these routes, which nobody calls any more."""
+        return None
+
+    def asgi(self) -> App | None:
+        """The FastAPI application of :mod:`benchmarks.requests`, each request of which is guarded."""
         return None
 
     def populate(self, names: Iterable[str]) -> object:

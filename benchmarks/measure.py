@@ -64,15 +64,20 @@ class Subject:
     library: str
     batch: Batch
     fewest_calls: int = 50
+    paired: bool = False
+    """Samples are what the guard adds, not what the call takes."""
     calls: int = 0
     samples: list[float] = field(default_factory=list)
     trouble: str = ""
 
     @property
     def ns(self) -> float | None:
-        """Nanoseconds of one call: the median of the faster half; None where hardly any batch is valid."""
-        faster = sorted(self.samples)[: (len(self.samples) + 1) // 2]
-        return statistics.median(faster) if len(faster) >= _FEWEST_SAMPLES else None
+        """Nanoseconds of one call: the median of the faster half; None where hardly any batch is valid.
+
+        Noise adds to a call, but to a difference as often as it takes away: there, the median of all.
+        """
+        counted = self.samples if self.paired else sorted(self.samples)[: (len(self.samples) + 1) // 2]
+        return statistics.median(counted) if len(counted) >= _FEWEST_SAMPLES else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +293,8 @@ def _calibrate(subject: Subject, wanted_ns: float) -> None:
         for share in (0.25, 0.25, 1.0):  # the first batches are cold and may mislead about the length
             per_call = max(subject.batch(calls), 1.0)
             calls = max(int(share * wanted_ns / per_call), subject.fewest_calls)
+            if subject.paired:  # what the guard adds does not tell how long a batch takes
+                calls = subject.fewest_calls
             if calls == subject.fewest_calls:
                 break
     except Exception as error:

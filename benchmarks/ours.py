@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import atrion
 from atrion import Atrion, FlowRejected, Telemetry, Tier
+from atrion.integrations.asgi import AtrionMiddleware
 from atrion.testing import VirtualClock
 from benchmarks.guards import KEY, ROUTE, Guard, fail, fail_async, work, work_async
 from benchmarks.measure import AsyncCall, AsyncRefusing, Call, NamedCall, Refusing, Void
+from benchmarks.requests import App, shared_application
 
 CALM = Telemetry(latency=0.045, error_rate=0.0, saturation=0.3)
 DEAD = Telemetry(latency=math.inf, error_rate=1.0, saturation=1.0)
@@ -98,6 +100,9 @@ class Ours(Guard):
             await engine.pulse_once()
 
         return call
+
+    def asgi(self) -> App:
+        return AtrionMiddleware(shared_application(), Atrion())
 
     def populate(self, names: Iterable[str]) -> object:
         engine = Atrion(max_routes=MANY_ROUTES)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any, ClassVar
 
-from benchmarks.guards import KEY, ROUTE, Guard, fail, fail_async, work, work_async
+from benchmarks.guards import KEY, PASS_THROUGH, ROUTE, Guard, fail, fail_async, work, work_async
 from benchmarks.measure import (
     AsyncCall,
     AsyncRefusing,
@@ -20,6 +20,7 @@ from benchmarks.measure import (
     until_refused,
     until_refused_async,
 )
+from benchmarks.requests import App, Message, application, shared_application
 
 LONG = 86_400
 """Seconds for which an opened breaker stays open: longer than any run."""
@@ -434,6 +435,43 @@ class AioAdaptive(Guard):
         return asyncio.run(fill())
 
 
+class SlowApi(Guard):
+    """slowapi: its decorator on each endpoint, in the application of FastAPI alone.
+
+    Its middleware would be the counterpart of Atrion's, but limits no endpoint of an included router: it looks for
+    endpoints among the application's own routes.
+    """
+
+    name: ClassVar[str] = "slowapi"
+    module: ClassVar[str] = "slowapi"
+
+    def asgi(self) -> App:
+        limiter = self.lib.Limiter(key_func=import_module("slowapi.util").get_remote_address)
+        app: Any = application(limiter.limit(f"{PLENTY}/day"))
+        app.state.limiter = limiter
+        guarded: App = app
+        return guarded
+
+
+class PassThrough(Guard):
+    """A middleware that hands requests on and does nothing else: the least that one can add. It is no peer."""
+
+    name: ClassVar[str] = PASS_THROUGH
+    module: ClassVar[str] = "benchmarks.requests"
+
+    def asgi(self) -> App:
+        app: App = shared_application()
+
+        async def guarded(
+            scope: Message,
+            receive: Callable[[], Awaitable[Message]],
+            send: Callable[[Message], Awaitable[None]],
+        ) -> None:
+            await app(scope, receive, send)
+
+        return guarded
+
+
 PEERS: tuple[type[Guard], ...] = (
     PyBreaker,
     CircuitBreaker,
@@ -444,4 +482,6 @@ PEERS: tuple[type[Guard], ...] = (
     Limits,
     ThrottledPy,
     AioAdaptive,
+    SlowApi,
+    PassThrough,
 )

@@ -135,12 +135,13 @@ def _collect(subjects: Sequence[Subject], builds: dict[str, str], result: Result
             reason = subject.trouble or "too few batches"
             result.troubles.append(f"{subject.case} of {subject.library} could not be measured: {reason}.")
             continue
-        ns = round(subject.ns - bare, 1)
+        ns = round(subject.ns if subject.paired else subject.ns - bare, 1)
         result.rows.append(Row(subject.case, subject.library, builds[subject.library], ns))
 
 
 def _measure_memory(guards: Sequence[Guard], progress: Progress, result: Result) -> None:
     """As many processes at a time as there are processors: nothing here depends on time."""
+    guards = [guard for guard in guards if type(guard).populate is not Guard.populate]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         running = {pool.submit(memory.measure, guard.name): guard for guard in guards}
         for done, future in enumerate(as_completed(running), start=1):
