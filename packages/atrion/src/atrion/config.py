@@ -44,7 +44,13 @@ ENGINE: Final = {
 }
 ROUTE: Final = ("gamma", "shared", "pool", "tier", "enforce")
 TABLES: Final[dict[str, Any]] = {"slo": SLO, "config": PhysicsConfig}
-OTHERS: Final = ("ATRION_ENFORCE", "ATRION_DISABLED", "ATRION_COMPILE", "ATRION_LICENSE_KEY")
+OTHERS: Final = (
+    "ATRION_ENFORCE",
+    "ATRION_DISABLED",
+    "ATRION_COMPILE",
+    "ATRION_LICENSE_KEY",
+    "ATRION_LICENSE_KEYRING",
+)
 """Variables that are read elsewhere."""
 
 
@@ -119,6 +125,9 @@ class Table:
         self.place = place
         self.places: dict[str, str] = {key: place.of(key) for key in data}
         for key, value in data.items():
+            if str(key).startswith(("licen", "atrion_licen")):
+                cure = "a secret does not belong into a file; set ATRION_LICENSE_KEY"
+                raise ConfigurationError(self.places[key], "…", cure)
             if key not in keys:
                 near = difflib.get_close_matches(key, keys, 1)
                 cure = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
@@ -243,9 +252,9 @@ def _made(table: Table, name: str) -> Any:
 
 def _warn_of_misspelt(environment: Mapping[str, str]) -> None:
     """Others may set variables of that prefix, as Kubernetes does for a service of that name, so none is refused."""
-    known = [variable for variable, *_ in _variables()]
+    known = [*(variable for variable, *_ in _variables()), *OTHERS]
     for name in environment:
-        if name.startswith("ATRION_") and name not in known and name not in OTHERS:
+        if name.startswith("ATRION_") and name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.85)
             if near:
                 logger.warning("%s in the environment is not read; did you mean %s?", name, near[0])

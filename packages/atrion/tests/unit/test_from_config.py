@@ -188,3 +188,20 @@ def test_a_subclass_makes_its_own() -> None:
     engine = Mine.from_config({})
     assert type(engine) is Mine
     engine.restore("r", PhysicsVector(0.0, 0.0, 1.0, 0.0))
+
+
+def test_a_licence_key_is_not_taken_from_a_file_nor_shown() -> None:
+    for key in ("license", "licence", "license_key"):
+        with pytest.raises(ConfigurationError, match="ATRION_LICENSE_KEY") as caught:
+            Atrion.from_config({key: "atrion_pro_secret"})
+        assert "secret'" not in str(caught.value)
+        assert "atrion_pro" not in str(caught.value)
+
+
+def test_a_misspelt_name_of_the_licence_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ATRION_LICENCE_KEY", "atrion_pro_secret")
+    Atrion.from_config()
+    assert "did you mean ATRION_LICENSE_KEY?" in caplog.text
+    assert "secret" not in caplog.text
