@@ -124,5 +124,5 @@ $(COMPILED)/.stamp: $(VENV)/.stamp $(VENV)/.sources $(SOURCES)
 	@wheel=$$(echo dist/atrion-*.whl); \
 		$(INSTALL) --python $(COMPILED)/bin/python --group test --group bench \
 		--no-sources --reinstall-package atrion --reinstall-package atrion-lab \
-		"$$wheel[asgi,demo,lab,workers]" dist/atrion_lab-*.whl --editable packages/atrion-cluster
+		"$$wheel[asgi,demo,lab,workers]" dist/atrion_lab-*.whl --editable packages/atrion-cluster --editable packages/atrion-vendor
 	@touch $@
