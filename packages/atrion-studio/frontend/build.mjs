@@ -1,6 +1,6 @@
 // Bundles the front end into the folder given as the first argument, the package's own by default.
 import { build } from "esbuild";
-import { cp, mkdir, rm } from "node:fs/promises";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 
 const out = process.argv[2] ?? "../src/atrion_studio/static";
 await rm(out, { recursive: true, force: true });
@@ -18,3 +18,8 @@ await build({
   logLevel: "warning",
 });
 await cp("public", out, { recursive: true });
+
+const notices = await Promise.all(
+  ["preact", "uplot"].map(async (name) => `${name}\n\n${await readFile(`node_modules/${name}/LICENSE`, "utf8")}`),
+);
+await writeFile(`${out}/THIRD_PARTY.txt`, notices.join("\n\n"));

@@ -82,7 +82,7 @@ async def test_every_answer_has_the_headers() -> None:
             assert "unsafe" not in policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["x-frame-options"] == "DENY"
-            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert answer.headers["referrer-policy"] == "same-origin"
         assert (await client.get("/api/meta")).headers["cache-control"] == "no-store"
 
 

@@ -89,3 +89,8 @@ def test_a_clock_that_is_set_back_goes_on() -> None:
     history = filled(5)
     history.record(900.0, {"a": row(42.0)})
     assert 42.0 in history.of("a", 0.0)["columns"]["resistance"]
+
+
+def test_trends_are_the_last_minute_of_every_route() -> None:
+    assert filled(100).trends() == {"a": [float(at) for at in range(40, 100)]}
+    assert History().trends() == {}

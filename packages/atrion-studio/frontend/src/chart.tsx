@@ -71,10 +71,10 @@ function draw(latest: Latest, width: number, hover: (index: number | null) => vo
     padding: [8, 8, 0, 0],
     scales: {
       x: { time: !props.relative },
-      y: { range: (_, __, most) => [0, Math.max(latest.current.top ?? 0, most * 1.08, 1e-9)] },
+      y: { range: (_, __, most) => [0, Math.max(latest.current.top ?? 0, most * 1.08, most > 0 ? 0 : 1)] },
     },
     axes: [
-      { ...axis, space: 80, values: (_, marks) => marks.map(instant) },
+      { ...axis, space: 80, size: 30, values: (_, marks) => marks.map(instant) },
       { ...axis, size: 52, values: (_, marks) => marks.map((mark) => mark.toLocaleString("en")) },
     ],
     series: [
@@ -89,8 +89,10 @@ function draw(latest: Latest, width: number, hover: (index: number | null) => vo
       })),
     ],
     hooks: {
-      drawClear: props.bands ? [drawBands] : [],
-      draw: [(plot) => drawMarks(plot, latest.current)],
+      draw: [
+        (plot) => { if (latest.current.bands) drawBands(plot); },
+        (plot) => drawMarks(plot, latest.current),
+      ],
       setCursor: [(plot) => hover(plot.cursor.idx ?? null)],
     },
   };
@@ -106,12 +108,20 @@ function drawBands(plot: uPlot): void {
     const bottom = plot.valToPos(tier.from, "y", true);
     if (bottom < bbox.top) continue;
     const from = Math.max(top, bbox.top);
-    ctx.fillStyle = colour("band");
+    // Above the data, so that it can be read which tiers a resistance has reached.
+    ctx.globalAlpha = 0.16;
+    ctx.fillStyle = colour("muted");
     ctx.fillRect(bbox.left, from, bbox.width, bottom - from);
+    ctx.globalAlpha = 1;
     if (bottom - from > 9 * devicePixelRatio) {
-      ctx.fillStyle = colour("muted");
+      const right = bbox.left + bbox.width - 4 * devicePixelRatio;
+      const wide = ctx.measureText(tier.name).width + 8 * devicePixelRatio;
+      const tall = Math.min(14 * devicePixelRatio, bottom - from);
+      ctx.fillStyle = colour("panel");
+      ctx.fillRect(right - wide, (from + bottom - tall) / 2, wide, tall);
+      ctx.fillStyle = colour("text");
       ctx.textAlign = "right";
-      ctx.fillText(tier.name, bbox.left + bbox.width - 6 * devicePixelRatio, (from + bottom) / 2);
+      ctx.fillText(tier.name, right - 4 * devicePixelRatio, (from + bottom) / 2);
     }
   }
   ctx.restore();
@@ -194,9 +204,9 @@ export function Chart(props: ChartProps) {
   return (
     <figure class="chart">
       <figcaption>
-        <h3>
+        <h2>
           {props.title} <span class="unit">{props.unit}</span>
-        </h3>
+        </h2>
         <span class="when">
           {instant !== undefined && (props.relative ? `at ${instant} s` : new Date(instant * 1000).toLocaleTimeString("en-GB"))}
         </span>

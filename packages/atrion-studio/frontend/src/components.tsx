@@ -121,19 +121,30 @@ export function CopyLink() {
 }
 
 export function Panel({ title, tools, children, class: kind = "" }: {
-  title: string;
+  title?: string;
   tools?: ComponentChildren;
   children: ComponentChildren;
   class?: string;
 }) {
   return (
     <section class={`panel ${kind}`}>
-      <header>
-        <h2>{title}</h2>
-        {tools !== undefined && <div class="tools">{tools}</div>}
-      </header>
+      {title !== undefined && (
+        <header>
+          <h2>{title}</h2>
+          {tools !== undefined && <div class="tools">{tools}</div>}
+        </header>
+      )}
       {children}
     </section>
+  );
+}
+
+/** A table that is wider than its place; the keyboard scrolls it too. */
+export function Scroll({ label, children }: { label: string; children: ComponentChildren }) {
+  return (
+    <div class="scroll" role="region" aria-label={label} tabIndex={0}>
+      {children}
+    </div>
   );
 }
 

@@ -108,8 +108,11 @@ function useKeys(): void {
       if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea, button") !== null) return;
       if (event.key === "/") {
         event.preventDefault();
-        if (parse(location.hash).page !== "overview") location.hash = format("overview");
-        setTimeout(() => document.getElementById("search")?.focus(), 50);
+        const focus = () => document.getElementById("search")?.focus();
+        if (document.getElementById("search") === null) {
+          location.hash = format("overview");
+          setTimeout(focus, 100); // the page is drawn first
+        } else focus();
       } else if (event.key === "p") {
         if (store.status === "paused") store.resume();
         else store.pause();

@@ -116,26 +116,30 @@ export const PARTS: readonly { name: PartName; label: string; about: string }[] 
   { name: "cluster", label: "cluster", about: "what other nodes report" },
 ];
 
-export type State = "broken" | "refusing" | "shadow" | "new" | "flowing";
+export type State = "broken" | "refusing" | "shadow" | "raised" | "new" | "flowing";
 
 /** What a route does to its requests at this instant; words and marks go with it everywhere. */
 export const STATES: Record<State, { mark: string; word: string }> = {
   broken: { mark: "✕", word: "Breaker open" },
   refusing: { mark: "▲", word: "Refusing" },
-  shadow: { mark: "△", word: "Would refuse" },
+  shadow: { mark: "◇", word: "Would refuse" },
+  raised: { mark: "△", word: "Raised" },
   new: { mark: "○", word: "New" },
   flowing: { mark: "●", word: "Flowing" },
 };
 
 export function stateOf(row: Row): State {
-  const refuses = row.refused.length + row.refused_in_part.length > 0 || row.rates.shed > 0;
-  if (refuses && !row.enforced) return "shadow";
-  if (row.mode === "circuit_breaker") return "broken";
+  const broken = row.mode === "circuit_breaker";
+  const refuses = row.rates.shed > 0 || row.since !== null;
+  if ((refuses || broken) && !row.enforced) return "shadow";
+  if (broken) return "broken";
   if (refuses) return "refusing";
+  // It would refuse the lower tiers, and none of them has asked of late.
+  if (row.refused.length + row.refused_in_part.length > 0) return "raised";
   return row.mode === "bootstrap" ? "new" : "flowing";
 }
 
-const SEVERITY: Record<State, number> = { broken: 4, refusing: 3, shadow: 2, new: 0, flowing: 0 };
+const SEVERITY: Record<State, number> = { broken: 4, refusing: 3, shadow: 2, raised: 1, new: 0, flowing: 0 };
 
 export type SortKey = "worst" | "name" | "resistance" | "refused" | "traffic";
 export type Filter = "all" | "refusing" | "broken" | "flowing";
@@ -143,8 +147,8 @@ export type Filter = "all" | "refusing" | "broken" | "flowing";
 function matches(state: State, filter: Filter): boolean {
   if (filter === "all") return true;
   if (filter === "broken") return state === "broken";
-  if (filter === "refusing") return SEVERITY[state] > 0;
-  return SEVERITY[state] === 0;
+  if (filter === "refusing") return SEVERITY[state] > 1;
+  return SEVERITY[state] <= 1;
 }
 
 function compare(sort: SortKey, a: [string, Row], b: [string, Row]): number {
@@ -195,7 +199,7 @@ export function totals(routes: Record<string, Row>): Totals {
   for (const row of Object.values(routes)) {
     const state = stateOf(row);
     sum.routes += 1;
-    sum.refusing += SEVERITY[state] > 0 ? 1 : 0;
+    sum.refusing += SEVERITY[state] > 1 ? 1 : 0;
     sum.broken += state === "broken" ? 1 : 0;
     sum.admitted += row.rates.admitted;
     sum.shed += row.rates.shed;
@@ -226,8 +230,10 @@ export function rate(value: number): string {
 export function seconds(value: number): string {
   if (value < 1) return `${number(value * 1000)} ms`;
   if (value < 60) return `${number(value, value < 10 ? 1 : 0)} s`;
-  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
-  return `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min`;
+  const [large, small, unit, part] =
+    value < 3600 ? [value / 60, value % 60, "min", "s"] : [value / 3600, (value % 3600) / 60, "h", "min"];
+  const rest = Math.floor(small);
+  return `${Math.floor(large)} ${unit}${rest > 0 ? ` ${rest} ${part}` : ""}`;
 }
 
 export function clock(at: number): string {

@@ -20,6 +20,15 @@ class Store {
   private sampled = 0;
 
   start(): void {
+    // The last minute, so that the lines are there from the beginning.
+    void fetch("api/trends").then((response) => (response.ok ? response.json() : {}))
+      .then((trends: Record<string, number[]>) => {
+        for (const [id, values] of Object.entries(trends)) {
+          this.trends.set(id, [...values, ...(this.trends.get(id) ?? [])].slice(-TREND));
+        }
+        this.notify();
+      })
+      .catch(() => undefined);
     document.addEventListener("visibilitychange", () => {
       // A tab in the background asks for nothing, so that nothing piles up for it.
       if (document.hidden) this.close();

@@ -15,7 +15,7 @@ function row(changes: Partial<Row> = {}): Row {
   };
 }
 
-const refusing = row({ refused: ["bulk"], resistance: 31, rates: { admitted: 5, shed: 4 } });
+const refusing = row({ since: 1, refused: ["bulk"], resistance: 31, rates: { admitted: 5, shed: 4 } });
 const broken = row({ mode: "circuit_breaker", resistance: 130, refused: ["bulk", "low", "normal", "high", "critical"] });
 
 test("a route's state is what it does to requests", () => {
@@ -25,6 +25,7 @@ test("a route's state is what it does to requests", () => {
   assert.equal(stateOf(broken), "broken");
   assert.equal(stateOf({ ...broken, enforced: false }), "shadow");
   assert.equal(stateOf(row({ rates: { admitted: 1, shed: 2 } })), "refusing");
+  assert.equal(stateOf(row({ refused: ["bulk"] })), "raised");
 });
 
 test("the worst comes first, and equals by name", () => {
@@ -62,6 +63,7 @@ test("numbers are short and have units", () => {
   assert.equal(seconds(12), "12 s");
   assert.equal(seconds(125), "2 min 5 s");
   assert.equal(seconds(7260), "2 h 1 min");
+  assert.equal(seconds(300), "5 min");
 });
 
 test("when it ends", () => {

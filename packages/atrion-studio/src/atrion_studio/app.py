@@ -117,6 +117,7 @@ class AtrionStudio:
                 Route("/api/events", self._get_events),
                 Route("/api/history", self._get_history),
                 Route("/api/moment", self._get_moment),
+                Route("/api/trends", self._get_trends),
                 Route("/api/changes", self._get_changes),
                 Route("/api/changes", self._post_changes, methods=["POST"]),
                 Route("/api/scene", self._post_scene, methods=["POST"]),
@@ -192,6 +193,9 @@ class AtrionStudio:
 
     async def _get_moment(self, request: Request) -> Response:
         return JSONResponse(self._history.at(_number(request, "at", time.time())))
+
+    async def _get_trends(self, request: Request) -> Response:
+        return JSONResponse(self._history.trends())
 
     # --- changes ---------------------------------------------------------------------------------------------
 

@@ -143,6 +143,16 @@ class History:
                 routes[route] = _row(point)
         return {"at": ring.times[chosen], "routes": routes}
 
+    def trends(self, points: int = 60) -> dict[str, list[float]]:
+        """The last resistances of every route, in the finest steps there are."""
+        ring = self._rings[0]
+        places = ring.indices()[-points:]
+        width, index = len(COLUMNS), COLUMNS.index("resistance")
+        return {
+            route: [round(ohms, 1) for place in places if (ohms := values[place * width + index]) == ohms]
+            for route, values in ring.values.items()
+        }
+
     def span(self) -> tuple[float, float] | None:
         """Unix times of the oldest and the newest point, or None without any."""
         spans = [

@@ -31,7 +31,10 @@ def _cause(row: dict[str, Any]) -> str:
     parts = row["parts"]
     scar = parts["scar"] + parts["cluster"]
     scarred = f" and scar tissue {scar:.1f} Ω" if scar > MARGIN else ""
-    match row["reason"]:
+    reason = row["reason"]
+    if reason in {"failing", "late", "stalled"} and max(parts["errors"], parts["latency"]) < MARGIN:
+        return f"the scar tissue of earlier failures still adds {scar:.1f} Ω"
+    match reason:
         case "saturated":
             ohms = parts["queue"] + parts["saturation"]
             return (
@@ -62,16 +65,20 @@ def _cause(row: dict[str, Any]) -> str:
             )
 
 
+def _within(seconds: float) -> str:
+    return "at once" if seconds < 1.0 else f"within about {seconds:.0f} s"
+
+
 def _end(row: dict[str, Any]) -> str:
     clears = row["clears_in"]
     if row["mode"] == "circuit_breaker":
-        when = "" if not clears else f" Once failures stop, it closes within about {clears:.0f} s."
+        when = "" if not clears else f" Once failures stop, it closes {_within(clears)}."
         return f"Only probes pass.{when}"
     if clears == 0:
         return "Normal requests flow."
     if clears is None:
         return "It ends as soon as the load fits again."
-    return f"Once failures stop, normal requests flow again within about {clears:.0f} s."
+    return f"Once failures stop, normal requests flow again {_within(clears)}."
 
 
 def why(row: dict[str, Any]) -> str | None:

@@ -84,7 +84,7 @@ def _clears_in(seen: RouteSnapshot, standing: float, decay_rate: float, scar_fac
     wait = seconds_until_scar(seen.blended_scar, FLOWS_AT - standing, decay_rate)
     if broken:
         wait = max(wait, seconds_until_scar(seen.scar_tissue, scar_factor, decay_rate))
-    return round(wait, 1) if wait < 3600.0 else None
+    return max(round(wait, 1), 0.1) if wait < 3600.0 else None
 
 
 def pack_vitals(rows: Mapping[str, Mapping[str, Any]]) -> bytes:

@@ -1,4 +1,4 @@
-import { CopyLink, Empty, Panel, SaveJson, Tile } from "../components.tsx";
+import { CopyLink, Empty, Panel, SaveJson, Scroll, Tile } from "../components.tsx";
 import { bytes, clock, number, seconds, type Meta } from "../model.ts";
 import { format } from "../router.ts";
 import { store, useFrame } from "../store.ts";
@@ -35,7 +35,7 @@ export function ClusterPage({ meta }: { meta: Meta | null }) {
             <p>Nodes publish their vitals within a second or two while somebody watches. Do they use the same store and namespace?</p>
           </Empty>
         ) : (
-          <div class="scroll">
+          <Scroll label="Nodes">
             <table>
               <thead><tr><th scope="col">Node</th><th scope="col">State</th><th scope="col" class="num">Last heard</th><th scope="col" class="num">Routes</th></tr></thead>
               <tbody>
@@ -49,14 +49,14 @@ export function ClusterPage({ meta }: { meta: Meta | null }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         )}
       </Panel>
       <Panel title="What the cluster changes">
         {pulled.length === 0 ? (
           <p class="muted">At this moment the others’ opinion changes no resistance here.</p>
         ) : (
-          <div class="scroll">
+          <Scroll label="What the cluster changes">
             <table>
               <thead><tr><th scope="col">Route</th><th scope="col" class="num">Own scar</th><th scope="col" class="num">γ</th><th scope="col" class="num">The cluster adds</th></tr></thead>
               <tbody>
@@ -70,7 +70,7 @@ export function ClusterPage({ meta }: { meta: Meta | null }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         )}
         <p class="muted small">γ is the share of the others’ scar in a route’s own: 0 ignores them, 1 obeys them.</p>
       </Panel>

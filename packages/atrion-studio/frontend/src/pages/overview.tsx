@@ -7,7 +7,8 @@ import {
 import { format, withOptions, type View } from "../router.ts";
 import { store, useFrame } from "../store.ts";
 
-const HEIGHT = 76;
+const WIDE = 76;
+const NARROW = 112;
 const SETTLE = 2000;
 
 const FILTERS: [Filter, string][] = [
@@ -20,6 +21,9 @@ const FILTERS: [Filter, string][] = [
 export function Overview({ view }: { view: View }) {
   const frame = useFrame();
   const search = view.options["search"] ?? "";
+  // The address follows what is typed, and is followed only where it was changed otherwise.
+  const [typed, type] = useState(search);
+  useEffect(() => { if (document.activeElement?.id !== "search") type(search); }, [search]);
   const filter = (view.options["show"] ?? "all") as Filter;
   const sort = (view.options["sort"] ?? "worst") as SortKey;
   const ids = useOrder(search, filter, sort);
@@ -51,8 +55,11 @@ export function Overview({ view }: { view: View }) {
             type="search"
             id="search"
             placeholder="Search routes ( / )"
-            value={search}
-            onInput={(event) => change({ search: event.currentTarget.value || undefined })}
+            value={typed}
+            onInput={(event) => {
+              type(event.currentTarget.value);
+              change({ search: event.currentTarget.value || undefined });
+            }}
           />
         </label>
         <div class="choice" role="group" aria-label="Show">
@@ -85,7 +92,7 @@ export function Overview({ view }: { view: View }) {
           </Empty>
         ) : (
           <Empty title="No route matches">
-            <p><button type="button" onClick={() => change({ search: undefined, show: undefined })}>Show all {sum.routes}</button></p>
+            <p><button type="button" onClick={() => { type(""); change({ search: undefined, show: undefined }); }}>Show all {sum.routes}</button></p>
           </Empty>
         )
       ) : (
@@ -112,17 +119,30 @@ function useOrder(search: string, filter: Filter, sort: SortKey): string[] {
   return useMemo(() => held.ids.filter((id) => routes !== undefined && id in routes), [held, routes]);
 }
 
+/** The height of a row: on a phone, its parts stand above each other. */
+function useHeight(): number {
+  const [narrow, set] = useState(() => matchMedia("(max-width: 720px)").matches);
+  useEffect(() => {
+    const query = matchMedia("(max-width: 720px)");
+    const follow = () => set(query.matches);
+    query.addEventListener("change", follow);
+    return () => query.removeEventListener("change", follow);
+  }, []);
+  return narrow ? NARROW : WIDE;
+}
+
 /** Only the rows that can be seen are in the page, so that thousands of routes stay smooth. */
 function List({ ids, routes }: { ids: string[]; routes: Record<string, Row> }) {
   const ref = useRef<HTMLUListElement>(null);
   const [range, setRange] = useState<[number, number]>([0, 30]);
+  const height = useHeight();
   useEffect(() => {
     const measure = () => {
       const element = ref.current;
       if (element === null) return;
       const top = -element.getBoundingClientRect().top;
-      const first = Math.max(Math.floor(top / HEIGHT) - 6, 0);
-      const last = Math.ceil((top + innerHeight) / HEIGHT) + 6;
+      const first = Math.max(Math.floor(top / height) - 6, 0);
+      const last = Math.ceil((top + innerHeight) / height) + 6;
       setRange(([a, b]) => (a === first && b === last ? [a, b] : [first, last]));
     };
     measure();
@@ -132,12 +152,12 @@ function List({ ids, routes }: { ids: string[]; routes: Record<string, Row> }) {
       removeEventListener("scroll", measure);
       removeEventListener("resize", measure);
     };
-  }, []);
+  }, [height]);
   return (
-    <ul class="rows" ref={ref} style={{ height: `${ids.length * HEIGHT}px` }} aria-label={`${ids.length} routes`}>
+    <ul class="rows" ref={ref} style={{ height: `${ids.length * height}px` }} aria-label={`${ids.length} routes`}>
       {ids.slice(range[0], range[1]).map((id, index) => {
         const row = routes[id];
-        return row === undefined ? null : <RouteRow key={id} id={id} row={row} top={(range[0] + index) * HEIGHT} />;
+        return row === undefined ? null : <RouteRow key={id} id={id} row={row} top={(range[0] + index) * height} />;
       })}
     </ul>
   );
@@ -160,7 +180,7 @@ function RouteRow({ id, row, top }: { id: string; row: Row; top: number }) {
           <span class="reading">
             <b>{number(row.resistance, 1)} Ω</b>
             <span class="muted reason">{row.reason === null ? "" : row.reason.replace("_", " ")}</span>
-            <span class="muted ends">{state === "flowing" || state === "new" ? "" : clears(row)}</span>
+            <span class="muted ends">{state === "flowing" || state === "new" || row.clears_in === 0 ? "" : clears(row)}</span>
           </span>
         </span>
         <Spark values={store.trends.get(id) ?? []} label="Resistance over the last minute" />

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { ApiError, get, post } from "../api.ts";
 import { Chart } from "../chart.tsx";
-import { BandBar, CopyLink, Empty, Panel, Problem, SaveJson, StateBadge, Tile } from "../components.tsx";
+import { BandBar, CopyLink, Empty, Panel, Problem, SaveJson, Scroll, StateBadge, Tile } from "../components.tsx";
 import {
   PARTS, TIERS, clears, clock, number, rate, seconds, stateOf,
   type Frame, type History, type Meta, type Row,
@@ -125,36 +125,36 @@ function Charts({ history }: { history: History }) {
   }
   return (
     <div class="charts">
-      <Panel title="What the resistance is made of" class="wide">
-        <Chart title="Resistance" unit="Ω" at={history.at} series={parts} stacked bands top={70} height={280} transitions={history.transitions} />
+      <Panel class="wide">
+        <Chart title="What the resistance is made of" unit="Ω" at={history.at} series={parts} stacked bands top={70} height={280} transitions={history.transitions} />
       </Panel>
-      <Panel title="Throughput">
+      <Panel>
         <Chart
-          title="Requests" unit="per second" at={history.at} transitions={history.transitions}
+          title="Throughput" unit="requests per second" at={history.at} transitions={history.transitions}
           series={[
             { label: "admitted", colour: "green", values: column("admitted") },
             { label: "refused", colour: "red", values: column("shed"), dashed: true },
           ]}
         />
       </Panel>
-      <Panel title="Calls in flight">
+      <Panel>
         <Chart
-          title="In flight" unit="calls" at={history.at}
+          title="Calls in flight" unit="of this route" at={history.at}
           series={[
             { label: "in flight", colour: "accent", values: column("in_flight") },
             { label: "limit", colour: "muted", values: column("limit"), dashed: true },
           ]}
         />
       </Panel>
-      <Panel title="Latency">
+      <Panel>
         <Chart
           title="Mean latency" unit="ms" at={history.at}
           series={[{ label: "mean", colour: "blue", values: column("latency").map((value) => (value === null ? null : value * 1000)) }]}
         />
       </Panel>
-      <Panel title="Failures and what they leave">
+      <Panel>
         <Chart
-          title="Errors and scar" unit="Ω" at={history.at} transitions={history.transitions}
+          title="Failures and what they leave" unit="Ω" at={history.at} transitions={history.transitions}
           series={[
             { label: "errors", colour: "part-errors", values: column("part_errors") },
             { label: "scar", colour: "part-scar", values: column("part_scar"), dashed: true },
@@ -168,7 +168,7 @@ function Charts({ history }: { history: History }) {
 function Decisions({ row }: { row: Row }) {
   return (
     <Panel title="Decisions by tier">
-      <div class="scroll">
+      <Scroll label="Decisions by tier">
         <table>
           <thead>
             <tr><th scope="col">Tier</th><th scope="col">Voltage</th><th scope="col">Now</th><th scope="col" class="num">Admitted</th><th scope="col" class="num">Refused</th></tr>
@@ -190,7 +190,7 @@ function Decisions({ row }: { row: Row }) {
             })}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       <p class="muted small">Counted while a Studio looks.</p>
     </Panel>
   );
@@ -211,7 +211,7 @@ function NodeAndCluster({ row, frame }: { row: Row; frame: Frame }) {
         <div><dt>Mode</dt><dd>{row.enforced ? "enforced" : "shadow: everything is let through"}</dd></div>
       </dl>
       {nodes.length > 1 && (
-        <div class="scroll">
+        <Scroll label="Nodes">
           <table>
             <thead><tr><th scope="col">Node</th><th scope="col">Mode</th><th scope="col" class="num">Resistance</th><th scope="col" class="num">Scar</th><th scope="col" class="num">In flight</th></tr></thead>
             <tbody>
@@ -226,7 +226,7 @@ function NodeAndCluster({ row, frame }: { row: Row; frame: Frame }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       )}
       {frame.cluster.nodes.length <= 1 && <p class="muted small">There is no other node to compare with.</p>}
     </>

@@ -1,7 +1,7 @@
 // What a simulation came to: for What if and for the Lab.
 
 import { Chart } from "../chart.tsx";
-import { Panel } from "../components.tsx";
+import { Panel, Scroll } from "../components.tsx";
 import { number, seconds } from "../model.ts";
 
 export interface Run {
@@ -39,7 +39,7 @@ export function Compared({ runs, names }: { runs: Run[]; names: string[] }) {
   return (
     <>
       <Panel title="Side by side">
-        <div class="scroll">
+        <Scroll label="Measures">
           <table>
             <thead><tr><th scope="col">Measure</th>{names.map((name) => <th scope="col" class="num" key={name}>{name}</th>)}</tr></thead>
             <tbody>
@@ -54,7 +54,7 @@ export function Compared({ runs, names }: { runs: Run[]; names: string[] }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       </Panel>
       <div class="columns">
         {runs.map((run, index) => (

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, get } from "../api.ts";
 import { Chart } from "../chart.tsx";
-import { BandBar, CopyLink, Empty, Panel, Problem, SaveJson } from "../components.tsx";
+import { BandBar, CopyLink, Empty, Panel, Problem, SaveJson, Scroll } from "../components.tsx";
 import { clock, number, rate, seconds, type History, type Meta, type Row } from "../model.ts";
 import { format, withOptions, type View } from "../router.ts";
 import { store, useFrame } from "../store.ts";
@@ -64,16 +64,16 @@ export function TimePage({ view }: { view: View }) {
       </div>
       <Panel title="Scrub">
         <div class="scrub">
-          <button type="button" onClick={() => go(Math.max(chosen - 10, span.from))} aria-label="10 seconds back">‹ 10 s</button>
+          <button type="button" onClick={() => go(Math.max(chosen - 10, span.from))} >‹ 10 s<span class="hidden"> back</span></button>
           <label>
             <span class="hidden">Moment</span>
             <input
-              type="range" min={Math.floor(span.from)} max={Math.ceil(to)} step="1" value={Math.round(chosen)}
+              type="range" min={Math.floor(span.from)} max={Math.ceil(to)} step="1" value={at === null ? Math.ceil(to) : Math.round(chosen)}
               aria-valuetext={clock(chosen)}
               onInput={(event) => go(Number(event.currentTarget.value))}
             />
           </label>
-          <button type="button" onClick={() => go(Math.min(chosen + 10, to))} aria-label="10 seconds on">10 s ›</button>
+          <button type="button" onClick={() => go(Math.min(chosen + 10, to))} >10 s<span class="hidden"> on</span> ›</button>
           <button type="button" class={at === null ? "" : "primary"} disabled={at === null} onClick={() => go(null)}>Now</button>
         </div>
         <p class="ends muted"><span>{clock(span.from)}</span><span>{clock(span.to)}</span></p>
@@ -90,7 +90,7 @@ export function TimePage({ view }: { view: View }) {
         }
       >
         {!known && <p class="muted small">The past does not reach back {seconds(before)} before this moment yet.</p>}
-        <div class="scroll">
+        <Scroll label="Routes">
           <table>
             <thead><tr><th scope="col">Route</th><th scope="col">Bands</th><th scope="col" class="num">Resistance</th><th scope="col" class="num">Change</th><th scope="col" class="num">Admitted</th><th scope="col" class="num">Refused</th><th scope="col" class="num">In flight</th></tr></thead>
             <tbody>
@@ -113,7 +113,7 @@ export function TimePage({ view }: { view: View }) {
               })}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       </Panel>
     </>
   );
@@ -142,9 +142,9 @@ function Past({ route, span, at, before }: { route: string; span: { from: number
   }, [history, before]);
   if (history === null || history.at.length < 2) return null;
   return (
-    <Panel title={route}>
+    <Panel>
       <Chart
-        title="Resistance" unit="Ω" at={history.at} bands top={70} height={240} marker={at} transitions={history.transitions}
+        title={`Resistance of ${route}`} unit="Ω" at={history.at} bands top={70} height={240} marker={at} transitions={history.transitions}
         series={[
           { label: "then", colour: "accent", values: history.columns["resistance"] ?? [] },
           { label: `${seconds(before)} before`, colour: "muted", values: earlier, dashed: true },

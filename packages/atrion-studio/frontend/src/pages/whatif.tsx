@@ -11,6 +11,14 @@ type Answer =
   | { kind: "computed"; at: number[]; resistance: (number | null)[][]; refused: (number | null)[][]; assumed: string }
   | { kind: "simulated"; runs: Run[]; assumed: string };
 
+const NAMES: Record<string, (value: string) => string> = {
+  gamma: (value) => `γ = ${value}`,
+  latency: (value) => `Promise of ${value} s`,
+  workers: (value) => `Pool of ${value}`,
+  scale: (value) => `${value} times the traffic`,
+  tier: (value) => `Every request ${value}`,
+};
+
 export function WhatIfPage({ view, meta }: { view: View; meta: Meta | null }) {
   const frame = useFrame();
   const [answer, setAnswer] = useState<Answer | null>(null);
@@ -36,7 +44,7 @@ export function WhatIfPage({ view, meta }: { view: View; meta: Meta | null }) {
       Object.entries(row.tiers).map(([name, count]) => [name, count.admitted + count.shed]));
     wait(true);
     fail("");
-    setAsked(`${kind === "gamma" ? "γ" : kind} = ${value}`);
+    setAsked(NAMES[kind]?.(value) ?? value);
     post<Answer>("api/whatif", {
       route, seconds: Number(form.get("seconds")), mix, [kind]: kind === "tier" ? value : Number(value),
     })
@@ -87,9 +95,9 @@ export function WhatIfPage({ view, meta }: { view: View; meta: Meta | null }) {
       {answer?.kind === "simulated" && <Compared runs={answer.runs} names={["As it was", asked]} />}
       {answer?.kind === "computed" && (
         <div class="columns">
-          <Panel title="Resistance"><Chart title="Resistance" unit="Ω" at={answer.at} bands top={70}
+          <Panel><Chart title="Resistance" unit="Ω" at={answer.at} bands top={70}
             series={[{ label: "as it was", colour: "muted", values: answer.resistance[0] ?? [], dashed: true }, { label: asked, colour: "accent", values: answer.resistance[1] ?? [] }]} /></Panel>
-          <Panel title="Refused"><Chart title="Refused" unit="% of requests" at={answer.at} top={10}
+          <Panel><Chart title="Refused" unit="% of requests" at={answer.at} top={10}
             series={[
               { label: "as it was", colour: "muted", values: (answer.refused[0] ?? []).map((share) => (share === null ? null : 100 * share)), dashed: true },
               { label: asked, colour: "red", values: (answer.refused[1] ?? []).map((share) => (share === null ? null : 100 * share)) },
