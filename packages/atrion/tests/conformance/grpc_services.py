@@ -29,6 +29,7 @@ METHODS = {
     "inner": "shop.Items/Inner",
     "hold": "shop.Items/Hold",
     "stream": "shop.Items/Stream",
+    "busy": "shop.Items/Busy",
     "health": "grpc.health.v1.Health/Check",
 }
 
@@ -37,6 +38,7 @@ class GrpcClient:
     """Talks gRPC to a port; messages are bytes."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
 
     def close(self) -> None:
@@ -144,7 +146,9 @@ class Grpc(Incoming):
             "inner": inner,
             "hold": hold,
         }
-        server = grpc.server(ThreadPoolExecutor(24), interceptors=[ServerInterceptor(engine, **options)])
+        before = options.pop("before", [])
+        interceptors = [*before, ServerInterceptor(engine, **options)]
+        server = grpc.server(ThreadPoolExecutor(24), interceptors=interceptors)
         server.add_generic_rpc_handlers(self.handlers(unary, stream))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()

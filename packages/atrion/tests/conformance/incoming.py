@@ -13,10 +13,10 @@ from typing import Any, Protocol, Self
 
 import httpx
 
-from atrion import Decision, Observer, Outcome, Tier
+from atrion import Outcome, Tier
 from atrion.physics import BAND_WIDTH, band
 from atrion.testing import force_open, force_shed
-from packages.atrion.tests.conformance.subject import Recorder, Subject, eventually
+from packages.atrion.tests.conformance.subject import Heard, Recorder, Subject, eventually
 
 __all__ = ["Answer", "Client", "HttpClient", "Incoming", "Session", "unkept"]
 
@@ -48,14 +48,6 @@ class Session:
     engine: Recorder
     gate: threading.Event
     client: Client
-
-
-class Heard(Observer):
-    def __init__(self) -> None:
-        self.decisions: list[Decision] = []
-
-    def on_decision(self, decision: Decision) -> None:
-        self.decisions.append(decision)
 
 
 class Incoming(Subject):

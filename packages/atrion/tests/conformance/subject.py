@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from atrion import Atrion, Call
+from atrion import Atrion, Call, Decision, Observer
 from atrion.testing import VirtualClock
 
-__all__ = ["COLUMNS", "Recorder", "Subject", "eventually", "in_background"]
+__all__ = ["COLUMNS", "Heard", "Recorder", "Subject", "eventually", "in_background"]
 
 COLUMNS = {
     "refused": "a shed one is told",
@@ -30,8 +30,8 @@ COLUMNS = {
 class Recorder(Atrion):
     """An engine on a clock that stands still, whose calls can be asked how they ended."""
 
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(clock=VirtualClock(), **arguments)
+    def __init__(self, clock: VirtualClock | None = None, **arguments: Any) -> None:
+        super().__init__(clock=clock or VirtualClock(), **arguments)
         self.calls: list[Call] = []
 
     def flow(self, *arguments: Any, **options: Any) -> Call:
@@ -41,6 +41,14 @@ class Recorder(Atrion):
 
     def in_flight(self) -> int:
         return sum(route.in_flight for route in self.snapshot().values())
+
+
+class Heard(Observer):
+    def __init__(self) -> None:
+        self.decisions: list[Decision] = []
+
+    def on_decision(self, decision: Decision) -> None:
+        self.decisions.append(decision)
 
 
 class Subject(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import grpc
 import httpx
 import pytest
 
+from benchmarks.stores.redis_server import RedisServer, valkey_binary
+from packages.atrion.tests.conformance.http_clients import http_upstream
 from packages.atrion.tests.conformance.subject import eventually
 
 FOLDER = Path(__file__).parents[4] / "examples/servers"
@@ -41,3 +44,43 @@ def test_an_example_serves(path: Path) -> None:
     finally:
         server.kill()
         server.wait()
+
+
+ROOT = Path(__file__).parents[4]
+
+
+def run(path: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, ROOT / path, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        check=False,
+        env={**os.environ, "NO_PROXY": "*"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_example_of_http_clients_calls_by_all_of_them() -> None:
+    with http_upstream() as upstream:
+        said = run("examples/clients/http_clients.py", f"http://127.0.0.1:{upstream.port}/")
+    for client in ("httpx", "requests", "urllib3", "httpx, async", "aiohttp"):
+        assert f"{client} 200\n" in said
+    assert "not sent: 127.0.0.1:" in said
+
+
+@pytest.mark.slow
+def test_the_example_of_stores_reads_from_them() -> None:
+    with RedisServer(binary=valkey_binary()) as server:
+        said = run("examples/clients/stores.py", f"redis://127.0.0.1:{server.port}/0")
+    assert "database 7\n" in said
+    assert "cache b'7'\n" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "examples/tasks").glob("*.py")), ids=lambda path: path.stem)
+def test_the_examples_of_tasks_load(path: Path) -> None:
+    said = run(str(path.relative_to(ROOT)))
+    assert said == ("receipt of 7\n" if path.stem == "taskiq_shop" else "")

@@ -360,26 +360,41 @@ def test_what_is_no_engine_or_application_is_refused() -> None:
     for install, app in ((flask.install, Flask("x")), (aiohttp.install, web.Application())):
         with pytest.raises(ConfigurationError, match="atrion"):
             install(app, "atrion")  # type: ignore[operator]  # as untyped callers may
-        with pytest.raises(ConfigurationError, match="app.*None"):
+        with pytest.raises(ConfigurationError, match=r"app.*None"):
             install(None, Atrion())  # type: ignore[operator]  # as untyped callers may
 
 
-@pytest.mark.parametrize(
-    "module, package",
-    [
-        ("flask", "flask"),
-        ("django", "django"),
-        ("fastapi", "fastapi"),
-        ("litestar", "litestar"),
-        ("aiohttp", "aiohttp"),
-        ("grpc", "grpc"),
-    ],
-)
-def test_a_missing_framework_names_the_command_that_installs_it(module: str, package: str) -> None:
+MODULES = {
+    "flask": "flask",
+    "django": "django",
+    "fastapi": "fastapi",
+    "litestar": "litestar",
+    "aiohttp": "aiohttp",
+    "aiohttp_client": "aiohttp",
+    "grpc": "grpc",
+    "grpc_client": "grpc",
+    "httpx": "httpx",
+    "requests": "requests",
+    "urllib3": "urllib3",
+    "sqlalchemy": "sqlalchemy",
+    "redis": "redis",
+    "celery": "celery",
+    "dramatiq": "dramatiq",
+    "arq": "arq",
+    "taskiq": "taskiq",
+    "tenacity": "tenacity",
+    "stamina": "stamina",
+}
+"""What each module needs: its extra has the same name."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_missing_framework_names_the_command_that_installs_it(module: str) -> None:
+    package = MODULES[module]
     program = f"import sys; sys.modules[{package!r}] = None; import atrion.integrations.{module}"
     failed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
-    assert f'pip install "atrion[{module}]"' in failed.stderr.splitlines()[-1]
+    assert f'pip install "atrion[{package}]"' in failed.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

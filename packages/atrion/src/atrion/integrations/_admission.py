@@ -123,7 +123,9 @@ class Admission(ABC, Generic[R]):
         if pool is not None:
             check_name("pool", pool)
         self.atrion: Atrion = atrion
-        self.logger: logging.Logger = logging.getLogger(type(self).__module__.replace("atrion.integrations", "atrion"))
+        self.logger: logging.Logger = logging.getLogger(
+            type(self).__module__.replace("atrion.integrations", "atrion")
+        )
         self._tier = tier
         self._tiers = None if tiers is None else PathTiers(tiers)
         self._key = key

@@ -1,0 +1,200 @@
+"""What guards of clients share: the call of a dependency, whose fault its outcome is, and what it asks for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Final, TypedDict
+from weakref import WeakKeyDictionary
+
+from atrion.control.base import Key
+from atrion.control.call import Call
+from atrion.control.decision import Decision, Reason
+from atrion.control.process import NOT_CRITICAL, Process
+from atrion.engine import MAX_ROUTE_ID, Atrion
+from atrion.errors import ConfigurationError, FlowRejected
+from atrion.integrations._budget import requested
+from atrion.integrations._retry_after import LONGEST_HOLD, seconds_of
+from atrion.physics.modes import Mode
+from atrion.physics.voltage import TierLike, level_of
+from atrion.propagation import Peers, current
+
+__all__ = ["ClientOptions", "Clients", "Sent"]
+
+logger: logging.Logger = logging.getLogger("atrion.clients")
+
+OVERLOADED: Final = frozenset({429, 503})
+
+
+class ClientOptions(TypedDict, total=False):
+    """What every guard of a client takes.
+
+    ``dependency``: the name of what is called; None goes by host. ``tier``: the tier of calls; None takes that of the
+    request being served, else the route's own. ``key``: gives the caller's stable key, without arguments. ``peers``:
+    the services to which the request's context is sent on. ``exclude``: hosts, or patterns such as ``*.example``, that
+    are neither shed nor measured.
+    """
+
+    dependency: str | None
+    tier: TierLike | None
+    key: Callable[[], Key | None] | None
+    peers: Peers | None
+    exclude: Iterable[str]
+
+
+class _Hold:
+    """A dependency asked to be left alone: until then all but critical calls of its route are shed."""
+
+    __slots__ = ("process", "until")
+
+    def __init__(self) -> None:
+        self.process = Process()
+        self.until = 0.0
+
+    def extend(self, seconds: float, now: float) -> None:
+        self.until = max(self.until, now + seconds)
+        self.process.ohms = NOT_CRITICAL
+
+    def left(self, now: float) -> float:
+        """Seconds that are left of it."""
+        left = self.until - now
+        if left <= 0.0:
+            self.process.ohms = 0.0
+        return max(left, 0.0)
+
+
+class Clients:
+    """Decides about the calls of one client. Nothing of Atrion's but :class:`FlowRejected` gets into them.
+
+    Raises:
+        ConfigurationError: an option is unusable.
+    """
+
+    def __init__(
+        self,
+        atrion: Atrion,
+        *,
+        dependency: str | None = None,
+        tier: TierLike | None = None,
+        key: Callable[[], Key | None] | None = None,
+        peers: Peers | None = None,
+        exclude: Iterable[str] = (),
+    ) -> None:
+        if not callable(getattr(atrion, "flow", None)):
+            raise ConfigurationError("atrion", atrion, "give an Atrion")
+        if dependency is not None:
+            atrion.find(dependency)
+        if tier is not None:
+            level_of(tier)
+        if key is not None and not callable(key):
+            raise ConfigurationError("key", key, "give a function without arguments, or None")
+        if isinstance(exclude, (str, bytes)):
+            raise ConfigurationError("exclude", exclude, 'give a list of hosts, such as ["localhost"]')
+        self.atrion: Atrion = atrion
+        self._dependency = dependency
+        self._tier = tier
+        self._key = key
+        self.peers: Peers | None = peers
+        self._exclude = tuple(exclude)
+        self._complained = False
+
+    def begin(self, host: str, port: int | None = None, *, name: str | None = None) -> Sent | None:
+        """Begin a call of ``host``; None where it is excluded. ``port`` is None where it is the scheme's own.
+
+        The route is the dependency's name, else ``name``, else the host and port.
+
+        Raises:
+            FlowRejected: it was shed.
+        """
+        if self.atrion.disabled or any(fnmatchcase(host, pattern) for pattern in self._exclude):
+            return None
+        name = (self._dependency or name or (host if port is None else f"{host}:{port}"))[:MAX_ROUTE_ID]
+        tier = current().tier if self._tier is None else self._tier
+        call = self.atrion.flow(name, tier, key=self._key_of())
+        hold = _holds(self.atrion).get(name)
+        left = 0.0
+        if hold is not None:
+            call.behind(hold.process)
+            left = hold.left(self.atrion.now())
+        if not call.try_begin():
+            raise FlowRejected(_waiting(call.rejection(), left))
+        requested(name)
+        return Sent(call, self.atrion, name) if call.active else None
+
+    def _key_of(self) -> Key | None:
+        try:
+            return None if self._key is None else self._key()
+        except Exception:
+            if not self._complained:
+                self._complained = True
+                logger.warning("atrion: key() failed and calls go on without it", exc_info=True)
+            return None
+
+
+_all_holds: WeakKeyDictionary[Atrion, dict[str, _Hold]] = WeakKeyDictionary()
+
+
+def _holds(atrion: Atrion) -> dict[str, _Hold]:
+    """What dependencies asked for, by name: shared by all clients of an engine."""
+    found = _all_holds.get(atrion)
+    return _all_holds.setdefault(atrion, {}) if found is None else found
+
+
+def _waiting(decision: Decision, left: float) -> Decision:
+    """A rejection that says how long a dependency asked to be left alone."""
+    if decision.retry_after >= left:
+        return decision
+    mode = int(Mode(decision.mode))
+    return Decision(
+        False, decision.route, decision.resistance, decision.voltage, mode, Reason.SATURATED, left
+    )
+
+
+class Sent:
+    """A call of a dependency, in flight until :meth:`end`; only the first end counts."""
+
+    __slots__ = ("_atrion", "_call", "_name")
+
+    def __init__(self, call: Call, atrion: Atrion, name: str) -> None:
+        self._call = call
+        self._atrion = atrion
+        self._name = name
+
+    def answered(self, status: int, retry_after: str | None = None) -> None:
+        """The head of an HTTP answer came: latency ends here.
+
+        5xx are failures, 4xx the caller's fault; 429 and 503 with ``Retry-After`` raise the resistance for that long.
+        """
+        seconds = seconds_of(retry_after) if status in OVERLOADED else None
+        if seconds is not None:
+            self.held(seconds)
+        elif status >= 500:
+            self._call.fail()
+        elif status >= 400:
+            self._call.ignore()
+        else:
+            self.began()
+
+    def began(self) -> None:
+        """The first of a stream's messages came: latency ends here."""
+        self._call.answer()
+
+    def held(self, seconds: float) -> None:
+        """The dependency is overloaded, and asks to be left alone for so many seconds."""
+        seconds = min(seconds, LONGEST_HOLD)
+        holds = _holds(self._atrion)
+        holds.setdefault(self._name, _Hold()).extend(seconds, self._call.now())
+        self._call.ignore()
+
+    def fail(self) -> None:
+        """A failure that raises nothing."""
+        self._call.fail()
+
+    def ignore(self) -> None:
+        """The caller's own fault."""
+        self._call.ignore()
+
+    def end(self, error: BaseException | None = None, ignore: tuple[type[BaseException], ...] = ()) -> None:
+        """The call has ended, by ``error`` if any; classes of errors in ``ignore`` are the caller's fault."""
+        self._call.finish_with(error, ignore)
