@@ -143,3 +143,22 @@ def test_an_unusable_option_is_refused(arguments: list[str], capsys: pytest.Capt
     for command in ("harm", "recovery"):
         assert main(["lab", command, *arguments]) != 0
         assert re.search(r" must be .*, got | = .*: ", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_one_worker_at_four_times_its_load_keeps_answering(seed: int) -> None:
+    """Dips are rare after a long overload; until the next one, a full worker is not taken for a free one."""
+    cell = Cell(1, 4.0, 0.0, 1.0)
+    (row,) = harm_of(cell, seed)
+    assert row["work_over_possible"] > 0.85
+
+
+def test_a_wide_service_far_below_its_capacity_may_become_three_times_slower() -> None:
+    """Departures that grow with the calls in flight prove free workers, although no call was ever unloaded."""
+    (row,) = harm_of(Cell(256, 0.5, 0.0, 3.0), 1)
+    assert row["idle_rejects"] <= IDLE
+
+
+def harm_of(cell: Cell, seed: int) -> list[dict[str, float]]:
+    _, found = module.play((cell, ("atrion",), seed))
+    return list(found.values())

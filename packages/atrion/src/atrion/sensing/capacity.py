@@ -206,7 +206,9 @@ class Capacity:
         self.wait = queue.wait if queue is not None and full else 0.0
         if pressed and not full and not self.dipping and done > 0.0:
             measured = queue is not None and queue.measured()
-            if queue is None or not measured or queue.calls <= QUEUE * math.sqrt(self.calls):
+            # Workers that were full when last measured are taken to be full until a dip shows otherwise.
+            short = queue is not None and queue.calls <= QUEUE * math.sqrt(self.calls)
+            if short if measured else not self._confirmed:
                 self._grow(queue, done, seen, measured and not queued, shed > 0 or self._confirmed)
         if queue is not None:
             queue.dips.since += done
@@ -267,7 +269,8 @@ class Capacity:
                 estimate = min(estimate, 1.25 * self.calls)
             self.calls += (1.0 - math.exp(-done / self.calls)) * (estimate - self.calls)
             return True, True
-        if free or (queue.calls + queue.error < allowed and met >= 0.5 * min(self._peak, self.base)):
+        few = queue.calls + queue.error < allowed and met >= 0.5 * min(self._peak, self.base)
+        if free or (few and not (self._confirmed and self._closed)):
             self._deep = False
             self.calls = max(self.calls, estimate)
             if pressed:
@@ -279,7 +282,7 @@ class Capacity:
         """Grow under pressure, while the workers are not known to be full."""
         if full and not seen and self.calls >= 1.5 * INITIAL:
             return
-        if self._closed and not unqueued:
+        if self._closed and (self._confirmed or not unqueued):
             return
         pace = FAST if unqueued else SLOW if self._confirmed else BLIND
         met = queue.loaded_met if queue is not None else 0.0

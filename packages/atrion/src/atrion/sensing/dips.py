@@ -102,7 +102,7 @@ class Dips:
 
         ``compared`` says that unloaded calls have been seen; ``closed`` that departures do not grow with the calls.
         """
-        wait = DIP_FIRST * self._every * calls
+        wait = DIP_FIRST * 2.0 ** min(self._failed, 6) * calls
         if compared:
             poor = error > 0.6 * math.sqrt(calls)
             every = self._every * DIP_CLOSED if closed else 1.0 if poor else self._every
