@@ -67,7 +67,9 @@ def block(lines: list[str]) -> Iterator[str]:
         if is_table and len(found) > 1:
             yield from table(found)
         else:
-            yield from (TITLE.sub(r"**`\1`**:", line.strip()) for line in found)
+            for line in found:
+                titled = TITLE.sub(r"**`\1`**:", line.strip())
+                yield from ["", titled, ""] if titled != line.strip() else [line.strip()]
         yield ""
 
 
