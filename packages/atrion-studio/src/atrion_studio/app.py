@@ -99,6 +99,14 @@ class AtrionStudio:
         found: dict[str, Any] = json.loads(await self._newest())
         return found
 
+    def read(self) -> dict[str, Any]:
+        """:meth:`snapshot`, for programs without a loop.
+
+        Raises:
+            AtrionError: as there.
+        """
+        return asyncio.run(self.snapshot())
+
     async def _newest(self) -> bytes:
         frame = await self._ticker.newest()
         if frame is None:
