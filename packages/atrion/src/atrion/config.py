@@ -51,14 +51,14 @@ OTHERS: Final = (
     "ATRION_LICENSE_KEY",
     "ATRION_LICENSE_KEYRING",
 )
-"""Variables that are read elsewhere."""
+"""Environment variables that are not settings of an engine."""
 
 
 # --- switches ------------------------------------------------------------------------------------------------
 
 
 def _switch(name: str, environment: Mapping[str, str]) -> bool | None:
-    """What a variable says: True, False, or None where it is unset or empty.
+    """The value of a variable: True, False, or None if it is unset or empty.
 
     Raises:
         ConfigurationError: it is neither.
@@ -72,12 +72,12 @@ def _switch(name: str, environment: Mapping[str, str]) -> bool | None:
 
 
 class Switches:
-    """What operators may switch for every engine of a process, whatever its code says.
+    """Switches for operators, which override the code of every engine of a process.
 
     Attributes:
-        disabled: ``ATRION_DISABLED``: whether engines do nothing at all.
+        disabled: ``ATRION_DISABLED``: engines do nothing.
         enforce: ``ATRION_ENFORCE``: False lets every engine decide and count but shed nothing, True enforces, None
-            leaves it to the code.
+            follows the code.
 
     Raises:
         ConfigurationError: a variable is neither 1 nor 0.
@@ -92,14 +92,14 @@ class Switches:
 
 
 class Place:
-    """Where a table of settings is written, for messages: a file and the names of the tables around a key."""
+    """The place of a table of settings, for messages: a file, and the names of the tables around a key."""
 
     def __init__(self, file: str = "", tables: tuple[str, ...] = ()) -> None:
         self.file = file
         self.tables = tables
 
     def within(self, table: str) -> Place:
-        """The place of a table in this one."""
+        """The place of a table inside this one."""
         return Place(self.file, (*self.tables, table))
 
     def outside(self) -> str:
@@ -116,7 +116,7 @@ class Place:
 
 
 class Table:
-    """Values by key, each with its place; what is made of them is refused with the place of the key."""
+    """Values by key, each with its place, which errors of those values name."""
 
     def __init__(self, data: Any, place: Place, keys: tuple[str, ...]) -> None:
         if not isinstance(data, Mapping):
@@ -134,15 +134,15 @@ class Table:
                 raise ConfigurationError(self.places[key], value, f"there is no such key; {cure}")
 
     def set(self, key: str, value: Any, place: str) -> None:
-        """A value from elsewhere."""
+        """Add a value from another place."""
         self.values[key] = value
         self.places[key] = place
 
     def make(self, make: Callable[..., Any], **more: Any) -> Any:
-        """What ``make`` makes of the values as keyword arguments.
+        """Call ``make`` with the values as keyword arguments.
 
         Raises:
-            ConfigurationError: a value is unusable; it names the place of the key.
+            ConfigurationError: a value is invalid; the message names the place of the key.
         """
         try:
             return make(**{**self.values, **more})
@@ -156,7 +156,7 @@ def _keys(kind: type[Any]) -> tuple[str, ...]:
 
 
 def _parsed(text: str, kind: str) -> Any:
-    """The text of a variable as a ``kind`` of value; other text stays, and is refused where values are checked."""
+    """The text of a variable converted to ``kind``; other text is kept, and refused when values are checked."""
     if "bool" in kind:
         return WORDS.get(text.lower(), text)
     if "str" in kind:
@@ -172,9 +172,9 @@ def _parsed(text: str, kind: str) -> Any:
 
 
 def _variables() -> Iterator[tuple[str, str, str, str]]:
-    """Names of variables, each with its table ("" for the engine's own settings), its key and its kind of value."""
+    """Names of variables, each with its table ("" for settings of the engine), its key and the type of its value."""
     for key, kind in ENGINE.items():
-        if key != "enforce":  # a switch, which counts for all engines
+        if key != "enforce":  # a switch, which applies to all engines
             yield f"ATRION_{key.upper()}", "", key, kind
     for table, made in TABLES.items():
         for field in fields(made):
@@ -204,10 +204,10 @@ def _read(source: ConfigSource | None) -> tuple[Any, Place]:
 
 
 class Config:
-    """Settings of an engine and its routes, from ``source`` with the ``environment`` on top.
+    """Settings of an engine and its routes, from ``source`` overridden by ``environment``.
 
     Raises:
-        ConfigurationError: the source cannot be read, or a key or value is unusable.
+        ConfigurationError: the source cannot be read, or a key or value is invalid.
     """
 
     def __init__(self, source: ConfigSource | None, environment: Mapping[str, str]) -> None:
@@ -229,7 +229,7 @@ class Config:
 
     @staticmethod
     def _tables(engine: Table, environment: Mapping[str, str]) -> dict[str, Table]:
-        """The tables of the engine that are given, there or by the environment, which is added to all."""
+        """The tables of the engine from the source and the environment."""
         tables = {name: _inner(engine, name) for name in TABLES}
         for variable, name, key, kind in _variables():
             text = environment.get(variable, "").strip()
@@ -251,7 +251,7 @@ def _made(table: Table, name: str) -> Any:
 
 
 def _warn_of_misspelt(environment: Mapping[str, str]) -> None:
-    """Others may set variables of that prefix, as Kubernetes does for a service of that name, so none is refused."""
+    """Unknown variables are not refused: Kubernetes sets some with this prefix for a service named atrion."""
     known = [*(variable for variable, *_ in _variables()), *OTHERS]
     for name in environment:
         if name.startswith("ATRION_") and name not in known:

@@ -1,4 +1,4 @@
-"""``atrion doctor``: looks at a store and says in plain words what is wrong and what to do."""
+"""``atrion doctor``: checks a store, and says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from atrion.state import (
 __all__ = ["add_parser", "examine"]
 
 ROUTE = "atrion/doctor"
-"""The route that is written and read; the only thing that a look leaves behind."""
+"""The route that is written and read; nothing else is written."""
 ROUND_TRIPS = 100
 SLOW = 0.02
-"""Seconds of an ordinary round trip beyond which a store is far away for a pulse of 0.1 s."""
+"""Median round trip in seconds above which a store is slow for a pulse of 0.1 s."""
 ABILITIES: dict[str, type] = {
     "shares scars between nodes": ClusterSync,
     "remembers with ages": Recall,
@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
 
 
 class Examination:
-    """One look at a provider, each call bounded by ``timeout`` seconds."""
+    """One check of a provider, with at most ``timeout`` seconds per call."""
 
     def __init__(self, provider: StateProvider, timeout: float) -> None:
         self.provider = provider
@@ -65,11 +65,11 @@ class Examination:
         self.round_trip: dict[str, float] = {}
 
     def say(self, check: str, level: Literal["good", "note", "bad"], detail: str, cure: str = "") -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.findings.append(Finding(check, level, detail, cure))
 
     async def tried(self, check: str, call: Callable[[], Awaitable[Any]], cure: str) -> tuple[bool, Any]:
-        """The answer of a call, or a finding that it failed."""
+        """The answer of a call; a failure becomes a finding."""
         try:
             async with asyncio.timeout(self.timeout):
                 return True, await call()
@@ -77,13 +77,13 @@ class Examination:
             self.say(
                 check, "bad", f"no answer within {self.timeout:g} s", "is the store hung, or very far away?"
             )
-        except Exception as error:  # whatever a provider raises is what is asked for here
+        except Exception as error:  # every exception of a provider is a finding
             words = str(error) if isinstance(error, AtrionError) else f"{type(error).__name__}: {error}"
             self.say(check, "bad", words, cure)
         return False, None
 
     async def whole(self) -> None:
-        """Look at everything, as far as one can get."""
+        """Run all checks that are possible."""
         began = time.perf_counter()
         connected, _ = await self.tried(
             "reachable", self.provider.connect, "is it running, and is the URL right?"
@@ -97,7 +97,7 @@ class Examination:
         await self.tried("leaving", self.provider.disconnect, "this is a fault of the provider")
 
     async def own(self) -> None:
-        """What the provider itself finds; it knows more than can be seen through the port."""
+        """The findings of the provider's own ``diagnose``."""
         provider: object = self.provider
         if not isinstance(provider, Inspect):
             return
@@ -109,7 +109,7 @@ class Examination:
         self.findings += found
 
     async def keeping(self) -> None:
-        """Write, read back, and time the way there and back."""
+        """Write, read back, and measure round trips."""
         written = PhysicsVector(0.0, 0.0, 0.0, float(int(time.time())))
         cure = "may this user write?"
         worked, _ = await self.tried("writing", lambda: self.provider.update_vector(ROUTE, written), cure)
@@ -151,7 +151,7 @@ class Examination:
             self.say("round trip", "good", text)
 
     async def looking(self) -> None:
-        """What there is, and what the provider can do."""
+        """The contents of the store, and the protocols that the provider implements."""
         provider: object = self.provider
         if isinstance(provider, Inspect):
             inspect = provider
@@ -177,17 +177,17 @@ def _milliseconds(seconds: float) -> str:
 
 
 async def examine(provider: StateProvider, timeout: float = 2.0) -> Examination:
-    """Look at a provider; each call may take ``timeout`` seconds."""
+    """Check a provider; each call may take ``timeout`` seconds."""
     examination = Examination(provider, timeout)
     await examination.whole()
     return examination
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look at the store of a URL; returns 1 where something is bad.
+    """Check the store of a URL; returns 1 if a finding is bad.
 
     Raises:
-        ConfigurationError: a timeout that makes no sense.
+        ConfigurationError: the timeout is invalid.
     """
     if not 0.0 < arguments.timeout <= 60.0:
         raise ConfigurationError("--timeout", arguments.timeout, "give more than 0 and at most 60 seconds")
@@ -211,7 +211,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _without_secrets(findings: list[Finding], url: str) -> list[Finding]:
-    """Findings in which no password of the URL is left, whoever wrote them."""
+    """The findings with the URL's passwords removed."""
     login, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
     secret = login.partition(":")[2] if at else ""
     secrets = {secret, unquote(secret)} - {""}
@@ -224,7 +224,7 @@ def _without_secrets(findings: list[Finding], url: str) -> list[Finding]:
 
 
 def page(url: str, findings: list[Finding], color: bool = False) -> str:
-    """The findings as a person reads them."""
+    """The findings as text."""
     paint = {"good": "32", "note": "33", "bad": "31"}
     width = max(len(finding.check) for finding in findings)
     lines = [url]

@@ -1,4 +1,4 @@
-"""The parser of every command: errors that suggest what was meant, and examples on lines of their own."""
+"""The parser of every command: errors suggest the nearest option, and examples keep their lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Parser", "examples"]
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help: one example a line."""
+    """The end of a command's help: one example per line."""
     return "\n".join(["examples:", *(f"  {line}" for line in lines)])
 
 
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and what is wrong, and leave with status 2."""
+        """Print the usage and the error, and exit with status 2."""
         near = self._nearest(message)
         super().error(message if near is None else f"{message}; did you mean {near}?")
 

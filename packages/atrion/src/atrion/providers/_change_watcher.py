@@ -1,4 +1,4 @@
-"""Hearing of what other processes of this host write to a file: by looking at its time, which costs microseconds."""
+"""Detects writes of other processes to a file by polling its modification time, which costs microseconds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from atrion.errors import ProviderError
 __all__ = ["ChangeWatcher"]
 
 LOOK_SECONDS = 0.01
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 SETTLED = 20_000_000
-"""Nanoseconds after which a file's time is sure to tell of another write: file systems count in ticks."""
+"""Nanoseconds after which another write is sure to change a file's time: file systems round it to ticks."""
 
 
 class ChangeWatcher:
-    """Awaits ``changed`` soon after the file at ``path`` was written, in the running loop, until it is stopped."""
+    """Awaits ``changed`` in the running event loop soon after each write to the file at ``path``, until stopped."""
 
     def __init__(self, path: Path, changed: Callable[[], Awaitable[None]]) -> None:
         self._path = path
@@ -28,7 +28,7 @@ class ChangeWatcher:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Watch, unless it does already; does nothing outside of an event loop."""
+        """Start watching, unless already started; does nothing outside of an event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -52,10 +52,10 @@ class ChangeWatcher:
             try:
                 found = self._path.stat()
             except OSError:
-                continue  # the next pulse says so
+                continue  # the next pulse reports it
             mark = (found.st_ino, found.st_mtime_ns)
             if mark == seen and time.time_ns() - found.st_mtime_ns > SETTLED:
                 continue
             seen = mark
-            with suppress(ProviderError):  # the next pulse meets it too, and counts it
+            with suppress(ProviderError):  # the next pulse fails likewise and counts it
                 await self._changed()

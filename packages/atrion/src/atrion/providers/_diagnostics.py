@@ -1,4 +1,4 @@
-"""What a look at the folder of a :class:`~atrion.providers.workers.WorkersProvider` finds, the store unopened."""
+"""Diagnoses the folder of a :class:`~atrion.providers.workers.WorkersProvider` without opening the store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from atrion.state.port import Finding
 __all__ = ["check_folder"]
 
 REMOTE = {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
-"""File systems on which locks and shared memory do not hold between hosts."""
+"""File systems on which locks and shared memory do not work between hosts."""
 
 
 def check_folder(path: Path, map_size: int) -> list[Finding]:
-    """Findings about a folder and what is in it."""
+    """Findings about a folder and its contents."""
     import lmdb
 
     version = ".".join(map(str, lmdb.version()))
@@ -70,7 +70,7 @@ def _rights(path: Path) -> list[Finding]:
 
 
 def _file_system(path: Path) -> str:
-    """The kind of file system, by the longest mount point above; empty where the host does not say."""
+    """The type of the file system, by the longest matching mount point; empty if unknown."""
     try:
         mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     except OSError:

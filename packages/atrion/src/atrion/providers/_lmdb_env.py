@@ -1,9 +1,9 @@
-"""A memory-mapped store (LMDB) as this process has it open: opened once, checked, never blocking, safe to fork.
+"""An LMDB environment, opened once per process and path, checked before it is opened, never blocking, safe to fork.
 
 LMDB forbids opening a store twice in one process and using it across a fork, and its own write lock blocks. So every
-provider of a path shares one :class:`LmdbEnv`; forks reopen it; and a *gate*, an advisory file lock that is only
-tried and never waited for, stands before every transaction. The kernel opens the gate when its holder dies. Nobody
-holds it for more than microseconds, and there are no read transactions whose holder could die and pin old pages.
+provider of a path shares one :class:`LmdbEnv`, and a forked child reopens it. Every transaction is guarded by the
+*gate*, an advisory file lock that is tried and never waited for. The kernel releases the gate when its holder dies. It
+is held for microseconds only, and there are no read transactions, which a dead process could leave behind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     try:
         import fcntl
-    except ImportError:  # Windows: the provider says so when it is made
+    except ImportError:  # Windows: the provider refuses to be created
         fcntl = None
 
 __all__ = ["DATA", "GATE", "LOCKS", "TABLES", "LmdbEnv", "acquire", "release"]
@@ -45,7 +45,7 @@ class LmdbEnv:
         self.map_size = map_size
         self.users = 0
         self.opened = 0
-        """How often it was opened: whoever remembers what it said must forget when this changes."""
+        """How often the store was opened; anything read from it is invalid after a change of this number."""
         self.tables: dict[bytes, lmdb._Database] = {}
         self.env: lmdb.Environment | None = None
         self.thread_gate = threading.Lock()
@@ -55,7 +55,7 @@ class LmdbEnv:
     # --- the gate --------------------------------------------------------------------------------------------
 
     def try_gate(self) -> bool:
-        """Whether the store is now ours, until :meth:`leave_gate`; never waits.
+        """Try to take the gate, until :meth:`leave_gate`; returns whether it was free, and never waits.
 
         Raises:
             OSError: the folder cannot be used.
@@ -84,7 +84,7 @@ class LmdbEnv:
                 return False
             if _identity(gate)[0] == os.fstat(self._gate).st_ino:
                 return True
-            self._drop_gate()  # the folder was replaced under us: this gate guards nothing any more
+            self._drop_gate()  # the folder was replaced, so this gate guards nothing any more
         return False
 
     def _drop_gate(self) -> None:
@@ -93,15 +93,15 @@ class LmdbEnv:
             self._gate = None
 
     def leave_gate(self) -> None:
-        """Let the others in."""
+        """Release the gate."""
         if self._gate is not None:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
         self.thread_gate.release()
 
-    # --- the environment, only ever touched behind the gate ------------------------------------------------------
+    # --- the environment, used only while holding the gate -------------------------------------------------------
 
     def environment(self) -> lmdb.Environment:
-        """The open environment: opened anew where it is not open, or is no longer the one in the folder.
+        """The environment; it is reopened if it is not open or its file has been replaced.
 
         Raises:
             ProviderError: it cannot be opened.
@@ -120,7 +120,7 @@ class LmdbEnv:
                 map_size=self.map_size,
                 max_dbs=len(TABLES),
                 mode=0o600,
-                sync=False,  # a process that dies loses nothing; a host that dies is what the check above is for
+                sync=False,  # safe if a process dies; after a crash of the host, the check above finds damage
                 readahead=False,
             )
             env.reader_check()
@@ -134,7 +134,7 @@ class LmdbEnv:
         return env
 
     def _set_aside_if_broken(self) -> None:
-        """A file that is no sound store would crash the process that maps it; it is kept under another name."""
+        """Move a damaged file away: mapping it would crash the process."""
         from lmdb import verify
 
         check: Any = verify.verify  # it has no types
@@ -156,18 +156,18 @@ class LmdbEnv:
             env.close()
 
     def reset_after_fork(self) -> None:
-        """In a child: let go of the parent's, whose thread may hold the gate for the fork."""
+        """In a forked child: drop the parent's environment, whose thread may hold the gate during the fork."""
         self.thread_gate = threading.Lock()
         self.close()
 
     def close(self) -> None:
-        """Let go of everything; nobody is behind the gate."""
+        """Close the environment; the gate must not be held."""
         self._close_environment()
         self._drop_gate()
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Which file it is, and its bytes: a mapped file that shrinks would kill whoever reads it."""
+    """Identity and size of the file: reading a mapped file that has shrunk would kill the process."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -183,7 +183,7 @@ _process = os.getpid()
 
 
 def acquire(path: Path, map_size: int) -> LmdbEnv:
-    """This process's store of a folder, for one more user."""
+    """The store of a folder in this process, with one more user."""
     _notice_fork()
     with _envs_lock:
         store = _stores.setdefault(path.resolve(), LmdbEnv(path, map_size))
@@ -192,7 +192,7 @@ def acquire(path: Path, map_size: int) -> LmdbEnv:
 
 
 def release(store: LmdbEnv) -> None:
-    """One user less; the last one closes it."""
+    """Remove a user; the last one closes the store."""
     _notice_fork()
     with _envs_lock:
         store.users -= 1
@@ -204,7 +204,7 @@ def release(store: LmdbEnv) -> None:
 
 
 def _before_fork() -> None:
-    # No transaction may be under way in another thread: the child could neither end it nor open the store again.
+    # No other thread may have a transaction during a fork: the child could neither end it nor reopen the store.
     _envs_lock.acquire()
     for store in _stores.values():
         store.thread_gate.acquire()
@@ -217,7 +217,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _notice_fork() -> None:
-    """In a child, before anything else: another handler of the fork may come here before our own."""
+    """In a forked child, before any use: another fork handler may run before ours."""
     global _process, _envs_lock  # noqa: PLW0603  # one lock for the process
     if _process != os.getpid():
         _process = os.getpid()

@@ -1,8 +1,8 @@
-"""What the workers of one host keep: a record per route, the order in which they changed, and a clock of their own.
+"""The records of the workers store: one per route, the order in which they changed, and the store's clock.
 
 Four tables: ``routes`` (digest of the route → its record), ``log`` (version → digest, one entry per route, so that
-whoever remembers a version reads only what changed since), ``news`` (version → digest and node, the last few scars that
-jumped) and ``meta`` (the clock). Everything read is checked: what makes no sense is passed over.
+a reader that knows a version reads only later changes), ``news`` (version → digest and node of the last few scars that
+jumped) and ``meta`` (the clock). Everything read is checked, and invalid data is skipped.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["HostClock", "Record", "Records"]
 
 MAX_NAME = 1024
-"""Most bytes of a route's or a node's name: 256 characters."""
+"""Maximum bytes of a route's or a node's name of 256 characters."""
 LONG_AGO = 86_400.0
-"""Seconds beyond which nothing is worth remembering, and which a leap of the wall clock counts for at most."""
+"""Maximum age in seconds; a jump of the wall clock counts for at most this."""
 NEWS = 256
-"""Scars that jumped, at most, of which those who listen can still hear."""
+"""Maximum number of jumped scars kept for listeners."""
 LAST_VERSION = 1 << 62
 DIGEST = 16
 TRIM = 64
-"""Routes that one transaction lets go at most, besides those it brought."""
+"""Maximum number of routes that one transaction evicts, besides as many as it adds."""
 
 _HEAD = struct.Struct("<QHH")  # version, bytes of the route's name, rows
 _ROW = struct.Struct("<H7d")  # bytes of the node's name, the vector's four, evidence, decay rate, stamp
@@ -54,7 +54,7 @@ class HostClock:
         self._boot = self._boot_id()
 
     def boot(self) -> bytes:
-        """Sixteen bytes that name this boot of the host; empty where the host does not say."""
+        """Sixteen bytes that identify this boot of the host; empty if unknown."""
         return self._boot
 
     @staticmethod
@@ -69,13 +69,13 @@ class HostClock:
         return time.monotonic() if self._clock is None else time.clock_gettime(self._clock)
 
     def wall(self) -> float:
-        """Seconds since 1970, as far as the host knows."""
+        """Seconds since 1970."""
         return time.time()
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A route and what was said of it: by node, the row and when; plain vectors are under the name ``""``."""
+    """A route with its rows by node, each with its time; plain vectors have the node name ``""``."""
 
     route: str
     version: int
@@ -93,7 +93,7 @@ class Record:
 
     @classmethod
     def decode(cls, blob: bytes, now: float) -> Record | None:
-        """From bytes; None where they make no sense. Rows of the future or with absurd numbers are left out."""
+        """From bytes; None if they are invalid. Rows from the future or with invalid numbers are skipped."""
         try:
             version, length, count = _HEAD.unpack_from(blob)
             at = _HEAD.size + length
@@ -123,12 +123,12 @@ def digest(route: str) -> bytes:
 
 
 class Records:
-    """One transaction on a store, with its time; it counts in ``dropped`` what made no sense."""
+    """One transaction on a store, with its time; invalid data is counted in ``dropped``."""
 
     def __init__(self, store: LmdbEnv, transaction: lmdb.Transaction[bytes], clock: HostClock) -> None:
         self._transaction = transaction
         self._meta, self._routes, self._log, self._news = (store.tables[name] for name in TABLES)
-        # What a transaction changes is written beside what was there, and beside what was there before that.
+        # LMDB writes changes to new pages and keeps those of the last two transactions, which takes space.
         self._budget = store.map_size // 4
         self._clock = clock
         self.dropped = 0
@@ -140,7 +140,7 @@ class Records:
     # --- time ------------------------------------------------------------------------------------------------
 
     def _time(self) -> float:
-        """The store's time: it goes on over restarts of the host, and never goes back."""
+        """The store's time; it continues over restarts of the host and never goes back."""
         clock = self._clock
         boot, uptime, wall = clock.boot(), clock.uptime(), clock.wall()
         kept = self._transaction.get(b"clock", db=self._meta)
@@ -185,7 +185,7 @@ class Records:
         return self._records[key]
 
     def keep(self, route: str, node: str, row: NodeRow) -> None:
-        """Put a node's row in the place of its last one; rows of the long silent go."""
+        """Replace a node's row; rows of nodes without a recent update are removed."""
         key = digest(route)
         before = self.find(key)
         rows = {} if before is None else dict(before.rows)
@@ -204,7 +204,7 @@ class Records:
         return (entry for entry in self._since(self._log, version) if len(entry) == DIGEST)
 
     def news_since(self, version: int) -> Iterator[tuple[bytes, bytes]]:
-        """Digests of the routes whose scar jumped after ``version``, and the node whose it was."""
+        """Digests of the routes whose scar jumped after ``version``, with the node."""
         entries = self._since(self._news, version)
         return ((entry[:DIGEST], entry[DIGEST:]) for entry in entries if len(entry) > DIGEST)
 
@@ -214,14 +214,14 @@ class Records:
                 yield from cursor.iternext(keys=False, values=True)
 
     def all(self) -> Iterator[Record]:
-        """Every record that makes sense, the last changed last."""
+        """All valid records, in the order of their last change."""
         for key in list(self.changed_since(0)):
             record = self.find(key)
             if record is not None:
                 yield record
 
     def close(self, max_routes: int, brought: int) -> None:
-        """Let the longest unchanged routes go beyond ``max_routes`` or a quarter of the store; note the time."""
+        """Evict the least recently changed routes beyond ``max_routes`` or a quarter of the store; store the time."""
         for _ in range(brought + TRIM):
             kept = self._transaction.stat(self._routes)
             if kept["entries"] <= max_routes and self._bytes() <= self._budget:
@@ -242,7 +242,7 @@ class Records:
     def _drop_oldest(self) -> None:
         with self._transaction.cursor(self._log) as cursor:
             if not cursor.first():
-                self._transaction.drop(self._routes, delete=False)  # records that no log knows
+                self._transaction.drop(self._routes, delete=False)  # records without an entry in the log
                 return
             key = cursor.value()
             cursor.delete()

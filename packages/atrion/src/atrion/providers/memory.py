@@ -1,4 +1,4 @@
-"""The default provider: this process's memory, which several engines may share as a hub."""
+"""The default provider: this process's memory, which several engines can share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger: logging.Logger = logging.getLogger("atrion")
 
 
 class InMemoryProvider:
-    """Vectors and node rows in bounded dictionaries, least recently used out first (RFC-0007 §6).
+    """Vectors and node rows in bounded dictionaries; the least recently used are evicted first (RFC-0007 §6).
 
     Args:
         max_routes: Most routes kept, ≥ 1.
@@ -55,12 +55,12 @@ class InMemoryProvider:
         _providers.add(self)
 
     async def connect(self) -> None:
-        """Nothing to open; every node is told everything anew."""
+        """Nothing to open; the next exchange returns everything."""
         with self._lock:
             self._followers.clear()
 
     async def disconnect(self) -> None:
-        """Nothing to release: an engine that leaves a hub must not take the others' state with it."""
+        """Nothing to release: the state stays for other engines of this provider."""
 
     async def get_vector(self, route_id: str) -> PhysicsVector | None:
         """The vector of a route, or None."""
@@ -72,7 +72,7 @@ class InMemoryProvider:
             return newest(rows)
 
     async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
-        """Keep the vector and tell the route's subscribers."""
+        """Store the vector and notify the route's subscribers."""
         with self._lock:
             put_vector(self._rows_of(route_id), vector, self._clock())
             self._trim()
@@ -111,7 +111,7 @@ class InMemoryProvider:
     async def exchange(
         self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> Mapping[str, ClusterScar]:
-        """Keep this node's ``rows``; return what the other nodes believe of those ``routes`` that changed."""
+        """Store this node's ``rows``; return the other nodes' mean for each of ``routes`` that has changed."""
         now = self._clock()
         with self._lock:
             changed = self._followers.to_send(node, routes, self._version, self._changed_since)
@@ -135,7 +135,7 @@ class InMemoryProvider:
         return believed
 
     def _put(self, node: str, route: str, row: NodeRow, now: float) -> bool:
-        """Keep a row; says whether its scar jumped."""
+        """Store a row; returns whether its scar jumped."""
         self._version += 1
         self._changed.pop(route, None)
         self._changed[route] = self._version
@@ -159,24 +159,24 @@ class InMemoryProvider:
         return end
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
-        """This node's own vectors, else those of whoever had seen the most; the most scarred ``limit`` routes."""
+        """Vectors of the ``limit`` routes with most scar: this node's own, else of the node with most evidence."""
         now = self._clock()
         with self._lock:
             found = {route: recalled(rows, node, now) for route, rows in self._rows.items()}
         return most_scarred(found, limit)
 
     async def list_routes(self, limit: int) -> list[str]:
-        """At most ``limit`` of the routes that are kept."""
+        """At most ``limit`` of the stored routes."""
         with self._lock:
             return list(self._rows)[:limit]
 
     async def list_nodes(self) -> list[str]:
-        """The nodes that said something of late."""
+        """The nodes with a recent update."""
         with self._lock:
             return live_nodes(self._rows.values(), self._clock())
 
     async def diagnose(self) -> list[Finding]:
-        """How full the memory is."""
+        """A finding about how full the memory is."""
         kept, most = len(self._rows), self.max_routes
         detail = f"{kept} of at most {most} routes, shared by the engines of this process that are given this provider"
         return [Finding("memory", "good", detail)]
@@ -186,7 +186,7 @@ _providers: weakref.WeakSet[InMemoryProvider] = weakref.WeakSet()
 
 
 def _free_locks() -> None:
-    # A thread that did not survive the fork may have held one.
+    # A thread that does not exist in the child may have held one.
     for provider in list(_providers):
         provider._lock = Lock()
 

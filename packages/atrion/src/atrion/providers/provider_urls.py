@@ -1,4 +1,4 @@
-"""Providers by URL: those of this package, and those among the entry points of the group ``atrion.providers``."""
+"""Providers by URL: those of this package, and entry points of the group ``atrion.providers``."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ OWN = {
     "memory": ("atrion.providers.memory", "InMemoryProvider"),
     "workers": ("atrion.providers.workers", "WorkersProvider"),
 }
-"""What this package brings, which a bundle without its metadata (PyInstaller, zipapp) has as well."""
+"""Providers of this package, which work without package metadata (PyInstaller, zipapp) as well."""
 CLUSTER = ("redis", "postgres")
-"""What the schemes begin with that atrion-cluster brings."""
+"""Prefixes of the schemes that atrion-cluster provides."""
 _METHODS = ("connect", "disconnect", "get_vector", "update_vector")
 _SECRET = re.compile(r"((?:^|[?&])[^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown and logged: secrets become ``***``, before the host and in the query."""
+    """A URL that may be logged: passwords before the host and in the query are replaced by ``***``."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # what cannot be read cannot be shown safely either
+    except ValueError:  # a URL that cannot be parsed cannot be redacted
         return url.partition(":")[0] + "://…"
     if "@" not in parts.netloc and "@" in url:  # a password with a bare / or ? or # in it looks like a path
         return f"{parts.scheme}://…"
@@ -45,7 +45,7 @@ def without_password(url: str) -> str:
 
 
 def _known() -> dict[str, Callable[[], Any]]:
-    """By scheme, what gives the class of a provider."""
+    """Loaders of provider classes, by scheme."""
     from importlib.metadata import entry_points  # takes longer to import than all of this package
 
     own: dict[str, Callable[[], Any]] = {
@@ -69,7 +69,7 @@ def _cure(scheme: str, known: Iterable[str]) -> str:
 
 
 def provider_from(source: StateProvider | str | None, field: str = "provider") -> StateProvider:
-    """The provider meant by ``source``: None (memory), a URL, or a provider itself; ``field`` names it in errors.
+    """The provider for ``source``: None (memory), a URL, or a provider; errors call it ``field``.
 
     Raises:
         ConfigurationError: an unknown scheme, or an object without all methods of the port or of ClusterSync.

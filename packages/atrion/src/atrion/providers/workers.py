@@ -1,7 +1,7 @@
-"""Sharing between the workers of one host without any server: a memory-mapped store in a folder (LMDB).
+"""Shares state between the processes of one host without a server, in a memory-mapped store (LMDB) in a folder.
 
-Every process that names the same folder shares its scars within a pulse. Any of them may be killed at any time, and
-what is kept outlives them all: a worker that starts again begins with the decayed scar.
+Processes with the same folder share scars within a pulse. Each of them may be killed at any time. The state survives
+all of them: a worker that restarts begins with the decayed scar.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("atrion")
 
 GATE_RETRY = 0.001
-"""Seconds between two tries to get the store while another process works on it, which takes microseconds."""
+"""Seconds between two attempts to get the store while another process uses it, which takes microseconds."""
 GATE_TRIES = 400
-"""Tries before that process is taken to be stopped or hung."""
+"""Attempts before that process is assumed to be stopped or hung."""
 MAP_SIZE, LEAST_BYTES = 128 << 20, 1 << 20
 MAX_ROUTES = 10_000
 
@@ -40,9 +40,9 @@ class WorkersProvider:
     """State shared between the processes of one host.
 
     Args:
-        path: A folder on a local disk (or in ``/dev/shm``); it is made where it is missing.
-        map_size: Most bytes on disk, ≥ 1 MiB; a quarter of it is for what is kept, the rest for changing it.
-        max_routes: Most routes kept, ≥ 1; the longest unchanged goes first.
+        path: A folder on a local disk (or in ``/dev/shm``); it is created if missing.
+        map_size: Maximum bytes on disk, ≥ 1 MiB; a quarter of it is for records, the rest for changes to them.
+        max_routes: Most routes kept, ≥ 1; the least recently changed is evicted first.
         clock: The host's clocks.
 
     Raises:
@@ -112,7 +112,7 @@ class WorkersProvider:
         )
 
     async def connect(self) -> None:
-        """Open the store, made where it is missing.
+        """Open the store; it is created if missing.
 
         Raises:
             ProviderError: the folder cannot be used.
@@ -125,14 +125,14 @@ class WorkersProvider:
             self._watcher.start()
 
     async def disconnect(self) -> None:
-        """Leave the store; what is in it stays."""
+        """Leave the store; its contents stay."""
         store, self._store = self._store, None
         if store is not None:
             release(store)
         await self._watcher.stop()
 
     async def _transact(self, work: Callable[[Records], T], brought: int = 0) -> T:
-        """Do ``work`` in one transaction, which brings so many routes; waits its turn, but not for long."""
+        """Do ``work`` in one transaction that adds ``brought`` routes; waits a bounded time for other processes."""
         store = self._store
         if store is None:
             raise ProviderError(f"{self!r} is not connected")
@@ -167,7 +167,7 @@ class WorkersProvider:
     # --- vectors ---------------------------------------------------------------------------------------------
 
     async def get_vector(self, route_id: str) -> PhysicsVector | None:
-        """What was last said of a route, by whatever process; None where nothing is known."""
+        """The last vector of a route from any process; None if the route is unknown."""
 
         def work(records: Records) -> PhysicsVector | None:
             record = records.find(digest(route_id))
@@ -176,11 +176,11 @@ class WorkersProvider:
         return await self._transact(work)
 
     async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
-        """Keep a vector that no node answers for: it is recalled, and does not count among the cluster's."""
+        """Store a vector without a node: it is recalled, but not part of the cluster's mean."""
         await self.update_vectors({route_id: vector})
 
     async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
-        """Keep many in one transaction."""
+        """Store many vectors in one transaction."""
 
         def work(records: Records) -> None:
             for route, vector in vectors.items():
@@ -193,7 +193,7 @@ class WorkersProvider:
     async def exchange(
         self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> Mapping[str, ClusterScar]:
-        """Keep this node's ``rows``; return what the other nodes believe of those ``routes`` that changed."""
+        """Store this node's ``rows``; return the other nodes' mean for each of ``routes`` that has changed."""
 
         def work(records: Records) -> tuple[dict[str, ClusterScar], int]:
             answer = {}
@@ -222,7 +222,7 @@ class WorkersProvider:
         return end
 
     async def _tell(self) -> None:
-        """Tell the listeners which scars jumped since they were last told."""
+        """Notify the listeners of scars that have jumped since the last notification."""
         told = self._told
 
         def work(records: Records) -> tuple[list[tuple[Record, str, float]], int]:
@@ -268,7 +268,7 @@ class WorkersProvider:
     # --- remembering -----------------------------------------------------------------------------------------
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
-        """This node's own vectors, else those of whoever had seen the most; the most scarred ``limit`` routes."""
+        """Vectors of the ``limit`` routes with most scar: this node's own, else of the node with most evidence."""
 
         def work(records: Records) -> dict[str, Remembered]:
             found = {
@@ -281,17 +281,17 @@ class WorkersProvider:
         return await self._transact(work)
 
     async def list_routes(self, limit: int) -> list[str]:
-        """At most ``limit`` of the routes that are kept."""
+        """At most ``limit`` of the stored routes."""
         return await self._transact(lambda records: [record.route for record in records.all()][:limit])
 
     async def list_nodes(self) -> list[str]:
-        """The nodes that said something of late."""
+        """The nodes with a recent update."""
         return await self._transact(
             lambda records: live_nodes((record.rows for record in records.all()), records.now)
         )
 
     async def diagnose(self) -> list[Finding]:
-        """What a look at the folder finds."""
+        """Findings about the folder."""
         return check_folder(self.path, self.map_size)
 
 

@@ -1,4 +1,4 @@
-"""What others may use in their own tests: routes that shed on demand, a virtual clock, and the contract of providers.
+"""Tools for tests of applications and providers: forced shedding, a virtual clock, and the contract of providers.
 
 Fixtures for pytest are in :mod:`atrion.testing.fixtures`.
 """

@@ -1,4 +1,4 @@
-"""Laws of sharing: the mean of the others as :mod:`atrion.state.blending` has it, on whatever store."""
+"""Laws of sharing: every store returns the mean over the other nodes that :mod:`atrion.state.blending` defines."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["EXCHANGE_LAWS"]
 EXCHANGE_LAWS: list[Law] = []
 
 ROUNDING = 0.01
-"""Share by which a store may round what it sums."""
+"""Relative error by which a store may round its sums."""
 NOTHING = ClusterScar(0.0, 0.0)
 
 
 def row(scar: float, evidence: float = 10.0, decay_rate: float = 0.0) -> NodeRow:
-    """What a node says: its scar in ohms and its evidence."""
+    """A node's row: its scar in ohms and its evidence."""
     return NodeRow(vector(scar), evidence, decay_rate)
 
 
 class Node:
-    """One node on a provider of its own, which remembers when it said what."""
+    """One node with a provider of its own, which records when it sent which row."""
 
     def __init__(self, bench: Bench, name: str, provider: Any) -> None:
         self.bench = bench
@@ -49,7 +49,7 @@ class Node:
         return cls(bench, name, await bench.open())
 
     async def exchange(self, rows: Mapping[str, NodeRow], routes: list[str]) -> dict[str, ClusterScar]:
-        """Say ``rows`` and hear of ``routes``."""
+        """Send ``rows`` and read ``routes``."""
         before = self.bench.now()
         answer = await self.bench.ask(self.provider.exchange(self.name, rows, routes), "exchange()")
         for route, said in rows.items():
@@ -62,13 +62,13 @@ class Node:
         return dict(answer)
 
     async def hears(self, route: str, *others: Node) -> None:
-        """Ask, as a node that has just connected, and compare with the mean over ``others``."""
+        """Read as a node that has just connected, and compare with the mean over ``others``."""
         asked = self.bench.now()
         answer = (await self.exchange({}, [route])).get(route, NOTHING)
         self.compare(route, answer, asked, *others)
 
     def compare(self, route: str, answer: ClusterScar, asked: float, *others: Node) -> None:
-        """Hold ``answer`` against the mean over ``others`` for every age their rows may have had."""
+        """Compare ``answer`` with the mean over ``others`` for every age that their rows may have had."""
         now = self.bench.now()
         ages = []
         for other in others:
@@ -224,7 +224,7 @@ async def a_row_is_a_routes_vector_too(bench: Bench) -> None:
 async def a_node_recalls_its_own_rows_before_anybodys(bench: Bench) -> None:
     a = await Node.join(bench, "a")
     if not hasattr(a.provider, "exchange"):
-        return  # such a store does not tell nodes apart
+        return  # such a store does not distinguish nodes
     b = await Node.join(bench, "b")
     await a.exchange({"r": row(5.0)}, [])
     await b.exchange({"r": row(9.0), "s": row(3.0)}, [])
@@ -287,7 +287,7 @@ async def one_engines_scar_raises_anothers_resistance(bench: Bench) -> None:
     while rise <= 15.0 and time.monotonic() < end:
         for engine in (one, two):
             await bench.ask(engine.pulse_once(), "a pulse")
-        await asyncio.sleep(0.002)  # news may come by itself
+        await asyncio.sleep(0.002)  # a change may arrive without a pulse
         rise = two.snapshot()["r"].resistance - before
     expect(
         rise > 15.0, f"a scar of 60 Ω must raise another engine's resistance by about 30 Ω; it rose by {rise}"

@@ -19,7 +19,7 @@ __all__ = ["LIFE_LAWS"]
 LIFE_LAWS: list[Law] = []
 
 MOST_AWAITS = 500
-"""Awaits of one call that are tried, at most."""
+"""Maximum number of awaits of one call at which it is cancelled."""
 
 
 @law(LIFE_LAWS)
@@ -85,7 +85,7 @@ class _Cancelled:
 
 
 async def _cancel_at(call: Coroutine[Any, Any, Any], n: int, what: str) -> bool:
-    """Cancel ``call`` at its n-th await; says whether it had that many."""
+    """Cancel ``call`` at its n-th await; returns whether it had that many."""
     cancelled = _Cancelled(call, n)
 
     async def run() -> None:
@@ -108,7 +108,7 @@ async def _cancel_at(call: Coroutine[Any, Any, Any], n: int, what: str) -> bool:
 
 
 def _calls(provider: Any) -> dict[str, Callable[[], Coroutine[Any, Any, Any]]]:
-    """Every call a provider has, by what it is called in messages."""
+    """Every call of a provider, by its name in messages."""
     row = NodeRow(vector(7.0), 10.0, 0.1)
     calls: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         "update_vector": lambda: provider.update_vector("r", vector(1.0)),
@@ -181,7 +181,7 @@ async def a_provider_may_move_to_another_event_loop(bench: Bench) -> None:
 @law(LIFE_LAWS)
 async def a_forked_child_and_its_parent_both_go_on(bench: Bench) -> None:
     if not hasattr(os, "fork"):
-        return  # nobody has to survive a fork on this system
+        return  # this system has no fork
     provider = await bench.open()
     await bench.keeps(provider, "parent", 1.0, "before the fork")
 
@@ -226,7 +226,9 @@ async def _in_child(work: Callable[[], Awaitable[None]], patience: float) -> Non
     """Run ``work`` in a forked child with an event loop of its own; raises what went wrong there."""
     readable, writable = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tried here
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # forking with other threads is what this law checks
         pid = os.fork()
     if pid == 0:
         _child(work, writable)
@@ -240,7 +242,7 @@ async def _in_child(work: Callable[[], Awaitable[None]], patience: float) -> Non
 
 
 def _child(work: Callable[[], Awaitable[None]], writable: int) -> None:
-    """The child's whole life; never returns."""
+    """Run in the child; never returns."""
     trouble: list[str] = []
 
     async def main() -> None:
@@ -263,7 +265,7 @@ def _child(work: Callable[[], Awaitable[None]], writable: int) -> None:
 
 
 async def _ended(pid: int, patience: float) -> int:
-    """The exit status of a child, killed when it takes longer than ``patience`` seconds."""
+    """The exit status of a child, which is killed after ``patience`` seconds."""
     ended = asyncio.ensure_future(asyncio.to_thread(os.waitpid, pid, 0))
     try:
         async with asyncio.timeout(patience):

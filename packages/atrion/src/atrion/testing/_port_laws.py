@@ -1,4 +1,4 @@
-"""Laws of the port itself: keeping, telling apart, and the small abilities that go with it."""
+"""Laws of the four required methods, of subscribing, and of the optional protocols for recall and listing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ODD_ROUTES = [
     "x" * 256,
     "Ω" * 256,
 ]
-"""Every string of 1 to 256 characters is a route id; these are taken for each other most easily."""
+"""Every string of 1 to 256 characters is a route id; these are the ones most easily confused."""
 
 
 @law(PORT_LAWS)

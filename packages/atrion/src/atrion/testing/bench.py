@@ -1,4 +1,4 @@
-"""What the laws of the contract are tried on: providers over one store, time, and patience."""
+"""Test bench for the laws of the contract: providers over one store, a clock, and time limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atrion.state import PhysicsVector
 __all__ = ["Bench", "ContractError", "Law", "Make", "expect", "law", "vector"]
 
 Make = Callable[[str], Any]
-"""Makes a new, unconnected provider for the store of a name: the same name, the same store."""
+"""Creates a new, unconnected provider for a named store; the same name means the same store."""
 
 
 class ContractError(AssertionError):
@@ -23,18 +23,18 @@ class ContractError(AssertionError):
 
 
 def vector(scar: float = 5.0, resistance: float = 40.0) -> PhysicsVector:
-    """A vector with a scar in ohms and numbers that no rounding leaves alone."""
+    """A vector with a scar in ohms, and numbers that any rounding would change."""
     return PhysicsVector(resistance, 0.1 + 0.2, scar, 1234.567891234)
 
 
 class Bench:
-    """Opens providers on a store of its own, and gives up on whatever takes longer than ``patience``.
+    """Opens providers on a store of its own, and fails calls that take longer than ``patience``.
 
     Args:
-        make: Makes a provider for the store of a name.
-        now: Seconds of the clock that ages what the store keeps.
-        sleep: Lets that clock move on by so many seconds.
-        patience: Seconds a call may take and news may be under way.
+        make: Creates a provider for a named store.
+        now: Seconds of the clock by which the store's data ages.
+        sleep: Advances that clock by a number of seconds.
+        patience: Seconds that a call or a notification may take.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Bench:
         return provider
 
     async def close(self) -> None:
-        """Disconnect everything that was opened; what fails here is another law's business."""
+        """Disconnect everything that was opened; failures here are checked by another law."""
         opened, self._opened = self._opened, []
         with suppress(TimeoutError):
             async with asyncio.timeout(self.patience):
                 await asyncio.gather(*(provider.disconnect() for provider in opened), return_exceptions=True)
 
     async def ask(self, call: Awaitable[Any], what: str) -> Any:
-        """The answer of ``call``; a failure or an endless wait breaks the law."""
+        """The answer of ``call``; an exception or a timeout breaks the law."""
         try:
             async with asyncio.timeout(self.patience):
                 return await call
@@ -83,7 +83,7 @@ class Bench:
             raise ContractError(f"{what} must work, and raised {type(error).__name__}: {error}") from error
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for ``condition``, which may come true in another thread; ``what`` says what was expected."""
+        """Wait for ``condition``, which may become true in another thread; ``what`` describes it in the error."""
         end = time.monotonic() + self.patience
         while not condition():
             if time.monotonic() > end:
@@ -106,14 +106,14 @@ def expect(holds: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """One law: its name in plain words, the method it is about where not every provider has it, and its check."""
+    """One law: its name, the method it requires if that is optional, and its check."""
 
     name: str
     method: str
     check: Callable[[Bench], Awaitable[None]]
 
     def applies(self, provider: Any) -> bool:
-        """Whether ``provider`` has what the law is about."""
+        """Whether the law applies to ``provider``."""
         return not self.method or callable(getattr(provider, self.method, None))
 
 

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told."""
+"""A clock that is advanced by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["VirtualClock"]
 
 
 class VirtualClock:
-    """A :class:`~atrion.state.Clock` moved by hand; seconds."""
+    """A :class:`~atrion.state.Clock`, in seconds, that moves only by :meth:`advance`."""
 
     def __init__(self, start: float = 1000.0) -> None:
         self.now: float = start
@@ -20,5 +20,5 @@ class VirtualClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move on; a negative number goes back."""
+        """Move the clock forward, or back by a negative number."""
         self.now += seconds

@@ -1,4 +1,4 @@
-"""The contract of a state provider: every law, and a way to hold a provider to all of them."""
+"""The contract of a state provider: all laws, and functions that check them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from atrion.testing.bench import Bench, ContractError, Law, Make
 __all__ = ["LAWS", "check_law", "laws_for", "run_contract"]
 
 LAWS: tuple[Law, ...] = (*PORT_LAWS, *EXCHANGE_LAWS, *LIFE_LAWS)
-"""Every law; which of them a provider is held to depends on its abilities."""
+"""All laws; those of optional protocols apply to the providers that implement them."""
 
 
 def laws_for(make: Make) -> list[Law]:
-    """The laws that apply to the providers that ``make`` makes."""
+    """The laws that apply to the providers that ``make`` creates."""
     provider = make("abilities")
     return [law for law in LAWS if law.applies(provider)]
 
@@ -31,14 +31,14 @@ async def check_law(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     patience: float = 5.0,
 ) -> None:
-    """Hold a provider to one law.
+    """Check one law on a provider.
 
     Args:
         law: One of :data:`LAWS`.
-        make: Makes a new, unconnected provider for the store of a name: the same name, the same store.
-        now: Seconds of the clock that ages what the store keeps.
-        sleep: Lets that clock move on by so many seconds.
-        patience: Seconds a call may take and news may be under way, > 0.
+        make: Creates a new, unconnected provider for a named store; the same name means the same store.
+        now: Seconds of the clock by which the store's data ages.
+        sleep: Advances that clock by a number of seconds.
+        patience: Seconds that a call or a notification may take, > 0.
 
     Raises:
         ContractError: the provider breaks the law.
@@ -59,10 +59,10 @@ async def run_contract(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     patience: float = 5.0,
 ) -> list[str]:
-    """Hold a provider to every law that applies to it; returns their names. Arguments as :func:`check_law`.
+    """Check every law that applies to a provider; returns their names. Takes the arguments of :func:`check_law`.
 
     Raises:
-        ContractError: it breaks some; one line for each.
+        ContractError: the provider breaks laws; the message has one line for each.
     """
     laws = laws_for(make)
     broken: list[str] = []

@@ -1,4 +1,4 @@
-"""Fixtures for pytest, by ``pytest_plugins = ["atrion.testing.fixtures"]`` in the topmost ``conftest.py``."""
+"""Fixtures for pytest; put ``pytest_plugins = ["atrion.testing.fixtures"]`` into the root ``conftest.py``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["atrion_clock", "atrion_engine"]
 
 @pytest.fixture
 def atrion_clock() -> VirtualClock:
-    """A clock that is moved by hand."""
+    """A :class:`~atrion.testing.VirtualClock`."""
     return VirtualClock()
 
 
 @pytest.fixture
 def atrion_engine(atrion_clock: VirtualClock) -> Atrion:
-    """An engine of its own for every test, by the clock of ``atrion_clock``."""
+    """A new engine for every test, with the clock ``atrion_clock``."""
     return Atrion(clock=atrion_clock)

@@ -1,4 +1,4 @@
-"""Routes that shed because a test says so."""
+"""Forced shedding for tests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _forced(route_id: RouteId, floor: float, engine: Atrion | None) -> Iterator[
 
 @contextmanager
 def force_open(route_id: RouteId = "*", engine: Atrion | None = None) -> Iterator[None]:
-    """Within it, the breaker of a route, or of those that a pattern matches, is open: everything is shed.
+    """Open the breaker of a route, or of all that a pattern matches, while the context lasts: all requests are shed.
 
-    It counts for ``engine``, or for every engine that there is. What the routes have learnt stays as it is.
+    Applies to ``engine``, or to every engine of the process. Learned state does not change.
 
     Raises:
-        ConfigurationError: an unusable route id.
+        ConfigurationError: the route id is invalid.
     """
     with _forced(route_id, OPEN, engine):
         yield
@@ -36,12 +36,12 @@ def force_open(route_id: RouteId = "*", engine: Atrion | None = None) -> Iterato
 
 @contextmanager
 def force_shed(tier: TierLike, route_id: RouteId = "*", engine: Atrion | None = None) -> Iterator[None]:
-    """Within it, requests of ``tier`` and below are shed, and those above flow as usual.
+    """Shed requests of ``tier`` and lower ones while the context lasts; higher ones are decided as usual.
 
-    It counts for a route, or for those that a pattern matches, of ``engine``, or of every engine that there is.
+    Applies to a route or to all that a pattern matches, of ``engine`` or of every engine of the process.
 
     Raises:
-        ConfigurationError: an unusable tier or route id.
+        ConfigurationError: the tier or the route id is invalid.
     """
     with _forced(route_id, band(level_of(tier)) + BAND_WIDTH, engine):
         yield
