@@ -16,11 +16,9 @@ from starlette.routing import Mount, Route
 
 from atrion.errors import AtrionError
 from atrion_studio.app import AtrionStudio
+from atrion_studio.commands import PORT
 
-__all__ = ["PORT", "is_loopback", "listen", "open_browser", "serve"]
-
-PORT = 8766
-"""Where a Studio listens unless told otherwise; the next free port where that one is taken."""
+__all__ = ["is_loopback", "listen", "open_browser", "serve"]
 
 
 def is_loopback(host: str) -> bool:
@@ -34,7 +32,7 @@ def is_loopback(host: str) -> bool:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A listening socket; without a port, :data:`PORT` or any free one.
+    """A listening socket; without a port, :data:`~atrion_studio.commands.PORT` or any free one.
 
     Raises:
         AtrionError: the address cannot be listened on.
@@ -77,7 +75,7 @@ def open_browser(url: str) -> None:
     screen = sys.platform in {"darwin", "win32"} or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
-    if screen and sys.stdout.isatty():
+    if screen and sys.stderr.isatty():
         try:
             webbrowser.open(url)
         except webbrowser.Error:

@@ -146,14 +146,22 @@ def test_another_distribution_brings_a_command(
     assert listed(help_of()) == ["doctor", "greet"]
 
 
-@pytest.mark.parametrize("name", ["demo", "lab"])
+@pytest.mark.parametrize(
+    "name, cure",
+    [
+        ("demo", 'pip install "atrion[demo]"'),
+        ("lab", 'pip install "atrion[lab]"'),
+        ("studio", "pip install atrion-studio"),
+        ("top", "pip install atrion-studio"),
+    ],
+)
 def test_what_is_not_installed_names_the_pip_command(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, cure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     brought(monkeypatch)
     for words in ([name], [name, "--help"], [name, "run", "flash-crowd", "--seed", "3"]):
         assert main(words) == 2
-        assert capsys.readouterr().err == f'atrion {name} is not installed: pip install "atrion[{name}]"\n'
+        assert capsys.readouterr().err == f"atrion {name} is not installed: {cure}\n"
     assert listed(help_of()) == ["doctor"]
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from atrion.errors import AtrionError, ConfigurationError, MissingExtraError
@@ -17,6 +17,7 @@ from atrion_lab.demo.play import demonstrate, lasts
 from atrion_lab.demo.plot import plot_demo
 from atrion_lab.demo.result import as_json, sentence, table
 from atrion_lab.demo.services import DEMO, SHAPES
+from atrion_lab.demo.studio import check_studio, studio_beside
 from atrion_lab.demo.view import view_for
 from atrion_lab.figure import check_plot
 
@@ -30,6 +31,7 @@ examples:
   atrion demo                          four times the capacity, in less than a minute
   atrion demo --overload 8             eight times
   atrion demo --shape cpu              handlers that compute on the event loop
+  atrion demo --studio                 with the dashboard beside it
   atrion demo --workers 4              four processes that share what they learn
   atrion demo --plot demo.svg          draw both runs
   atrion demo --seconds 20 --json      a short one, for a program"""
@@ -65,6 +67,9 @@ def add_parser(commands: Any) -> None:
         default=1,
         help="processes of the service, sharing what they learn, 1 to its slots: 40, or 20 of seven-routes (default 1)",
     )
+    parser.add_argument(
+        "--studio", action="store_true", help="open the dashboard beside the load (pip install atrion-studio)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the live view")
     parser.add_argument("--plot", metavar="FILE", help="draw both runs into a .png or .svg file")
     parser.set_defaults(run=run)
@@ -84,6 +89,11 @@ def orderly() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    """Beside the result, which may be for a program."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -107,13 +117,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingExtraError("atrion demo --workers", "workers")
     if os.name != "posix":
         raise AtrionError("atrion demo needs Linux or macOS")
+    if arguments.studio:
+        check_studio()
     target = check_plot(arguments.plot)
     view = view_for(arguments.json, lasts(arguments.seconds))
     with orderly():
         try:
-            result, notes, recordings = demonstrate(
-                view, arguments.shape, arguments.overload, arguments.workers, arguments.seconds
-            )
+            with studio_beside(_say) if arguments.studio else nullcontext() as store:
+                result, notes, recordings = demonstrate(
+                    view, arguments.shape, arguments.overload, arguments.workers, arguments.seconds, store
+                )
         finally:
             view.close()
     if arguments.json:

@@ -69,8 +69,11 @@ def server(crew: Crew, shape: str, workers: int, provider: str | None) -> Iterat
 
 
 @contextmanager
-def shared_store(workers: int) -> Iterator[str]:
-    """The URL of a provider for so many workers: a folder that they share, or memory for one alone."""
+def shared_store(workers: int, given: str | None = None) -> Iterator[str]:
+    """The URL of a provider for so many workers: the ``given`` one, a folder they share, or memory for one alone."""
+    if given is not None:
+        yield given
+        return
     if workers == 1:
         yield "memory:"
         return
@@ -132,9 +135,12 @@ def lasts(seconds: float) -> float:
 
 
 def demonstrate(
-    view: View, shape: str, overload: float, workers: int, seconds: float
+    view: View, shape: str, overload: float, workers: int, seconds: float, store: str | None = None
 ) -> tuple[dict[str, Any], list[str], list[Recording]]:
-    """Measure the capacity, then play both runs: the result, notes on the machine, and what a figure shows."""
+    """Measure the capacity, then play both runs: the result, notes on the machine, and what a figure shows.
+
+    The protected service shares its state in ``store``, a provider's URL, where one is given.
+    """
     measuring = min(max(MEASURE * seconds, 1.0), 5.0)
     each = max((seconds - measuring - STARTS) / 2.0, LEAST)
     capacity = measure(view, shape, workers, measuring)
@@ -144,7 +150,7 @@ def demonstrate(
     notes, recordings = [], []
     for run_name, title in (("unprotected", "unprotected"), ("protected", "with Atrion")):
         with ExitStack() as stack:
-            provider = stack.enter_context(shared_store(workers)) if run_name == "protected" else None
+            provider = stack.enter_context(shared_store(workers, store)) if run_name == "protected" else None
             scene = Scene(title, capacity, overload, each)
             phases, service = play(view, scene, shape, workers, provider, each)
             if provider is not None and workers > 1:

@@ -8,15 +8,16 @@ import json
 import logging
 import os
 import secrets
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from atrion.cli.parser import examples
 from atrion.errors import ConfigurationError
-from atrion_studio.app import AtrionStudio
 from atrion_studio.demo import SCENES, DemoSource
-from atrion_studio.serve import is_loopback, listen, open_browser, serve
 from atrion_studio.source import Source
 from atrion_studio.store import StoreSource
 
@@ -35,8 +36,8 @@ def add_parser(commands: Any) -> None:
         epilog=examples(
             "atrion studio --demo",
             "atrion studio redis://localhost:6379/0",
-            "atrion studio workers:///var/lib/shop/atrion --json",
-            "atrion studio redis://redis/0 --host 0.0.0.0 --token $(openssl rand -hex 16)",
+            "atrion studio workers:///var/lib/shop --json",
+            "atrion studio redis://redis/0 --host 0.0.0.0 --allowed-host ops.example",
         ),
     )
     parser.add_argument("url", nargs="?", metavar="URL", help="the store whose nodes are watched")
@@ -56,6 +57,7 @@ def add_parser(commands: Any) -> None:
         "--allow-changes", action="store_true", help="let viewers change γ, SLO and enforcement (demo only)"
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)  # ends with standard input
     parser.set_defaults(run=run)
 
 
@@ -90,6 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: something that was given is unusable.
         AtrionError: the address cannot be listened on, or nothing could be read.
     """
+    from atrion_studio.app import AtrionStudio
+    from atrion_studio.serve import is_loopback, listen, open_browser, serve
+
     scene = arguments.scene
     if arguments.json and arguments.demo:
         scene = scene or "overload"  # the one scene in which there is something to see
@@ -115,6 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"AtrionStudio watches {source.title}: {login}", flush=True)
             if not arguments.no_browser:
                 open_browser(login)
+            if arguments.tied:
+                threading.Thread(target=_end_with_input, daemon=True).start()
             studio.start()
             try:
                 serve(studio, listener)
@@ -123,7 +130,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _end_with_input() -> None:
+    """End this process with the one that holds the other end of standard input, however that one ends."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 async def _snapshot(source: Source, settled: float) -> dict[str, Any]:
+    from atrion_studio.app import AtrionStudio
+
     studio = AtrionStudio(source)
     try:
         await studio.snapshot()  # begins to count by tier, or lets the nodes know that somebody watches

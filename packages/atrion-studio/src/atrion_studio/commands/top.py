@@ -13,15 +13,10 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from rich.console import Console
-from rich.live import Live
-
 from atrion.cli.parser import examples
 from atrion.errors import AtrionError, ConfigurationError
-from atrion_studio.app import AtrionStudio
+from atrion_studio.commands import PORT
 from atrion_studio.commands.studio import watched
-from atrion_studio.overview import overview
-from atrion_studio.serve import PORT
 
 __all__ = ["add_parser"]
 
@@ -83,6 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(read()))
         elif once:
+            from rich.console import Console
+
+            from atrion_studio.overview import overview
+
             console = Console(highlight=False)
             console.print(overview(read(), console.width, None))
         else:
@@ -91,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_source(stack: ExitStack, url: str | None, demo: bool) -> Read:
+    from atrion_studio.app import AtrionStudio
+
     studio = AtrionStudio(stack.enter_context(watched(url, demo, None)))
     stack.callback(studio.close)
     return studio.read
@@ -124,6 +125,11 @@ def _of_studio(url: str, token: str | None) -> Read:
 
 
 def _live(read: Read) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from atrion_studio.overview import overview
+
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:

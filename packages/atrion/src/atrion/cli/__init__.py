@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 
-from atrion.cli.commands import LAB, declare, found
+from atrion.cli.commands import ELSEWHERE, declare, found
 from atrion.cli.parser import Parser, examples
 from atrion.errors import AtrionError, ConfigurationError
 
@@ -18,16 +18,18 @@ EXAMPLES = {
     "demo": "atrion demo                          a service beyond its capacity, without and with Atrion",
     "doctor": "atrion doctor workers:///var/lib/shop/atrion",
     "lab": "atrion lab run flash-crowd           a crowd, simulated in a second",
+    "studio": "atrion studio --demo                 a dashboard in the browser",
+    "top": "atrion top --demo                    the same in a terminal",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: after a plain sentence, 2 for misuse and 1 for a failure."""
+    """Run the command line; returns the exit status: 0, 1 after a failure, or 2 after a usage error."""
     words = list(sys.argv[1:] if argv is None else argv)
     known = found()
     name = words[0] if words else ""
-    if name in LAB and name not in known:
-        print(f'atrion {name} is not installed: pip install "atrion[{name}]"', file=sys.stderr)
+    if name in ELSEWHERE and name not in known:
+        print(f"atrion {name} is not installed: {ELSEWHERE[name]}", file=sys.stderr)
         return 2
     try:
         parser = _parser(known, name)
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output has heard enough
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except AtrionError as error:
@@ -50,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(known: Mapping[str, EntryPoint], wanted: str) -> argparse.ArgumentParser:
-    """The command line with the command that is wanted, or with all of them where there is none of that name.
+    """The parser with the command ``wanted``, or with all commands if there is none of that name.
 
     Raises:
-        AtrionError: what is wanted cannot be loaded; the help tells it of the others.
+        AtrionError: the command cannot be loaded. Of the other commands, the help says so.
     """
     parser = Parser(
         prog="atrion",
@@ -61,7 +63,7 @@ def _parser(known: Mapping[str, EntryPoint], wanted: str) -> argparse.ArgumentPa
     )
     parser.add_argument("--version", action=_Version, help="show the version and which core runs")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    notes = [f'atrion {name}: pip install "atrion[{name}]"' for name in LAB if name not in known]
+    notes = [f"atrion {name}: {cure}" for name, cure in ELSEWHERE.items() if name not in known]
     for entry in [known[wanted]] if wanted in known else known.values():
         try:
             declare(entry, commands)
@@ -76,18 +78,18 @@ def _parser(known: Mapping[str, EntryPoint], wanted: str) -> argparse.ArgumentPa
 
 
 class _Version(argparse.Action):
-    """The version, looked up only when it is asked for."""
+    """An option that prints the version, which is looked up only then."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
-        """Print it and leave."""
+        """Print the version and exit."""
         from atrion import compiled
 
         try:
             number = version("atrion")
-        except PackageNotFoundError:  # a bundle may leave the package's metadata out
+        except PackageNotFoundError:  # a bundle may have no package metadata
             number = "of unknown version"
         print(f"atrion {number} ({'compiled core' if compiled else 'pure Python core'})")
         parser.exit()
