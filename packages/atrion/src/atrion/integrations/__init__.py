@@ -1,4 +1,4 @@
-"""Atrion inside other people's frameworks; each module is imported by its own name."""
+"""Integrations with frameworks and clients; import each module by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTTP exchange of an ASGI application: what its messages say of the call's latency, end and outcome."""
+"""One HTTP exchange of an ASGI application: the latency, end and outcome of its call, from its messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _is_event_stream(message: Message) -> bool:
 
 
 class Exchange:
-    """One request and its response, watched as they pass; ``complain`` hears of trouble, which stops nothing."""
+    """One request and its response, observed as they pass; errors in here go to ``complain`` and stop nothing."""
 
     __slots__ = (
         "_answered",
@@ -60,10 +60,10 @@ class Exchange:
         self.status = 0
         self.gone = False
         self.heard = False
-        """The request's body is all there: who asks for more waits for the end of the connection."""
+        """The request's body is complete: a further ``receive`` waits for the client to disconnect."""
         self.started = False
         self.rejected = False
-        """The answer was made of a rejection: a handler of errors, here or in a framework, was at work."""
+        """The response was made from a rejection by an error handler, here or in a framework."""
         self.finished = False
 
     async def receive(self) -> Message:
@@ -91,7 +91,7 @@ class Exchange:
             self._wait()
         try:
             await self._send(message)
-        except OSError:  # how servers tell that the client has left
+        except OSError:  # servers signal a disconnected client like this
             self.gone = True
             raise
         finally:
@@ -101,18 +101,18 @@ class Exchange:
             self.close(None)
 
     def _note(self, message: Message) -> bool:
-        """What ``message`` says of the answer; whether it is the last of it."""
+        """Evaluate a ``message`` of the response; returns whether it is the last one."""
         kind = message["type"]
         if kind == "http.response.start":
             self.started = True
-            if not self.gone:  # what an application answers to nobody says nothing of it
+            if not self.gone:  # a response that no client receives is not counted
                 self.status = int(message["status"])
                 self.rejected = stems_from_rejection(sys.exception()) or (
                     self.status == 503 and self._rejections.seen
                 )
             try:
                 if _is_event_stream(message):
-                    self._answer()  # its first event comes when there is one to tell
+                    self._answer()  # its first event may come at any time
             except Exception:
                 self._complain("reading an answer's headers")
         elif kind.startswith("http.response.") and kind.endswith(("body", "send")):
@@ -123,10 +123,10 @@ class Exchange:
             return last
         return False
 
-    # --- what the call is told -----------------------------------------------------------------------------
+    # --- reporting to the call ------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """The call waits for its client; several waits at once are one."""
+        """The call waits for its client; simultaneous waits count once."""
         self._waits += 1
         if self._waits == 1:
             try:
@@ -143,7 +143,7 @@ class Exchange:
                 self._complain("a measurement")
 
     def _answer(self) -> None:
-        """A stream begins; whether an error is streamed or sent at once, it is one at its end."""
+        """A stream begins; an error status still counts at its end."""
         if not (self._answered or self.gone) and 0 < self.status < 400:
             self._answered = True
             try:
@@ -152,12 +152,12 @@ class Exchange:
                 self._complain("a measurement")
 
     def leave(self, error: BaseException | None) -> None:
-        """The application is done with the request, or ``error`` has left it."""
+        """The application has returned, or raised ``error``."""
         self._rejections.leave()
         self.close(error)
 
     def close(self, error: BaseException | None) -> None:
-        """End the call, unless it has ended, with the outcome that the exchange and ``error``, if any, make."""
+        """End the call, unless it has ended, with the outcome of the exchange and of ``error``, if any."""
         try:
             if self._call.active:
                 self._judge(error)
@@ -166,7 +166,7 @@ class Exchange:
             self._complain("a measurement")
 
     def _judge(self, error: BaseException | None) -> None:
-        """Tell the call whose fault the outcome was, if anyone's."""
+        """Set the outcome of the call."""
         call = self._call
         if self.rejected or rejection_in(error) is not None:
             call.ignore()
@@ -177,9 +177,9 @@ class Exchange:
         elif error is not None:
             if outcome_of(error) == Outcome.FAILURE:
                 call.fail()
-            else:  # cancelled, the caller's fault, or the process is leaving
+            else:  # cancelled, the caller's mistake, or the process is exiting
                 call.ignore()
         elif self.status >= 400:
             call.ignore()
         elif not self.finished:
-            call.fail()  # it returned without an answer, or with half of one
+            call.fail()  # it returned without a complete response

@@ -1,4 +1,4 @@
-"""What an integration says whose framework is not installed."""
+"""Errors of integrations whose framework is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["needs"]
 
 @contextmanager
 def needs(feature: str, extra: str) -> Iterator[None]:
-    """Around imports of a framework: one that is missing names the pip command.
+    """Put around the imports of a framework; if one fails, the error names the pip command.
 
     Raises:
         MissingExtraError: something within cannot be imported.

@@ -1,4 +1,4 @@
-"""Names of an application's routes: one for each, wherever the middleware stands, and a bounded number of them."""
+"""Names of an application's routes: independent of the middleware's position, and bounded in number."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from atrion.integrations._routers import (
 __all__ = ["UNMATCHED", "RouteNames", "Scope", "Shapes"]
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
-"""Methods that get ids of their own; clients can make up any number of others, which share ``OTHER``."""
+"""Methods with ids of their own; all others, which clients can invent, share ``OTHER``."""
 MAX_SEGMENTS = 6
 MAX_SEGMENT = 24
-"""Characters above which a segment is taken for an id."""
+"""Length above which a segment is treated as an id."""
 SIBLINGS = 24
-"""Segments told apart below one path; what comes later is taken for slugs, and shares a name."""
+"""Segments distinguished below one path; later ones are treated as slugs and share a name."""
 PER_DEPTH = 240
-"""Paths told apart at one depth."""
+"""Paths distinguished at one depth."""
 MAX_APPS = 1000
-"""Applications whose routers are remembered; one that mounts a new application for each request makes more."""
+"""Applications whose routers are cached; an application may mount a new one for each request."""
 
 _ID = re.compile(
     r"[+-]?\d+"  # a number
     r"|\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?"  # a UUID
     r"|(0x)?[0-9a-f]{8,}"  # hexadecimal
-    r"|(?=[a-f]*\d)[0-9a-f]{4,}"  # short hexadecimal, told from a word by its digits
+    r"|(?=[a-f]*\d)[0-9a-f]{4,}"  # short hexadecimal, distinguished from a word by its digits
     r"|(\D*\d){4,}.*"  # dates, order numbers, tokens
     r"|.*[^\w.~-].*",  # what no programmer names a resource
     re.IGNORECASE | re.ASCII | re.DOTALL,
@@ -41,11 +41,11 @@ _ID = re.compile(
 
 
 class RouteNames:
-    """Names of what an ASGI ``app`` serves, such as ``GET /v1/items/{id}``.
+    """Names of the routes of an ASGI ``app``, such as ``GET /v1/items/{id}``.
 
-    The application's routers are asked for their templates, from the outermost one down, and through wrappers that
-    keep what they wrap as ``app``. What matches none of them is ``GET {unmatched}`` until it is seen to be answered.
-    Where there is no router, names are the shapes of paths.
+    They are the path templates of the application's routers, from the outermost one down, also through wrappers that
+    have the wrapped application as ``app``. Requests that match none are ``GET {unmatched}``, until a response below
+    400 is seen. Without a router, names are the shapes of paths.
     """
 
     def __init__(self, app: object) -> None:
@@ -78,11 +78,11 @@ class RouteNames:
         return _joined(scope, self._shapes.shape(self.path(scope)))
 
     def answered(self, scope: Scope) -> None:
-        """What no router knows was served: by a fallback, or by some middleware. Such paths get names of their own."""
+        """A request without a route was answered by a fallback or a middleware: its path gets a name of its own."""
         self._answered.add(self.shape(scope))
 
     def _router(self, scope: Scope) -> Router | None:
-        """The outermost router: the one that came first, where this is asked below one."""
+        """The outermost router; below a router, the one that the request passed first."""
         for owner in (scope.get("router"), self._app, scope.get("app")):
             router = None if owner is None else self._router_in(owner)
             if router is not None:
@@ -90,7 +90,7 @@ class RouteNames:
         return None
 
     def _router_in(self, app: object) -> Router | None:
-        """The router in ``app``, or None; looked for once."""
+        """The router in ``app``, or None; cached."""
         known = self._routers.get(id(app))
         if known is None:
             if len(self._routers) >= MAX_APPS:
@@ -99,7 +99,7 @@ class RouteNames:
         return known[1]
 
     def _template(self, router: Router, scope: Scope, depth: int = 0) -> str | None:
-        """The template of what ``router`` serves ``scope`` with, or None; a 405 has a route too."""
+        """The path template of the route of ``router`` for ``scope``, or None; a 405 has a route, too."""
         chosen = router.select(scope)
         if chosen is None:
             return router.fallback(scope)
@@ -127,10 +127,10 @@ def _joined(scope: Scope, path: str) -> str:
 
 
 class Shapes:
-    """Shapes of paths, of bounded variety.
+    """Shapes of paths, bounded in number.
 
-    Segments that look like ids become ``{id}``, what is deep is cut off, and where there are more segments below one
-    path than programmers make up, those that come later become ``{…}``.
+    Segments that look like ids become ``{id}``, deep paths are cut off, and below each path segments beyond a fixed
+    number become ``{…}``.
     """
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class Shapes:
         self._at_depth = [0] * MAX_SEGMENTS
 
     def shape(self, path: str, learn: bool = True) -> str:
-        """The shape of ``path``; without ``learn``, what is new is a slug already."""
+        """The shape of ``path``; without ``learn``, unknown segments are treated as slugs."""
         shape = ""
         segments = [segment for segment in path[:4096].split("/") if segment]
         for depth, segment in enumerate(segments[:MAX_SEGMENTS]):
@@ -153,7 +153,7 @@ class Shapes:
         return shape or "/"
 
     def _add(self, parent: str, path: str, depth: int) -> bool:
-        """Tell ``path`` apart from now on, if there is room."""
+        """Distinguish ``path`` from now on, if there is room."""
         children = self._children.get(parent, 0)
         if children >= SIBLINGS or self._at_depth[depth] >= PER_DEPTH:
             return False

@@ -1,4 +1,4 @@
-"""What waits for an event loop or for a pool of threads, on real clocks: the shell of :mod:`atrion.control.process`."""
+"""Measures waiting for an event loop or a thread pool with real clocks, for :mod:`atrion.control.process`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atrion.integrations._sockets import Watch
 
 try:
     from resource import RUSAGE_THREAD, getrusage
-except ImportError:  # anything but Linux
+except ImportError:  # not Linux
     COUNTS_RESTS = False
 else:
     COUNTS_RESTS = True
@@ -24,19 +24,19 @@ else:
 __all__ = ["Arrivals", "LoopThread", "Loops", "ThreadPool", "waited"]
 
 LATE = 0.25
-"""Seconds of waiting before the guard above which a request is late: half of what people and proxies put up with."""
+"""Seconds of waiting before the guard above which a request is late."""
 OLDEST = 60.0
-"""Seconds above which an age is none, but a clock that is wrong."""
+"""Seconds above which an age is taken for a wrong clock."""
 FORGIVEN = 0.01
-"""Seconds per second by which the least wait is forgotten, so that a clock that was set is forgiven within a minute."""
+"""Seconds per second by which the minimum wait decays, so that a corrected clock has no effect after a minute."""
 COMPUTING = 0.8
-"""Share of a core above which a process computes: its threads wait for the interpreter's lock, and do not rest."""
+"""Share of a core above which a process computes: its threads then wait for the GIL and are not idle."""
 
 
 def waited(stamp: str, wall: float) -> float | None:
-    """Seconds from ``stamp``, an ``X-Request-Start``, to ``wall``, in seconds since 1970; None where it is nonsense.
+    """Seconds from ``stamp``, an ``X-Request-Start``, to ``wall``, in seconds since 1970; None if it is invalid.
 
-    Seconds, milliseconds and microseconds are told apart by their size, with or without ``t=``.
+    Seconds, milliseconds and microseconds are distinguished by their size, with or without ``t=``.
     """
     text = stamp.strip().removeprefix("t=")
     if len(text) > 32:
@@ -56,7 +56,7 @@ def waited(stamp: str, wall: float) -> float | None:
 
 
 class Arrivals:
-    """When requests came, as a server or a proxy says; where most are late at the guard, that adds to resistance."""
+    """Waits of requests before the guard, from a server or a proxy; if most are late, resistance rises."""
 
     __slots__ = ("_began", "_late", "_least", "_soonest", "_stamped", "process")
 
@@ -68,7 +68,7 @@ class Arrivals:
 
     def hear(self, wait: float, now: float) -> None:
         """A request has waited for ``wait`` seconds."""
-        # Clocks of two machines differ by a constant, which the least wait of late has in it.
+        # Clocks of two machines differ by a constant, which the recent minimum contains.
         self._least = min(self._least, wait)
         self._soonest = min(self._soonest, wait)
         self._stamped += 1
@@ -88,12 +88,12 @@ class Arrivals:
         self._late = self._stamped = 0
 
     def or_else(self, other: Process) -> Process:
-        """Its own process or the other: the one with more resistance."""
+        """The process with more resistance: this one or ``other``."""
         return self.process if self.process.ohms > other.ohms else other
 
 
 def _running() -> Any:
-    """The asyncio loop or the trio run of this thread; None where there is neither."""
+    """The asyncio loop or the trio run of this thread; None if there is neither."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -105,7 +105,7 @@ def _running() -> Any:
 
 
 class LoopThread:
-    """The queue of the event loop that runs in one thread."""
+    """The queue in front of the event loop of one thread."""
 
     __slots__ = ("_arrivals", "_backlog", "_context", "_loop", "_queue")
 
@@ -113,14 +113,14 @@ class LoopThread:
         now = time.monotonic()
         self._queue = LoopQueue(now)
         self._arrivals = Arrivals(now)
-        self._context = Context()  # empty: the loop is to hold on to nothing of the request
+        self._context = Context()  # empty, so that the loop keeps nothing of the request
         self._loop: Any = None
         self._backlog = Watch(now)
 
     def arrive(self, port: object = None, wait: float | None = None) -> Process:
-        """A request begins on this thread's loop, which came to the server's ``port``; what the process is like now.
+        """A request to the server's ``port`` begins on this thread's loop; returns the state of the process.
 
-        ``wait`` is for how many seconds it has waited, where that is known.
+        ``wait``: seconds for which it has waited, if known.
         """
         now = time.monotonic()
         queue = self._queue
@@ -139,7 +139,7 @@ class LoopThread:
         self._queue.admit()
 
     def _tell_next(self, loop: Any) -> None:
-        """Hear of it when all that is ready on the loop now has run."""
+        """Called after everything that was ready on the loop has run."""
         if isinstance(loop, asyncio.AbstractEventLoop):
             loop.call_soon(self._come_round, loop, context=self._context)
         else:
@@ -151,14 +151,14 @@ class LoopThread:
 
 
 class Loops(threading.local):
-    """A :class:`LoopThread` for every thread that asks, made anew in a child process."""
+    """One :class:`LoopThread` per thread, created anew in a child process."""
 
     def __init__(self) -> None:
         self._process_id = 0
         self._own: LoopThread | None = None
 
     def mine(self) -> LoopThread:
-        """That of the thread that asks."""
+        """The one of the current thread."""
         own = self._own
         if own is None or self._process_id != os.getpid():
             self._process_id = os.getpid()
@@ -167,23 +167,23 @@ class Loops(threading.local):
 
 
 class _Worker(threading.local):
-    """What one thread was like when it was done with its last call."""
+    """The state of one thread at the end of its last call."""
 
     left: float | None = None
-    """When that was, in seconds; None before."""
+    """Time of the end, in seconds; None before the first."""
     computed: float = 0.0
     """CPU time of the whole process then, in seconds."""
     rests: int = 0
-    """How often the thread had blocked of its own accord."""
+    """Voluntary context switches of the thread then."""
 
 
 class ThreadPool:
     """A server's pool of ``size`` threads, at least 1, in which synchronous handlers run.
 
-    Whoever guards them calls :meth:`enter` as a request begins, hands what it returns to :meth:`Call.behind
-    <atrion.control.call.Call.behind>` before it decides, and calls :meth:`leave` when the thread is done with the
-    request, refused or not. Both belong to the thread that runs the handler, and may be called by all at once. A
-    server that starts a thread for each request has no pool that could be full, and is never found crowded.
+    A guard calls :meth:`enter` at the start of a request, passes the result to :meth:`Call.behind
+    <atrion.control.call.Call.behind>` before it decides, and calls :meth:`leave` when the thread has finished the
+    request, refused or not. Both are called in the thread that runs the handler. A server that starts a thread for
+    each request has no pool, and is never found saturated.
     """
 
     __slots__ = ("_arrivals", "_backlog", "_lock", "_threads", "_worker")
@@ -197,9 +197,9 @@ class ThreadPool:
         self._worker = _Worker()
 
     def enter(self, port: object = None, wait: float | None = None) -> Process:
-        """A request begins that came to the server's ``port``; what the process is like now.
+        """A request to the server's ``port`` begins; returns the state of the process.
 
-        ``wait`` is for how many seconds it has waited, where that is known.
+        ``wait``: seconds for which it has waited, if known.
         """
         worker = self._worker
         with self._lock:
@@ -223,12 +223,12 @@ class ThreadPool:
 
     @staticmethod
     def _rested(worker: _Worker, passed: float) -> bool:
-        """Whether the thread has waited for a request since it left, and not only for the interpreter's lock."""
+        """Whether the thread was idle since its last request, and did not only wait for the GIL."""
         if COUNTS_RESTS and _rests() == worker.rests:
             return False
         return time.process_time() - worker.computed < COMPUTING * passed
 
 
 def _rests() -> int:
-    """How often the thread has blocked of its own accord; 0 where nobody counts that."""
+    """Voluntary context switches of the thread; 0 if the system does not count them."""
     return getrusage(RUSAGE_THREAD).ru_nvcsw if COUNTS_RESTS else 0

@@ -1,4 +1,4 @@
-"""What a shed request is answered."""
+"""The response to a shed request."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-re
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Respond = Callable[[Scope, Decision], ASGIApp]
-"""Gives the ASGI application, such as a Starlette response, that answers a shed request."""
+"""Returns the response to a shed request: an ASGI application, such as a Starlette response."""
 
-_rng = random.SystemRandom()  # a seeded one would be the host's, or alike in all its children
+_rng = random.SystemRandom()  # independent of a seed set by the host, and different in each forked child
 
 
 def retry_after(decision: Decision) -> int:
@@ -52,7 +52,7 @@ def reply(decision: Decision) -> tuple[list[tuple[str, str]], bytes]:
 
 
 def problem(decision: Decision) -> ASGIApp:
-    """The ASGI application that answers with :func:`reply`."""
+    """An ASGI application that responds with :func:`reply`."""
     texts, body = reply(decision)
     headers = [(name.encode(), value.encode()) for name, value in texts]
 
@@ -64,7 +64,7 @@ def problem(decision: Decision) -> ASGIApp:
 
 
 def with_retry_after(app: ASGIApp, decision: Decision) -> ASGIApp:
-    """An application's answer with ``Retry-After`` and ``Cache-Control: no-store``, where it does not set them."""
+    """An application's response, with ``Retry-After`` and ``Cache-Control: no-store`` added if missing."""
     added = [(b"retry-after", str(retry_after(decision)).encode()), (b"cache-control", b"no-store")]
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What Linux knows of a server's sockets: connections that wait to be accepted, and since when a request has waited."""
+"""Socket statistics of Linux: connections that wait to be accepted, and how long a request has waited."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from contextlib import contextmanager
 __all__ = ["Backlog", "Watch", "since_received"]
 
 GLANCE = 0.01
-"""Seconds between looks."""
+"""Seconds between two readings."""
 
 LISTENING = 10
-"""``tcpi_state`` of a socket that listens, the first byte of Linux's ``struct tcp_info``."""
+"""``tcpi_state`` of a listening socket, the first byte of Linux's ``struct tcp_info``."""
 WAITING = slice(24, 28)
-"""``tcpi_unacked``: of a socket that listens, the connections in its queue."""
+"""``tcpi_unacked``: for a listening socket, the connections in its queue."""
 RECEIVED = slice(52, 56)
-"""``tcpi_last_data_recv``: milliseconds since the last data came."""
+"""``tcpi_last_data_recv``: milliseconds since data was last received."""
 STREAMS = (socket.AF_INET, socket.AF_INET6)
 
 
 def since_received(connection: socket.socket) -> float | None:
-    """Seconds since the last data came by a connection; None where the kernel does not say.
+    """Seconds since data was last received on a connection; None if the kernel does not report it.
 
-    As a handler begins, before it reads the request's body, that is how long the request has waited for it.
+    At the start of a handler, before it reads the body, this is how long the request has waited.
     """
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RECEIVED.stop)
@@ -36,9 +36,9 @@ def since_received(connection: socket.socket) -> float | None:
 
 
 class Backlog:
-    """The queues of this process's sockets that listen on ``port``; found once, when it is made. Linux only.
+    """The queues of this process's sockets that listen on ``port``, found when the object is created. Linux only.
 
-    Elsewhere, and for sockets of other families, there is never anybody waiting.
+    Elsewhere, and for sockets of other families, no connection ever waits.
     """
 
     __slots__ = ("_sockets",)
@@ -55,7 +55,7 @@ class Backlog:
                     with _borrowed(descriptor) as found:
                         if found.family in STREAMS and found.getsockname()[1] == port and _queue(found) >= 0:
                             self._sockets.append((descriptor, found.family))
-            except OSError:  # closed meanwhile, as the listing's own descriptor is
+            except OSError:  # closed in the meantime, like the descriptor of the listing
                 continue
 
     def waiting(self) -> int:
@@ -71,7 +71,7 @@ class Backlog:
 
 
 class Watch:
-    """Looks at a backlog a hundred times a second at most: of the port of the first request that was there."""
+    """Reads the backlog of the first request's port at most a hundred times a second."""
 
     __slots__ = ("_backlog", "_due", "_waiting")
 
@@ -81,7 +81,7 @@ class Watch:
         self._waiting = 0
 
     def waiting(self, now: float, port: object) -> int:
-        """Connections that waited to be accepted on ``port`` when it looked last."""
+        """Connections that waited to be accepted on ``port`` at the last reading."""
         if now >= self._due:
             if self._backlog is None:
                 self._backlog = Backlog(port)
@@ -92,7 +92,7 @@ class Watch:
 
 @contextmanager
 def _borrowed(descriptor: int, family: int = -1) -> Iterator[socket.socket]:
-    """A socket of somebody else's, looked at and not kept: who kept it, or a copy, would keep its port open."""
+    """A socket of the server, used without keeping it or a copy, which would keep its port open."""
     kind = -1 if family < 0 else socket.SOCK_STREAM
     found = socket.socket(family, kind, -1 if family < 0 else 0, descriptor)
     try:
@@ -102,7 +102,7 @@ def _borrowed(descriptor: int, family: int = -1) -> Iterator[socket.socket]:
 
 
 def _queue(found: socket.socket) -> int:
-    """The connections in a socket's queue; -1 where it does not listen, or the kernel does not say."""
+    """The connections in a socket's queue; -1 if it does not listen, or the kernel does not report them."""
     try:
         info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     except (OSError, AttributeError):

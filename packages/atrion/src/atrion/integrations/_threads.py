@@ -1,4 +1,4 @@
-"""The pool of threads of a server, whose size need not be told."""
+"""The thread pool of a server, whose size is learned if it is not given."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ R = TypeVar("R")
 
 
 def _nothing() -> None:
-    """The end of what did not begin."""
+    """Does nothing."""
 
 
 class ServerThreads:
     """The threads in which a server runs handlers; :meth:`begin` and what it returns belong to the same thread.
 
-    Without a ``size`` it is the most that were ever busy at once. A pool that is smaller than its server's is harmless:
-    threads that rest between requests have nobody waiting.
+    Without a ``size`` it is the largest number of threads busy at once so far. An estimate that is too small does no
+    harm: if threads are idle between requests, no request waits.
 
     Raises:
         ConfigurationError: ``threads`` is below 1.
@@ -44,9 +44,9 @@ class ServerThreads:
     def begin(
         self, admission: Admission[R], request: R, port: object = None, wait: float | None = None
     ) -> tuple[Admitted | Decision | None, Callable[[], None]]:
-        """What ``admission`` decides about a request, and what to call when the thread is done with it, shed or not.
+        """The decision of ``admission`` about a request, and a function to call when the thread has finished it.
 
-        ``wait`` is for how many seconds it has waited, where no proxy says it.
+        ``wait``: seconds for which it has waited, if no proxy reports it.
         """
         leave = _nothing
 
@@ -82,8 +82,8 @@ def port_of(environ: Mapping[str, Any]) -> int | None:
 
 
 def waited_in_kernel(environ: Mapping[str, Any]) -> float | None:
-    """Seconds for which a request without a body has waited, where the server shows its socket, as gunicorn does."""
+    """Seconds for which a request without a body has waited, if the server exposes its socket, as gunicorn does."""
     if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-        return None  # its last data may have come after its head
+        return None  # its last data may be later than its headers
     connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     return None if connection is None else since_received(connection)

@@ -1,4 +1,4 @@
-"""Tiers by path, and of handlers."""
+"""Tiers by path, and tiers of handlers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MARK = "__atrion_tier__"
 
 
 def tier(value: TierLike) -> Callable[[F], F]:
-    """A decorator that gives a handler's requests their tier, unless the application's guard knows better.
+    """A decorator that sets the tier of a handler's requests, unless an option of the guard does.
 
-    It goes below the framework's own decorators, next to the function.
+    Put it below the framework's decorators, next to the function.
 
     Raises:
-        ConfigurationError: the tier is unusable.
+        ConfigurationError: the tier is invalid.
     """
     parsed = Tier.parse(value)
 
@@ -33,15 +33,15 @@ def tier(value: TierLike) -> Callable[[F], F]:
 
 
 def declared_tier(handler: object) -> Tier | None:
-    """The tier that :func:`tier` gave a handler, or None."""
+    """The tier that :func:`tier` has set for a handler, or None."""
     found = getattr(handler, MARK, None)
     return found if isinstance(found, Tier) else None
 
 
 class PathTiers:
-    """The tiers of paths by patterns such as ``/checkout/*`` or ``POST /orders``; the longest that matches counts.
+    """Tiers of paths by patterns such as ``/checkout/*`` or ``POST /orders``; the longest match wins.
 
-    ``*`` stands for any characters, or none.
+    ``*`` matches any characters, or none.
 
     Raises:
         ConfigurationError: a pattern or a tier is unusable.
@@ -61,7 +61,7 @@ class PathTiers:
             self._tiers.append((re.compile(expression, re.DOTALL), tier))
 
     def of(self, method: str, path: str) -> Tier | None:
-        """The tier of a request, or None where no pattern matches."""
+        """The tier of a request, or None if no pattern matches."""
         said = f"{method} {path}"
         for pattern, tier in self._tiers:
             if pattern.fullmatch(said):

@@ -1,4 +1,4 @@
-"""Admission for FastAPI: one line for the application, or a dependency for one endpoint, and both are in OpenAPI."""
+"""Integration with FastAPI: for a whole application, or as a dependency of endpoints; both documented in OpenAPI."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ SHED: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-"""For ``responses=`` of an endpoint, a router or an application: what OpenAPI says of shed requests."""
+"""For ``responses=`` of an endpoint, a router or an application: documents the 503 in OpenAPI."""
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """The handler of :class:`FlowRejected`: answers 503 with ``Retry-After`` and an RFC 9457 problem."""
+    """An exception handler of :class:`FlowRejected`: responds with 503, ``Retry-After`` and an RFC 9457 problem."""
     if not isinstance(error, FlowRejected):
         raise error
     headers, body = reply(error.decision)
@@ -62,20 +62,21 @@ def guard(
     tier: TierLike | None = None,
     key: Callable[[Request], Key | None] | None = None,
 ) -> Callable[[Request], AsyncIterator[Any]]:
-    """A dependency, for ``Depends(guard(atrion, "payments"))``, that admits and measures what an endpoint needs.
+    """A dependency, ``Depends(guard(atrion, "payments"))``, that guards an endpoint's use of a route.
 
-    It raises :class:`FlowRejected`, which :func:`install` or ``app.add_exception_handler(FlowRejected, refused)`` has
-    answered. Its value is the :class:`~atrion.Call`, in flight until FastAPI leaves the dependency. Its outcome is what
-    the endpoint raises; tell it of failures that are returned by ``call.fail()``.
+    It raises :class:`FlowRejected` if shed; register a response with :func:`install` or
+    ``app.add_exception_handler(FlowRejected, refused)``. Its value is the :class:`~atrion.Call`, in flight until
+    FastAPI leaves the dependency. Exceptions of the endpoint are its outcome; report other failures with
+    ``call.fail()``.
 
     Args:
         atrion: The engine that decides.
         route_id: The route, 1 to 256 characters.
-        tier: The tier of its calls; None takes the route's own.
-        key: Gives a request's stable key.
+        tier: The tier of its calls; None means the route's.
+        key: Returns a stable key of a request.
 
     Raises:
-        ConfigurationError: an unusable route id, tier or key.
+        ConfigurationError: the route id, the tier or the key is invalid.
     """
     check_name("route_id", route_id)
     if tier is not None:
@@ -99,12 +100,12 @@ def install(
 ) -> None:
     """Guard every request of a FastAPI application; call it before the application starts.
 
-    It adds the ASGI middleware, the tiers of endpoints by :func:`tier`, the answer to a :class:`FlowRejected` that
-    leaves an endpoint or a dependency, and the 503 to OpenAPI. Arguments are those of
+    It adds the ASGI middleware, the tiers of endpoints from :func:`tier`, the response to a :class:`FlowRejected` that
+    an endpoint or a dependency raises, and the 503 in OpenAPI. Arguments are those of
     :class:`atrion.integrations.asgi.AtrionMiddleware`.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is invalid.
     """
     if not isinstance(app, FastAPI):
         raise ConfigurationError("app", app, "give a fastapi.FastAPI")
@@ -114,7 +115,7 @@ def install(
 
     def declared(scope: Scope) -> TierLike | None:
         nonlocal seen
-        if seen != len(app.router.routes):  # routes have been added
+        if seen != len(app.router.routes):  # routes were added
             seen = len(app.router.routes)
             for name, endpoint in _endpoints(app.router.routes):
                 found = declared_tier(endpoint)
@@ -140,7 +141,7 @@ def install(
 
 
 def _endpoints(routes: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The names of all endpoints, as the middleware gives them, with the functions that serve them."""
+    """The functions of all endpoints by the names that the middleware gives to their routes."""
     for candidate in flat(routes):
         route = getattr(candidate, "starlette_route", None) or candidate
         path = prefix + path_of(route)

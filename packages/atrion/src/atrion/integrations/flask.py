@@ -1,4 +1,4 @@
-"""Admission for Flask: one line, and routes go by the names of their rules."""
+"""Integration with Flask; routes are named by their rules."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _FlaskAdmission(EnvironAdmission):
 
 
 def _matched(urls: MapAdapter, method: str) -> tuple[Rule, object]:
-    """The rule of a request; one that is answered 405, or redirected to the path with a slash, has a rule, too."""
+    """The rule of a request; a 405, and a redirect to the path with a slash, have a rule, too."""
     try:
         return urls.match(None, None, True)
     except MethodNotAllowed as error:
@@ -57,12 +57,12 @@ def install(
 ) -> None:
     """Guard every request of a Flask application.
 
-    Routes are named by their rules, as ``GET /items/{id}``, and what matches none shares ``GET {unmatched}``. A
-    :class:`FlowRejected` that leaves a view is answered as a shed request is. Arguments are those of
+    Routes are named by their rules, such as ``GET /items/{id}``; requests that match none share ``GET {unmatched}``. A
+    :class:`FlowRejected` that a view does not catch is answered like a shed request. Arguments are those of
     :class:`atrion.integrations.wsgi.AtrionMiddleware`.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is invalid.
     """
     if not isinstance(app, Flask):
         raise ConfigurationError("app", app, "give a flask.Flask")

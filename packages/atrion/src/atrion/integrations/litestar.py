@@ -1,4 +1,4 @@
-"""Admission for Litestar: a plugin, and routes go by the templates of their paths."""
+"""Plugin for Litestar; routes are named by their path templates."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["AtrionPlugin", "tier"]
 
 
 class AtrionPlugin(InitPlugin):
-    """Guard all that a Litestar application has routes for: ``Litestar(..., plugins=[AtrionPlugin(atrion)])``.
+    """Guard all routes of a Litestar application: ``Litestar(..., plugins=[AtrionPlugin(atrion)])``.
 
-    Routes are named by their templates, as ``GET /items/{id}``. Litestar answers what it has no route for before any
-    middleware. A :class:`FlowRejected` that leaves a handler is answered as a shed request is. Arguments are those of
-    :class:`atrion.integrations.asgi.AtrionMiddleware`.
+    Routes are named by their templates, such as ``GET /items/{id}``. Litestar answers requests without a route before
+    any middleware. A :class:`FlowRejected` that a handler does not catch is answered like a shed request. Arguments are
+    those of :class:`atrion.integrations.asgi.AtrionMiddleware`.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is invalid.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class AtrionPlugin(InitPlugin):
         self._seen: set[str] = set()
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the middleware, outermost, and the answer to rejections."""
-        middleware: Any = AtrionMiddleware  # its ASGI types are looser than Litestar's
+        """Add the middleware, outermost, and the exception handler of rejections."""
+        middleware: Any = AtrionMiddleware  # its ASGI types are less strict than Litestar's
         guard = DefineMiddleware(middleware, atrion=self._atrion, route=self._name, **self._options)
         app_config.middleware.insert(0, guard)
         handlers: Any = app_config.exception_handlers

@@ -1,4 +1,4 @@
-"""Admission for any WSGI application, by a middleware that needs no framework."""
+"""Middleware for any WSGI application."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ __all__ = ["AtrionMiddleware"]
 StartResponse = Callable[..., Any]
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 Respond = Callable[[Environ, Decision], WSGIApp]
-"""Gives the WSGI application, such as a Werkzeug response, that answers a shed request."""
+"""Returns the response to a shed request: a WSGI application, such as a Werkzeug response."""
 
 
 class AtrionMiddleware:
-    """Admit or shed every request of a WSGI application, and learn from how it ends.
+    """Admit or shed every request of a WSGI application, and measure the admitted ones.
 
-    It answers, names and judges as the ASGI middleware does. A server's pool of threads whose requests wait for a
-    thread counts as a bottleneck of its own; how long a request has waited comes from gunicorn's socket, or from
-    ``X-Request-Start``. A call is in flight until the server closes the body; its latency ends with the first byte.
+    Responses, names and outcomes are those of the ASGI middleware. The server's thread pool counts as a bottleneck,
+    and the time for which a request has waited is taken from gunicorn's socket, or from ``X-Request-Start``. A call is
+    in flight until the server closes the body; its latency is the time to the first byte.
 
     Args:
         app: The application to guard.
         atrion: The engine that decides.
-        threads: Threads of one process of the server, ≥ 1; None learns it.
-        response: Gives the WSGI application that answers a shed request, from the environment and the decision.
-        admission: What reads requests, for frameworks; None for shapes of paths.
+        threads: Threads of one process of the server, ≥ 1; None learns the number.
+        response: Returns the WSGI application that answers a shed request, from the environment and the decision.
+        admission: How requests are read, for frameworks; None names routes by the shape of the path.
         options: Those of :class:`Options`, whose functions take the WSGI environment.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is invalid.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class AtrionMiddleware:
             return self._refuse(rejection.decision, environ, start_response, sys.exc_info())
         wrapper = environ.get("wsgi.file_wrapper")
         if isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper)):
-            admitted.end()  # the server counts the one, and hands the other to the kernel
+            admitted.end()  # the server sends a list at once, and a file through the kernel
             return body
         return _Body(body, admitted)
 
@@ -114,7 +114,7 @@ class AtrionMiddleware:
 
 
 class _Body:
-    """A body on its way; its request ends when the server closes it."""
+    """A body being sent; its request ends when the server closes it."""
 
     def __init__(self, body: Iterable[bytes], admitted: Admitted) -> None:
         self._body = body
@@ -122,7 +122,7 @@ class _Body:
         self._admitted = admitted
         self._begun = self._whole = False
         self.leave: Callable[[], None] | None = None
-        """What the thread's end of the request is told to."""
+        """Called when the thread has finished the request."""
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -142,7 +142,7 @@ class _Body:
         return chunk
 
     def close(self) -> None:
-        """The server is done with it, whole or not."""
+        """The server has closed the body, sent or not."""
         try:
             close = getattr(self._body, "close", None)
             if close is not None:
