@@ -14,6 +14,7 @@ import dramatiq
 from arq.connections import RedisSettings
 from arq.worker import Worker as ArqWorker
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 from dramatiq.brokers.redis import RedisBroker
 from taskiq import InMemoryBroker
 
@@ -30,6 +31,12 @@ from packages.atrion.tests.conformance.subject import Recorder, Subject, eventua
 
 __all__ = ["QUEUES"]
 
+
+def _keep_logging(**rest: object) -> None:
+    """What Celery would set up for its workers is the tests' own here."""
+
+
+setup_logging.connect(_keep_logging, weak=False)
 Send = Callable[..., None]
 """Sends a task by its name: ``work``, or ``broken``, which raises."""
 Serve = Callable[..., Any]
@@ -122,9 +129,11 @@ def with_arq(engine: Atrion, port: int, done: Done, **options: Any) -> Iterator[
 
         async def stop() -> None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(task, *worker.tasks.values(), return_exceptions=True)
             with suppress(asyncio.CancelledError):  # of a job that was about to begin
                 await worker.close()
+            await pool.aclose(close_connection_pool=True)
+            await pool.connection_pool.disconnect()
 
         yield lambda name, *given: loop.run(pool.enqueue_job(name, *given)) and None
         loop.run(stop())

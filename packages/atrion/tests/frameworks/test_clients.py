@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ import urllib3
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
-from atrion import Atrion, ConfigurationError, FlowRejected, Outcome
+from atrion import Atrion, ConfigurationError, FlowRejected, Outcome, Reason
 from atrion.integrations import redis as for_redis
 from atrion.integrations import requests as for_requests
 from atrion.integrations import sqlalchemy as for_sqlalchemy
@@ -50,6 +51,9 @@ def telling(*statuses: tuple[str, str | None]) -> Iterator[tuple[str, Heads]]:
             }
         )
         status, after = left.pop(0) if left else ("200 OK", None)
+        if status == "hold":
+            time.sleep(2.0)
+            status = "200 OK"
         start(status, [] if after is None else [("retry-after", after)])
         return [b"ok"]
 
@@ -85,7 +89,7 @@ def by_requests(engine: Atrion, peers: Peers) -> Get:
 
 def by_urllib3(engine: Atrion, peers: Peers) -> Get:
     def get(url: str) -> None:
-        with AtrionPoolManager(engine, peers=peers) as pool:
+        with AtrionPoolManager(engine, peers=peers, manager={"retries": False}) as pool:
             headers = {"Baggage": "user=7,atrion.tier=critical", "X-Atrion-Tier": "high"}
             pool.request("GET", url, headers=headers)
 
@@ -131,12 +135,24 @@ def test_strangers_are_told_nothing(client: Callable[[Atrion, Peers], Get]) -> N
 def test_nobody_waits_longer_than_the_request_being_served_can(
     client: Callable[[Atrion, Peers], Get],
 ) -> None:
-    engine, kinds = Recorder(), (httpx.TimeoutException, requests.Timeout, urllib3.exceptions.MaxRetryError)
+    engine, kinds = Recorder(), (httpx.TimeoutException, requests.Timeout, urllib3.exceptions.TimeoutError)
     get = client(engine, Peers())
-    with telling() as (url, _), use(timeout=1e-6), pytest.raises(kinds):
+    with telling(("hold", None)) as (url, heads), use(timeout=0.5), pytest.raises(kinds):
         get(url)
+    assert len(heads) == 1
     assert engine.calls[-1].outcome is Outcome.FAILURE
     assert engine.in_flight() == 0
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_would_come_too_late_is_not_sent(client: Callable[[Atrion, Peers], Get]) -> None:
+    engine = Recorder()
+    get = client(engine, Peers())
+    with telling() as (url, heads), use(timeout=0.0), pytest.raises(FlowRejected) as shed:
+        get(url)
+    assert shed.value.decision.reason is Reason.DEADLINE
+    assert heads == []
+    assert engine.snapshot()[shed.value.decision.route].shed == 1
 
 
 @pytest.mark.parametrize("after", ["30", "date", "999999", "soon", "-1"])

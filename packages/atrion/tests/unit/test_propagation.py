@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrion import ConfigurationError, Tier
+from atrion import Atrion, ConfigurationError, Reason, Tier
+from atrion.integrations._context import too_late
 from atrion.propagation import Peers, RequestContext, current, use
+from atrion.testing import VirtualClock
 
 SECRET = "sixteen characters"
 
@@ -170,3 +172,42 @@ def test_unusable_peers_are_refused(unusable: dict[str, object]) -> None:
         Peers(**unusable)  # type: ignore[arg-type]  # it is wrong on purpose
     assert next(iter(unusable)) in str(refused.value)
     assert "short" not in str(refused.value)
+
+
+# --- engines -------------------------------------------------------------------------------------------------
+
+
+def test_a_place_counts_more_than_a_key() -> None:
+    engine = Atrion(clock=VirtualClock())
+    place = engine.place("shop", "user-7")
+    assert 0.0 <= place < 1.0
+    keyed = engine.decide("shop", Tier.HIGH, key="user-7").voltage
+    placed = engine.flow("shop", Tier.HIGH, key="another", place=place).decide().voltage
+    assert placed == pytest.approx(keyed)
+    assert engine.place("shop") != engine.place("shop")
+
+
+def test_what_takes_longer_than_what_remains_is_refused_but_for_one_a_second() -> None:
+    clock = VirtualClock()
+    engine = Atrion(clock=clock)
+    for _ in range(20):
+        with engine.flow("slow"):
+            clock.advance(0.5)
+    with use(timeout=0.1) as context:
+        first = [too_late(engine, "slow", None, context) for _ in range(3)]
+        clock.advance(1.0)
+        later = [too_late(engine, "slow", None, context) for _ in range(3)]
+    for found in (first, later):
+        assert found[0] is None
+        reasons = [decision.reason for decision in found if decision is not None]
+        assert reasons == [Reason.DEADLINE, Reason.DEADLINE]
+    with use(timeout=30.0) as context:
+        assert too_late(engine, "slow", None, context) is None
+    assert too_late(engine, "slow", None, RequestContext()) is None
+    assert engine.snapshot()["slow"].shed == 4
+
+
+def test_in_shadow_mode_nothing_is_too_late() -> None:
+    engine = Atrion(clock=VirtualClock(), enforce=False)
+    with use(timeout=0.0) as context:
+        assert too_late(engine, "slow", None, context) is None

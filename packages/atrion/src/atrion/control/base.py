@@ -159,10 +159,18 @@ class EngineBase:
         now = self.now()
         return decide(route, _voltage(self, start, route, key, now), now)
 
-    def flow(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Call:
+    def flow(
+        self,
+        route_id: RouteId,
+        tier: TierLike | None = None,
+        *,
+        key: Key | None = None,
+        place: float | None = None,
+    ) -> Call:
         """One call, for ``with`` or ``async with``; entering raises :class:`FlowRejected` if it is shed.
 
-        Without a tier, the route's own counts: normal, unless configured otherwise.
+        Without a tier, the route's own counts: normal, unless configured otherwise. A ``place`` in the tier's band, in
+        [0, 1), counts more than a ``key``: services that take it from each other shed the same requests.
 
         Raises:
             ConfigurationError: an unusable route id or tier.
@@ -171,8 +179,18 @@ class EngineBase:
             return Call(self._bypass, 0.0, self.now).bypass()
         route = _find(self, route_id)
         start = route.settings.start if tier is None else band(level_of(tier))
+        if place is not None:
+            return Call(route, start + BAND_WIDTH * place, self.now)
         now = 0.0 if key is None else self.now()
         return Call(route, _voltage(self, start, route, key, now), self.now)
+
+    def place(self, route_id: RouteId, key: Key | None = None) -> float:
+        """The place in a tier's band, in [0, 1), of a call with ``key`` now; without one, the next of an even spread.
+
+        Raises:
+            ConfigurationError: an unusable route id.
+        """
+        return _voltage(self, 0.0, _find(self, route_id), key, self.now()) / BAND_WIDTH
 
     def update_physics(self, route_id: RouteId, telemetry: Telemetry) -> RouteSnapshot:
         """Take the caller's own telemetry. The law advances once a tick, with the mean of what came since.

@@ -18,7 +18,8 @@ class Reason(StrEnum):
 
     ``FLOWS`` and ``PROBE`` are admitted. The others are shed: because of a queue (``SATURATED``,
     ``PROCESS_SATURATED``), failures (``FAILING``), late answers (``LATE``) or none at all (``STALLED``), or because
-    other nodes report one of these (``CLUSTER``). Scar tissue keeps the reason that left it; ``RESISTANCE`` is restored
+    other nodes report one of these (``CLUSTER``); or because the answer would come after the request's own deadline
+    (``DEADLINE``). Scar tissue keeps the reason that left it; ``RESISTANCE`` is restored
     scar tissue, or a voltage below the resistance of an idle route. An open breaker shows in the decision's mode.
     """
 
@@ -30,6 +31,7 @@ class Reason(StrEnum):
     LATE = "late"
     STALLED = "stalled"
     CLUSTER = "cluster"
+    DEADLINE = "deadline"
     RESISTANCE = "resistance"
 
 

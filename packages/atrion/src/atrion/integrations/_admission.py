@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Generic, Protocol, Self, TypedDict, TypeVar
 
 from atrion.control.base import Key
@@ -18,12 +19,15 @@ from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_f
 from atrion.control.process import Process
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError, FlowRejected
+from atrion.integrations._context import admit, check_peers
+from atrion.integrations._options import check_flag, check_function, excluded, prefixes
 from atrion.integrations._process import Loops, waited
 from atrion.integrations._tiers import PathTiers, declared_tier
 from atrion.physics.voltage import Tier, TierLike
+from atrion.propagation import Peers, RequestContext, use
 from atrion.sensing.telemetry import Outcome
 
-__all__ = ["Admission", "Admitted", "Arrive", "Options", "braced", "prefixes"]
+__all__ = ["Admission", "Admitted", "Arrive", "Options", "braced"]
 
 R = TypeVar("R")
 _VARIABLE = re.compile(r"<(?:[^<>:]*:)?([^<>]+)>")
@@ -38,6 +42,8 @@ class Options(TypedDict, Generic[R], total=False):
     ``route``: gives a route id of bounded variety; None means the framework's own name. ``exclude``: path prefixes, by
     whole segments, never shed nor measured. ``trust_tier_header``: take the tier from ``X-Atrion-Tier``; only behind a
     gateway that sets or strips it. ``trust_request_start``: let ``X-Request-Start`` say how long a request has waited.
+    ``peers``: the services whose tier, place and deadline are accepted; the request's context is then set for its
+    handler.
     """
 
     tier: Callable[[R], TierLike | None] | None
@@ -48,39 +54,13 @@ class Options(TypedDict, Generic[R], total=False):
     exclude: Iterable[str]
     trust_tier_header: bool
     trust_request_start: bool
+    peers: Peers | None
 
 
 class Arrive(Protocol):
     """Tells the process's queue of a request that waited for so many seconds, where known, before it came here."""
 
     def __call__(self, wait: float | None, /) -> Process: ...
-
-
-def _is_function(field: str, value: object) -> None:
-    if value is None:
-        return
-    asynchronous = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(
-        getattr(value, "__call__", None)  # noqa: B004  # an object whose call is async is looked for
-    )
-    if not callable(value) or asynchronous:
-        raise ConfigurationError(field, value, "give a plain function of the request, or None")
-
-
-def prefixes(exclude: object) -> tuple[str, ...]:
-    """The path prefixes in ``exclude``, without a slash at their end.
-
-    Raises:
-        ConfigurationError: there is something else among them.
-    """
-    cure = 'give path prefixes that begin with "/", such as ("/health",)'
-    if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
-        raise ConfigurationError("exclude", exclude, cure)
-    found = []
-    for prefix in exclude:
-        if not isinstance(prefix, str) or not prefix.startswith("/"):
-            raise ConfigurationError("exclude", prefix, cure)
-        found.append(prefix.rstrip("/") or "/")
-    return tuple(found)
 
 
 def braced(template: str) -> str:
@@ -109,17 +89,16 @@ class Admission(ABC, Generic[R]):
         exclude: Iterable[str] = (),
         trust_tier_header: bool = False,
         trust_request_start: bool = False,
+        peers: Peers | None = None,
     ) -> None:
         if not callable(getattr(atrion, "flow", None)):
             raise ConfigurationError("atrion", atrion, "give an Atrion")
-        for field, function in (("tier", tier), ("key", key), ("route", route)):
-            _is_function(field, function)
-        for field, flag in (
-            ("trust_tier_header", trust_tier_header),
-            ("trust_request_start", trust_request_start),
-        ):
-            if not isinstance(flag, bool):
-                raise ConfigurationError(field, flag, "give True or False")
+        check_peers(peers)
+        check_function("tier", tier, "a tier")
+        check_function("key", key, "a key")
+        check_function("route", route, "a route id")
+        check_flag("trust_tier_header", trust_tier_header)
+        check_flag("trust_request_start", trust_request_start)
         if pool is not None:
             check_name("pool", pool)
         self.atrion: Atrion = atrion
@@ -134,6 +113,7 @@ class Admission(ABC, Generic[R]):
         self._exclude = prefixes(exclude)
         self._trusts_tier = trust_tier_header
         self._trusts_start = trust_request_start
+        self._peers = peers
         self._loops = Loops()
         self._complained: set[str] = set()
 
@@ -151,6 +131,10 @@ class Admission(ABC, Generic[R]):
     def header(self, request: R, name: str) -> str | None:
         """The header of a name in lower case, or None."""
 
+    def address(self, request: R) -> str | None:
+        """The address of the peer, where it is known."""
+        return None
+
     @abstractmethod
     def find(self, request: R) -> tuple[str, object]:
         """The name of the route that serves the request, and its handler where that is known."""
@@ -165,13 +149,22 @@ class Admission(ABC, Generic[R]):
             name, handler = self._name(request)
             if self._pool is not None:
                 self.atrion.default_pool(name, self._pool)
-            call = self.atrion.flow(name, self._tier_of(request, handler), key=self._key_of(request))
+            tier, key = self._tier_of(request, handler), self._key_of(request)
+            context: RequestContext | None = None
+            if self._peers is None:
+                call = self.atrion.flow(name, tier, key=key)
+            else:
+                address, header = self.address(request), partial(self.header, request)
+                found, context = admit(self.atrion, self._peers, name, tier, key, address, header)
+                if isinstance(found, Decision):
+                    return found
+                call = found
             if arrive is not None:
                 call.behind(arrive(self._waited(request)))
             decision = call.decide()
             if not decision.allowed:
                 return decision
-            return Admitted(call, self.complain) if call.active else None
+            return Admitted(call, self.complain, context) if call.active else None
         except Exception:
             self.complain("a decision")
             return None
@@ -193,11 +186,8 @@ class Admission(ABC, Generic[R]):
 
     def _passes(self, request: R) -> bool:
         """Whether it is excluded, or a browser asks by CORS if it may send a request: shed, that looks refused."""
-        if self._exclude:
-            path = self.path(request)
-            for prefix in self._exclude:
-                if path == prefix or (prefix != "/" and path.startswith(f"{prefix}/")):
-                    return True
+        if self._exclude and excluded(self.path(request), self._exclude):
+            return True
         return (
             self.method(request) == "OPTIONS"
             and self.header(request, "access-control-request-method") is not None
@@ -251,9 +241,13 @@ class Admission(ABC, Generic[R]):
 class Admitted:
     """A request in flight. :meth:`enter` and :meth:`leave` belong to the context in which its handler runs."""
 
-    __slots__ = ("_call", "_complain", "_rejections", "rejected", "status")
+    __slots__ = ("_call", "_complain", "_context", "_rejections", "_used", "rejected", "status")
 
-    def __init__(self, call: Call, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self, call: Call, complain: Callable[[str], None], context: RequestContext | None = None
+    ) -> None:
+        self._context = context
+        self._used: AbstractContextManager[RequestContext] | None = None
         self._call = call
         self._complain = complain
         self._rejections = Rejections()
@@ -265,10 +259,16 @@ class Admitted:
         """The handler begins."""
         self._rejections.enter()
         self._call.enclose()
+        if self._context is not None:
+            self._used = use(self._context)
+            self._used.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         """It has returned; the answer may still be on its way."""
+        if self._used is not None:
+            with suppress(ValueError):  # a generator that is closed in another context
+                self._used.__exit__(None, None, None)
         self._rejections.leave()
         self._call.suspend()
 

@@ -31,6 +31,9 @@ class EnvironAdmission(Admission[Environ]):
         value = request.get("HTTP_" + name.upper().replace("-", "_"))
         return None if value is None else str(value)
 
+    def address(self, request: Environ) -> str | None:
+        return str(request.get("REMOTE_ADDR", "")) or None
+
     def find(self, request: Environ) -> tuple[str, object]:
         return f"{self.verb(request)} {self._shapes.shape(self.path(request))}", None
 

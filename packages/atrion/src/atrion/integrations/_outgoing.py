@@ -15,15 +15,18 @@ from atrion.control.process import NOT_CRITICAL, Process
 from atrion.engine import MAX_ROUTE_ID, Atrion
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.integrations._budget import requested
+from atrion.integrations._context import too_late
 from atrion.integrations._retry_after import LONGEST_HOLD, seconds_of
 from atrion.physics.modes import Mode
-from atrion.physics.voltage import TierLike, level_of
+from atrion.physics.voltage import Tier, TierLike, level_of
 from atrion.propagation import Peers, current
 
-__all__ = ["ClientOptions", "Clients", "Sent"]
+__all__ = ["ClientOptions", "Clients", "Sent", "patience"]
 
 logger: logging.Logger = logging.getLogger("atrion.clients")
 
+LEAST_PATIENCE: Final = 0.001
+"""Seconds that a client waits at least: many refuse a timeout of 0."""
 OVERLOADED: Final = frozenset({429, 503})
 
 
@@ -41,6 +44,12 @@ class ClientOptions(TypedDict, total=False):
     key: Callable[[], Key | None] | None
     peers: Peers | None
     exclude: Iterable[str]
+
+
+def patience() -> float | None:
+    """Seconds above 0 for which a client may wait within the request being served; None without a deadline."""
+    remaining = current().remaining()
+    return None if remaining is None else max(remaining, LEAST_PATIENCE)
 
 
 class _Hold:
@@ -105,13 +114,18 @@ class Clients:
         The route is the dependency's name, else ``name``, else the host and port.
 
         Raises:
-            FlowRejected: it was shed.
+            FlowRejected: it was shed, or cannot be answered before the deadline of the request being served.
         """
         if self.atrion.disabled or any(fnmatchcase(host, pattern) for pattern in self._exclude):
             return None
         name = (self._dependency or name or (host if port is None else f"{host}:{port}"))[:MAX_ROUTE_ID]
-        tier = current().tier if self._tier is None else self._tier
-        call = self.atrion.flow(name, tier, key=self._key_of())
+        context = current()
+        tier = context.tier if self._tier is None else Tier.parse(self._tier)
+        late = too_late(self.atrion, name, tier, context)
+        if late is not None:
+            raise FlowRejected(late)
+        place = context.place if self._key is None else None
+        call = self.atrion.flow(name, tier, key=self._key_of(), place=place)
         hold = _holds(self.atrion).get(name)
         left = 0.0
         if hold is not None:

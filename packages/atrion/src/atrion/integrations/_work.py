@@ -68,7 +68,7 @@ class Tasks:
         parsed = context.tier if tier is None else Tier.parse(tier)
         if parsed is not None and context.tier is not None:
             parsed = min(parsed, context.tier)
-        call = self.atrion.flow(name[:MAX_ROUTE_ID], parsed)
+        call = self.atrion.flow(name[:MAX_ROUTE_ID], parsed, place=context.place)
         decision = call.decide()
         return call if decision.allowed else decision
 

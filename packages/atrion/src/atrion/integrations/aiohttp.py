@@ -36,6 +36,9 @@ class _AiohttpAdmission(Admission[web.Request]):
     def header(self, request: web.Request, name: str) -> str | None:
         return request.headers.get(name)
 
+    def address(self, request: web.Request) -> str | None:
+        return request.remote
+
     def find(self, request: web.Request) -> tuple[str, object]:
         verb = request.method if request.method in METHODS else "OTHER"
         route = request.match_info.route

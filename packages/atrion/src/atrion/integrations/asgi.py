@@ -1,23 +1,26 @@
-"""Admission for any ASGI application, by a middleware that needs no framework."""
+"""Middleware for any ASGI application."""
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from atrion.control.call import Call
 from atrion.control.decision import Decision
 from atrion.control.outcome import rejection_in
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
+from atrion.integrations._context import admit, check_peers
 from atrion.integrations._exchange import Exchange, Receive, Send
 from atrion.integrations._names import UNMATCHED, RouteNames, Scope
+from atrion.integrations._options import check_flag, check_function, excluded, prefixes
 from atrion.integrations._process import Loops, waited
 from atrion.integrations._refusal import ASGIApp, Respond, problem, with_retry_after
 from atrion.integrations._tiers import PathTiers
 from atrion.physics.voltage import Tier, TierLike
+from atrion.propagation import Peers, RequestContext, use
 
 __all__ = ["AtrionMiddleware"]
 
@@ -33,76 +36,62 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
     return None
 
 
+def _text_header(scope: Scope, name: str) -> str | None:
+    return _header(scope, name.encode())
+
+
+def _address(scope: Scope) -> str | None:
+    """The address of the peer, or None where it is none or nobody says."""
+    client = scope.get("client")
+    return str(client[0]) if client else None
+
+
 def _port(scope: Scope) -> object:
-    """The port that the server listens on, or None where it is no port or nobody says."""
+    """The port that the server listens on, or None if unknown."""
     server = scope.get("server")
     return server[1] if server else None
 
 
-def _is_callable(field: str, value: object, gives: str) -> None:
-    if value is None:
-        return
-    if not callable(value):
-        raise ConfigurationError(
-            field, value, f"give a function of the ASGI scope that returns {gives}, or None"
-        )
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
-        raise ConfigurationError(
-            field, value, f"give a plain function that returns {gives}, not an async one"
-        )
-
-
-def _prefixes(exclude: object) -> tuple[str, ...]:
-    cure = 'give path prefixes that begin with "/", such as ("/health",)'
-    if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
-        raise ConfigurationError("exclude", exclude, cure)
-    found = []
-    for prefix in exclude:
-        if not isinstance(prefix, str) or not prefix.startswith("/"):
-            raise ConfigurationError("exclude", prefix, cure)
-        found.append(prefix.rstrip("/") or "/")
-    return tuple(found)
-
-
 class AtrionMiddleware:
-    """Admit or shed every HTTP request of an ASGI application, and learn from how it ends.
+    """Admit or shed every HTTP request of an ASGI application, and measure the admitted ones.
 
-    A shed request is answered 503 with ``Retry-After`` (whole seconds, ≥ 1, jittered so that clients do not
-    return together) and an RFC 9457 problem. Replies of 5xx and exceptions are failures; 4xx and clients that
-    leave are nobody's fault here. A call ends with the last byte of its reply, whatever the application does
-    then; a streamed reply is in flight until that, and its latency ends with its first byte. Time spent waiting
-    for the client, in ``receive`` or ``send``, is no latency. A :class:`FlowRejected` that leaves the application
-    before any reply is answered as a shed request is. WebSockets, lifespan and the preflight requests of browsers pass
-    through. Trouble inside Atrion
-    is logged once per kind, and the request flows.
+    A shed request is answered with 503, ``Retry-After`` (whole seconds, ≥ 1, jittered so that clients do not all
+    return at once) and an RFC 9457 problem. Responses of 5xx and exceptions are failures; 4xx and clients that
+    disconnect are ignored. A call ends with the last byte of its response; the latency of a stream is the time to its
+    first byte. Time spent waiting for the client, in ``receive`` or ``send``, is excluded. A :class:`FlowRejected`
+    that the application does not catch is answered like a shed request, unless a response has started. WebSockets,
+    lifespan and CORS preflight requests pass through. Errors inside Atrion are logged once per kind, and the request
+    is admitted.
 
-    Routes are named by their template, as ``GET /v1/items/{id}``: Starlette and FastAPI are asked for it, from the
-    outermost router down, so a route has one name wherever the middleware stands. The prefix of a server or proxy
-    (``root_path``) is no part of it. What matches none of their routes shares ``GET {unmatched}``, unless it is seen to
-    be answered. Elsewhere the path's shape serves: segments that look like ids become ``{id}``, at most six are kept,
-    and of those that differ below one path the first 24 are told apart and the rest become ``{…}``.
+    Routes of Starlette and FastAPI are named by their templates, such as ``GET /v1/items/{id}``, including mounts and
+    prefixes of routers, but not the prefix of a server or proxy (``root_path``). Requests that match none share
+    ``GET {unmatched}``, unless they are answered below 400. Other applications' routes are named by the shape of the
+    path: segments that look like ids become ``{id}``, at most six segments are kept, and below each path the first 24
+    other segments are distinguished and the rest become ``{…}``.
 
     Args:
         app: The application to guard.
-        atrion: The engine that decides; connecting it stays the caller's business.
-        tier: Gives the tier of a scope; None or an exception leaves it to the header, then to ``tiers``, then to the
-            route, which is normal unless configured otherwise.
-        tiers: Tiers by path, such as ``{"/checkout/*": "critical"}``, after a method or not; ``*`` stands for any
-            characters, and the longest pattern that matches counts.
-        key: Gives a scope's stable key (a user or session), so that one caller meets one decision.
-        pool: Bottleneck that all routes behind this middleware share, for those who know, 1 to 256 characters; None
-            leaves it to the engine to find out.
-        response: Gives the ASGI application, such as a Starlette response, that answers a shed request; it takes the
-            scope and the :class:`Decision`. ``Retry-After`` and ``Cache-Control`` are added where it does not set them.
-        route: Gives the route id, 1 to 256 characters and of bounded variety; None means the usual naming.
-        exclude: Path prefixes, by whole segments, that are never shed nor measured, such as ``/health``: of the path
-            that a client sends, without the server's or proxy's prefix. ``/`` is the root alone.
-        trust_tier_header: Take the tier from ``X-Atrion-Tier``; only behind a gateway that sets or strips it.
-        trust_request_start: Let ``X-Request-Start`` say how long a request has waited before it came here; only
-            behind a proxy that sets it.
+        atrion: The engine that decides; the middleware does not connect it.
+        tier: Returns the tier of a scope; None or an exception means the header, then ``tiers``, then the route's
+            tier, which is normal by default.
+        tiers: Tiers by path, such as ``{"/checkout/*": "critical"}``, optionally after a method; ``*`` matches any
+            characters, and the longest matching pattern wins.
+        key: Returns a stable key (a user or session) of a scope, so that a caller gets the same decision each time.
+        pool: Name of the bottleneck that all routes behind this middleware share, 1 to 256 characters; None lets the
+            engine infer it.
+        response: Returns the response to a shed request, an ASGI application such as a Starlette response, from the
+            scope and the :class:`Decision`. ``Retry-After`` and ``Cache-Control`` are added if it does not set them.
+        route: Returns the route id, 1 to 256 characters; the number of ids must be bounded. None means the default.
+        exclude: Path prefixes, in whole segments, that are neither shed nor measured, such as ``/health``; of the path
+            without the prefix of the server or proxy. ``/`` is only the root.
+        trust_tier_header: Take the tier from ``X-Atrion-Tier``; only behind a gateway that sets or removes it.
+        trust_request_start: Take the time for which a request has waited from ``X-Request-Start``; only behind a
+            proxy that sets it.
+        peers: The services whose tier, place and deadline are accepted; the request's context is then set for the
+            application, as :mod:`atrion.propagation` has it.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is invalid.
     """
 
     def __init__(
@@ -119,21 +108,22 @@ class AtrionMiddleware:
         exclude: Iterable[str] = (),
         trust_tier_header: bool = False,
         trust_request_start: bool = False,
+        peers: Peers | None = None,
     ) -> None:
         if not callable(app):
             raise ConfigurationError("app", app, "give an ASGI application")
         if not callable(getattr(atrion, "flow", None)):
             raise ConfigurationError("atrion", atrion, "give an Atrion")
-        _is_callable("tier", tier, "a tier")
-        _is_callable("key", key, "a key")
-        _is_callable("route", route, "a route id")
-        _is_callable("response", response, "an ASGI application")
-        if not isinstance(trust_tier_header, bool):
-            raise ConfigurationError("trust_tier_header", trust_tier_header, "give True or False")
-        if not isinstance(trust_request_start, bool):
-            raise ConfigurationError("trust_request_start", trust_request_start, "give True or False")
+        check_function("tier", tier, "a tier")
+        check_function("key", key, "a key")
+        check_function("route", route, "a route id")
+        check_function("response", response, "an ASGI application")
+        check_flag("trust_tier_header", trust_tier_header)
+        check_flag("trust_request_start", trust_request_start)
+        check_peers(peers)
         self.app = app
         self.atrion = atrion
+        self._peers = peers
         self._tier = tier
         self._key = key
         self._route = route
@@ -143,7 +133,7 @@ class AtrionMiddleware:
         if pool is not None:
             check_name("pool", pool)
         self._pool = pool
-        self._exclude = _prefixes(exclude)
+        self._exclude = prefixes(exclude)
         self._names = RouteNames(app)
         self._trusting = trust_tier_header
         self._stamped = trust_request_start
@@ -156,35 +146,48 @@ class AtrionMiddleware:
         if scope["type"] != "http" or self._disabled or self._passes(scope):
             await self.app(scope, receive, send)
             return
-        refusal: ASGIApp | None = None
-        call: Call | None = None
+        found: Call | Decision | None = None
+        context: RequestContext | None = None
         route = ""
         try:
             route = self._route_id(scope)
             if self._pool is not None:
                 self.atrion.default_pool(route, self._pool)
             tier = self._tier_of(scope) if self._tiered else None
-            call = self.atrion.flow(route, tier, key=None if self._key is None else self._key_of(scope))
-            thread = self._loops.mine()
-            wait = self._waited(scope) if self._stamped else None
-            call.behind(thread.arrive(_port(scope), wait))
-            decision = call.decide()
-            if decision.allowed:
-                thread.admit()
-                call.enclose()
+            key = None if self._key is None else self._key_of(scope)
+            if self._peers is None:
+                found = self.atrion.flow(route, tier, key=key)
             else:
-                refusal = self._refusal(scope, decision)
+                address, header = _address(scope), partial(_text_header, scope)
+                found, context = admit(self.atrion, self._peers, route, tier, key, address, header)
+            if isinstance(found, Call):
+                found = self._begin(found, scope)
         except Exception:
             self._complain("a decision")
-        if refusal is not None:
-            await refusal(scope, receive, send)
-        elif call is None or not call.active:
+        if isinstance(found, Decision):
+            await self._refusal(scope, found)(scope, receive, send)
+        elif found is None or not found.active:
             await self.app(scope, receive, send)
+        elif context is None:
+            await self._guard(route, found, scope, receive, send)
         else:
-            await self._guard(route, call, scope, receive, send)
+            with use(context):
+                await self._guard(route, found, scope, receive, send)
+
+    def _begin(self, call: Call, scope: Scope) -> Call | Decision:
+        """The call in flight, or the decision that sheds it."""
+        thread = self._loops.mine()
+        wait = self._waited(scope) if self._stamped else None
+        call.behind(thread.arrive(_port(scope), wait))
+        decision = call.decide()
+        if not decision.allowed:
+            return decision
+        thread.admit()
+        call.enclose()
+        return call
 
     async def _guard(self, route: str, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve an admitted request. What happens after its last byte is nobody's measure."""
+        """Serve an admitted request, which is measured until its last byte."""
         exchange = Exchange(call, receive, send, self._complain)
         refusal: ASGIApp | None = None
         error: BaseException | None = None
@@ -197,14 +200,14 @@ class AtrionMiddleware:
                 raise
         finally:
             exchange.leave(error)
-            error = None  # no cycle through the traceback
+            error = None  # avoids a reference cycle through the traceback
             if 0 < exchange.status < 400 and route.endswith(UNMATCHED):
                 self._names.answered(scope)
         if refusal is not None:
             await refusal(scope, receive, send)
 
     def _refusal(self, scope: Scope, decision: Decision) -> ASGIApp:
-        """What answers a shed request."""
+        """The response to a shed request."""
         if self._response is not None:
             try:
                 return with_retry_after(self._response(scope, decision), decision)
@@ -213,7 +216,7 @@ class AtrionMiddleware:
         return problem(decision)
 
     def _refusal_for(self, scope: Scope, error: BaseException, exchange: Exchange) -> ASGIApp | None:
-        """The reply to a call that a guard further in has shed, where there is still room for a reply."""
+        """The response to a call that a nested guard has shed, unless a response has started."""
         if exchange.started:
             return None
         try:
@@ -224,26 +227,23 @@ class AtrionMiddleware:
             return None
 
     def _complain(self, what: str) -> None:
-        """Log the exception being handled, once per kind: trouble at every request must not become a flood."""
+        """Log the exception being handled, once per kind."""
         if what not in self._complained:
             self._complained.add(what)
             logger.warning("atrion: %s failed and the request goes on without it", what, exc_info=True)  # noqa: LOG014
 
     def _passes(self, scope: Scope) -> bool:
-        """Whether it is excluded, or a browser asks by CORS if it may send one: shed, that looks like a refusal."""
-        if self._exclude:
-            path = self._names.path(scope)
-            for prefix in self._exclude:
-                if path == prefix or (prefix != "/" and path.startswith(f"{prefix}/")):
-                    return True
+        """Whether the request is excluded, or a CORS preflight: a browser reports a shed one as a CORS error."""
+        if self._exclude and excluded(self._names.path(scope), self._exclude):
+            return True
         return (
             scope.get("method") == "OPTIONS" and _header(scope, b"access-control-request-method") is not None
         )
 
-    # --- what the scope says -------------------------------------------------------------------------------
+    # --- reading the scope --------------------------------------------------------------------------------
 
     def _tier_of(self, scope: Scope) -> Tier | None:
-        """The request's tier; None leaves it to the route."""
+        """The request's tier; None means the route's."""
         try:
             if self._tier is not None:
                 said = self._tier(scope)
@@ -265,7 +265,7 @@ class AtrionMiddleware:
 
     @staticmethod
     def _waited(scope: Scope) -> float | None:
-        """Seconds for which the request has waited before it came here, if the proxy says so."""
+        """Seconds for which the request has waited before it arrived, if the proxy reports it."""
         stamp = _header(scope, b"x-request-start")
         return None if stamp is None else waited(stamp, time.time())
 

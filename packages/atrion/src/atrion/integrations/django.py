@@ -34,6 +34,7 @@ KEYS = {
     "TIERS",
     "POOL",
     "EXCLUDE",
+    "PEERS",
     "THREADS",
     "TRUST_TIER_HEADER",
     "TRUST_REQUEST_START",
@@ -88,6 +89,9 @@ class _DjangoAdmission(Admission[Any]):
     def header(self, request: Any, name: str) -> str | None:
         value: str | None = request.headers.get(name)
         return value
+
+    def address(self, request: Any) -> str | None:
+        return str(request.META.get("REMOTE_ADDR", "")) or None
 
     def find(self, request: Any) -> tuple[str, object]:
         verb = request.method if request.method in METHODS else "OTHER"

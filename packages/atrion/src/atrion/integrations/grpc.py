@@ -1,10 +1,11 @@
-"""Admission for gRPC servers, with threads and with asyncio, by interceptors."""
+"""Interceptors for gRPC servers, with threads and with asyncio."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
+from urllib.parse import unquote
 
 from atrion.control.decision import Decision
 from atrion.engine import Atrion
@@ -13,6 +14,7 @@ from atrion.integrations._missing import needs
 from atrion.integrations._refusal import retry_after
 from atrion.integrations._threads import ServerThreads
 from atrion.physics.modes import Mode
+from atrion.propagation import GRPC_DEADLINE
 
 with needs("atrion.integrations.grpc", "grpc"):
     import grpc
@@ -21,7 +23,7 @@ with needs("atrion.integrations.grpc", "grpc"):
     from google.rpc.error_details_pb2 import RetryInfo
     from google.rpc.status_pb2 import Status
 
-__all__ = ["AioServerInterceptor", "ServerInterceptor"]
+__all__ = ["AioServerInterceptor", "GrpcRequest", "ServerInterceptor"]
 
 HEALTH = ("/grpc.health.v1.Health",)
 _CODES: dict[int, Any] = {code.value[0]: code for code in grpc.StatusCode}
@@ -38,14 +40,14 @@ _FAULTS = frozenset(
 
 
 def _answered(admitted: Admitted, context: Any) -> None:
-    """Tell of a call's status code as of an HTTP status: the server's fault, the client's, or none."""
+    """Set the outcome of a call from its status code: failure, ignored, or success."""
     code = context.code()
     number = code if isinstance(code, int) else 0 if code is None else code.value[0]
     admitted.answer(200 if number == 0 else 500 if number in _FAULTS else 400)
 
 
 def _refusal(decision: Decision) -> tuple[Any, str, tuple[tuple[str, str | bytes], ...]]:
-    """Code, details and trailing metadata that say when to come back."""
+    """Status code, details and trailing metadata, with the time after which to retry."""
     broken = decision.mode is Mode.CIRCUIT_BREAKER
     code = grpc.StatusCode.UNAVAILABLE if broken else grpc.StatusCode.RESOURCE_EXHAUSTED
     seconds = retry_after(decision)
@@ -63,21 +65,42 @@ def _refusal(decision: Decision) -> tuple[Any, str, tuple[tuple[str, str | bytes
     )
 
 
-class _GrpcAdmission(Admission[Any]):
-    def method(self, request: Any) -> str:
+class GrpcRequest(NamedTuple):
+    """A call as functions of options see it: its details, and the servicer's context."""
+
+    method: str
+    invocation_metadata: Any
+    context: Any
+
+
+class _GrpcAdmission(Admission[GrpcRequest]):
+    def method(self, request: GrpcRequest) -> str:
         return "POST"
 
-    def path(self, request: Any) -> str:
+    def path(self, request: GrpcRequest) -> str:
         return str(request.method)
 
-    def header(self, request: Any, name: str) -> str | None:
+    def address(self, request: GrpcRequest) -> str | None:
+        kind, _, rest = str(request.context.peer()).partition(":")  # such as ipv4:10.0.0.1:5000
+        if kind not in {"ipv4", "ipv6"}:
+            return None
+        return unquote(rest).rpartition(":")[0].strip("[]") or None
+
+    def header(self, request: GrpcRequest, name: str) -> str | None:
+        if name == GRPC_DEADLINE:  # gRPC itself reads it
+            remaining = request.context.time_remaining()
+            return None if remaining is None else f"{min(int(max(remaining, 0.0) * 1e3), 99_999_999)}m"
         for key, value in request.invocation_metadata or ():
             if key == name and isinstance(value, str):
                 return value
         return None
 
-    def find(self, request: Any) -> tuple[str, object]:
+    def find(self, request: GrpcRequest) -> tuple[str, object]:
         return str(request.method).lstrip("/"), None
+
+
+def _request(details: Any, context: Any) -> GrpcRequest:
+    return GrpcRequest(details.method, details.invocation_metadata, context)
 
 
 def _rebuilt(handler: Any, behavior: Callable[..., Any]) -> Any:
@@ -100,7 +123,7 @@ def _behavior(handler: Any) -> Callable[..., Any]:
 
 
 class _Guard:
-    """What both interceptors share: the guard around a handler that runs in a thread."""
+    """Base of both interceptors: the guard around a handler that runs in a thread."""
 
     def __init__(self, atrion: Atrion, threads: int | None, options: Any) -> None:
         options.setdefault("exclude", HEALTH)
@@ -112,7 +135,7 @@ class _Guard:
         behavior = _behavior(handler)
 
         def unary(request: Any, context: Any) -> Any:
-            verdict, leave = self._threads.begin(self.admission, details)
+            verdict, leave = self._threads.begin(self.admission, _request(details, context))
             try:
                 if verdict is None:
                     return behavior(request, context)
@@ -130,7 +153,7 @@ class _Guard:
                 leave()
 
         def stream(request: Any, context: Any) -> Iterator[Any]:
-            verdict, leave = self._threads.begin(self.admission, details)
+            verdict, leave = self._threads.begin(self.admission, _request(details, context))
             try:
                 if verdict is None:
                     yield from behavior(request, context)
@@ -147,16 +170,15 @@ class _Guard:
     def _streamed(
         behavior: Callable[..., Any], request: Any, context: Any, admitted: Admitted
     ) -> Iterator[Any]:
-        # A generator that nobody closes ends with the call at the latest.
+        # A generator that is not closed ends with the call at the latest.
         context.add_callback(lambda: admitted.end(left=True))
         try:
             with admitted:
-                answers = behavior(request, context)
-            for answer in answers:
-                if admitted.status == 0:
-                    admitted.answer(200)
-                    admitted.stream()
-                yield answer
+                for answer in behavior(request, context):
+                    if admitted.status == 0:
+                        admitted.answer(200)
+                        admitted.stream()
+                    yield answer
         except GeneratorExit:
             admitted.end(left=True)
             raise
@@ -173,7 +195,7 @@ def _abort(context: Any, decision: Decision) -> Any:
 
 
 def _failed(context: Any, admitted: Admitted, error: BaseException) -> Any:
-    """A handler has raised, which ``context.abort`` does as well."""
+    """A handler has raised, as ``context.abort`` does."""
     rejection = admitted.rejection(error)
     if rejection is None:
         if context.code() is not None:
@@ -185,25 +207,25 @@ def _failed(context: Any, admitted: Admitted, error: BaseException) -> Any:
 
 
 class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
-    """Admit or shed every call of a ``grpc.server``, and learn from how it ends.
+    """Admit or shed every call of a ``grpc.server``, and measure the admitted ones.
 
-    A shed call is answered RESOURCE_EXHAUSTED, or UNAVAILABLE where the route's breaker is open, with
-    ``grpc-retry-pushback-ms`` and a ``RetryInfo``. Routes are named as ``shop.Orders/Get``. UNKNOWN, INTERNAL,
-    UNAVAILABLE, DATA_LOSS, DEADLINE_EXCEEDED and exceptions are failures; other codes and clients that leave are
-    nobody's fault here. A call that waits for one of the server's threads counts.
+    A shed call is answered with RESOURCE_EXHAUSTED, or UNAVAILABLE if the route's breaker is open, with
+    ``grpc-retry-pushback-ms`` and a ``RetryInfo``. Routes are named like ``shop.Orders/Get``. UNKNOWN, INTERNAL,
+    UNAVAILABLE, DATA_LOSS, DEADLINE_EXCEEDED and exceptions are failures; other codes and clients that cancel are
+    ignored. Waiting for one of the server's threads counts as a queue.
 
     Args:
         atrion: The engine that decides.
-        threads: Threads of the server, ≥ 1; None learns it.
-        options: Those of :class:`Options`, whose functions take ``grpc.HandlerCallDetails``; health checks are excluded
+        threads: Threads of the server, ≥ 1; None learns the number.
+        options: Those of :class:`Options`, whose functions take a :class:`GrpcRequest`; health checks are excluded
             by default, and paths are such as ``/shop.Orders/Get``.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is invalid.
     """
 
     def __init__(
-        self, atrion: Atrion, *, threads: int | None = None, **options: Unpack[Options[Any]]
+        self, atrion: Atrion, *, threads: int | None = None, **options: Unpack[Options[GrpcRequest]]
     ) -> None:
         self._guard = _Guard(atrion, threads, options)
 
@@ -214,14 +236,14 @@ class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio
 
 
 class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
-    """As :class:`ServerInterceptor`, for ``grpc.aio.server``.
+    """Like :class:`ServerInterceptor`, for ``grpc.aio.server``.
 
     Raises:
-        ConfigurationError: a value is unusable.
+        ConfigurationError: a value is invalid.
     """
 
     def __init__(
-        self, atrion: Atrion, *, threads: int | None = None, **options: Unpack[Options[Any]]
+        self, atrion: Atrion, *, threads: int | None = None, **options: Unpack[Options[GrpcRequest]]
     ) -> None:
         self._guard = _Guard(atrion, threads, options)
 
@@ -240,10 +262,10 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
         return self._guard.in_thread(handler_call_details, handler)
 
     def _coroutine(self, behavior: Callable[..., Awaitable[Any]], details: Any) -> Callable[..., Any]:
-        """The guard of a coroutine, which returns one answer or writes many."""
+        """The guard of a coroutine, which returns one response or writes several."""
 
         async def serve(request: Any, context: Any) -> Any:
-            verdict = self._guard.admission.begin_on_loop(details)
+            verdict = self._guard.admission.begin_on_loop(_request(details, context))
             if verdict is None:
                 return await behavior(request, context)
             if isinstance(verdict, Decision):
@@ -263,7 +285,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
         self, behavior: Callable[..., AsyncIterator[Any]], details: Any
     ) -> Callable[..., AsyncIterator[Any]]:
         async def serve(request: Any, context: Any) -> AsyncIterator[Any]:
-            verdict = self._guard.admission.begin_on_loop(details)
+            verdict = self._guard.admission.begin_on_loop(_request(details, context))
             if verdict is None:
                 async for answer in behavior(request, context):
                     yield answer
@@ -271,11 +293,12 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
                 await _abort_async(context, verdict)
             else:
                 try:
-                    async for answer in behavior(request, context):
-                        if verdict.status == 0:
-                            verdict.answer(200)
-                            verdict.stream()
-                        yield answer
+                    with verdict:
+                        async for answer in behavior(request, context):
+                            if verdict.status == 0:
+                                verdict.answer(200)
+                                verdict.stream()
+                            yield answer
                 except GeneratorExit:
                     verdict.end(left=True)
                     raise

@@ -8,8 +8,7 @@ from typing import Any, Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent
-from atrion.propagation import current
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience
 
 with needs("atrion.integrations.grpc_client", "grpc"):
     import grpc
@@ -73,7 +72,7 @@ class _Calls:
             metadata = [(name, value) for name, value in metadata if name != "baggage"]
             if baggage is not None:
                 metadata.append(("baggage", baggage))
-            remaining = current().remaining()
+            remaining = patience()
             if remaining is not None:  # gRPC sends it as grpc-timeout
                 timeout = remaining if timeout is None else min(timeout, remaining)
         return sent, timeout, metadata

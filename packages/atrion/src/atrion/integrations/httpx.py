@@ -7,8 +7,7 @@ from typing import Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent
-from atrion.propagation import current
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience
 
 with needs("atrion.integrations.httpx", "httpx"):
     import httpx
@@ -29,7 +28,7 @@ def _carry(clients: Clients, request: httpx.Request) -> None:
             request.headers.pop(name, None)
         else:
             request.headers[name] = value
-    remaining = current().remaining()
+    remaining = patience()
     if remaining is not None:
         given = request.extensions.get("timeout", {})
         parts = ("connect", "read", "write", "pool")

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients
+from atrion.integrations._outgoing import ClientOptions, Clients, patience
 from atrion.integrations.urllib3 import until_closed
-from atrion.propagation import current
 
 with needs("atrion.integrations.requests", "requests"):
     from requests import PreparedRequest, Response, Session
@@ -82,7 +81,7 @@ class AtrionAdapter(HTTPAdapter):
                 request.headers.pop(name, None)
             else:
                 request.headers[name] = value
-        remaining = current().remaining()
+        remaining = patience()
         if remaining is None:
             return timeout
         parts = timeout if isinstance(timeout, tuple) else (timeout, timeout)

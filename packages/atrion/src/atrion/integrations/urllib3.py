@@ -7,8 +7,7 @@ from typing import Any, Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent
-from atrion.propagation import current
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience
 
 with needs("atrion.integrations.urllib3", "urllib3"):
     import urllib3
@@ -91,7 +90,7 @@ def _carry(clients: Clients, host: str, arguments: tuple[Any, ...], options: dic
             if value is not None:
                 headers[name] = value
         options["headers"] = headers
-    remaining = current().remaining()
+    remaining = patience()
     if remaining is not None and not isinstance(options.get("timeout"), (int, float)):
         options["timeout"] = remaining
     elif remaining is not None:
