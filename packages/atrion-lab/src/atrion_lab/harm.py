@@ -10,7 +10,8 @@ A cell is one server and one load, with nothing configured: no SLO, no named bot
 
 Arrivals are Poisson and clients wait for :data:`PATIENCE` mean service times of the slower service, so a slow-down
 alone makes no answer late. A run begins with a cold controller at full load, and its start counts: it lasts as many
-service times as :data:`CALLS` arrivals need, within :data:`LENGTH`.
+service times as :data:`CALLS` arrivals need, within :data:`LENGTH`. Every request of the run counts, and every answer
+that comes before its end: requests of an earlier end alone would reward the queue that a controller leaves behind.
 
 Two measures of :mod:`atrion_lab.judge` are bounded. Below capacity (load < 1) ``idle_rejects`` is at most
 :data:`IDLE`; above, ``work_over_possible`` is at least :data:`WORK` times the share of the work that is in calls no
@@ -114,7 +115,7 @@ class Cell:
         return min(max(CALLS / (self.load * self.workers), least), most)
 
     def scenario(self) -> Scenario:
-        """What is played; requests count when they were born early enough to end within the run."""
+        """What is played; answers count when they come within the run."""
         service = SERVICE * self.slow
         seconds = self.length * service
         deadline = PATIENCE * service
@@ -123,7 +124,7 @@ class Cell:
             name="harm",
             about="a cell of the map of harm",
             seconds=seconds,
-            window=(0.0, seconds - deadline),
+            window=(0.0, seconds),
             servers={"api": Server(workers=self.workers, law=self.law, phases=phases)},
             traffic=(Traffic(arrivals=Poisson(self.load * self.workers / service), deadline=deadline),),
         )
