@@ -111,7 +111,7 @@ def test_without_a_terminal_it_prints_plain_lines_and_a_table() -> None:
     assert "\x1b" not in done.stdout
     for text in ("requests a second", "unprotected", "with Atrion", "calm", "overload", "recovery", "Ω"):
         assert text in done.stdout
-    assert " ".join(done.stdout.split()).endswith("of what is critical.")
+    assert " ".join(done.stdout.split()).endswith("of the critical requests.")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""``atrion lab bench``: the table of claims."""
+"""``atrion lab bench``: the table of targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "bench",
-        help="every claim measured over many seeds, beside the baselines",
+        help="measure every target over many seeds, next to the baselines",
         epilog=examples(
             "atrion lab bench", "atrion lab bench --quick", "atrion lab bench --only retry --json"
         ),
@@ -29,15 +29,15 @@ def add_parser(actions: Any) -> None:
     parser.add_argument("--seeds", type=int, help="seeds, 1 to 1000 (default 10, quick 1)")
     parser.add_argument("--seed", type=seed, default=1, help="the first seed (default 1)")
     parser.add_argument("--workers", type=int, help="processes, 1 to 64 (default all cores, quick 1)")
-    parser.add_argument("--controller", default="atrion", help="whose claims (default atrion)")
+    parser.add_argument("--controller", default="atrion", help="the controller to measure (default atrion)")
     parser.add_argument("--only", metavar="TEXT", help="only rows whose measure or scenario contains it")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one a line")
-    parser.add_argument("--plot", metavar="FILE", help="write values and targets to a .png or .svg")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one per line")
+    parser.add_argument("--plot", metavar="FILE", help="plot values and targets into a .png or .svg file")
     parser.set_defaults(run=run)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a person reads them."""
+    """The rows as text."""
     head = f"{'measure':<44}{'scenario':<24}{'value':>9}  {'95% interval':<19}{'target':>9}"
     lines = [head, "─" * (len(head) + 8)]
     for row in rows:
@@ -53,7 +53,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print.
+    """Measure and print the table.
 
     Raises:
         ConfigurationError: an unknown controller, an unusable number or plot file, or no row that matches.

@@ -25,7 +25,7 @@ def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "compare",
-        help="one scenario with many controllers, which meet the same requests",
+        help="run one scenario with many controllers, on the same requests",
         epilog=examples(
             "atrion lab compare steady-4x",
             "atrion lab compare dead-dependency --controllers ablations --plot ablations.svg",
@@ -42,8 +42,8 @@ def add_parser(actions: Any) -> None:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (default all cores)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a controller")
-    parser.add_argument("--plot", metavar="FILE", help="write bars to a .png or .svg")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per controller")
+    parser.add_argument("--plot", metavar="FILE", help="write a bar chart to a .png or .svg file")
     parser.set_defaults(run=run)
 
 
@@ -56,7 +56,7 @@ def _line(standing: Standing, seeds: int) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play and print.
+    """Run and print.
 
     Raises:
         ConfigurationError: an unknown name, or an unusable number or plot file.

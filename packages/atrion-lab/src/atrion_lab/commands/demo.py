@@ -1,4 +1,4 @@
-"""``atrion demo``: a real HTTP service beyond its capacity, first unprotected, then protected."""
+"""``atrion demo``: a real HTTP service above its capacity, first unprotected, then protected."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from atrion_lab.figure import check_plot
 __all__ = ["add_parser"]
 
 ABOUT = """\
-Starts a real HTTP service and sends it several times what it can do: first as it is, then
-with Atrion in front. Says what became of the requests. Everything stays on this machine."""
+Starts a real HTTP service and sends it several times its capacity, first without and then with
+Atrion, and shows which requests were answered. Everything runs on this machine."""
 EXAMPLES = """\
 examples:
   atrion demo                          four times the capacity, in less than a minute
@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
         "--seconds",
         type=float,
         default=50.0,
-        help="about how long it all takes, 8 to 3600, and never less than 14 (default 50)",
+        help="approximate length of the demo, 8 to 3600, but never less than 14 (default 50)",
     )
     parser.add_argument(
         "--overload", type=float, default=4.0, help="offered load over capacity, 1 to 20 (default 4)"
@@ -65,10 +65,10 @@ def add_parser(commands: Any) -> None:
         "--workers",
         type=int,
         default=1,
-        help="processes of the service, sharing what they learn, 1 to its slots: 40, or 20 of seven-routes (default 1)",
+        help="processes of the service, which share state; 1 to 40, or 20 for seven-routes (default 1)",
     )
     parser.add_argument(
-        "--studio", action="store_true", help="open the dashboard beside the load (pip install atrion-studio)"
+        "--studio", action="store_true", help="open the dashboard during the demo (pip install atrion-studio)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the live view")
     parser.add_argument("--plot", metavar="FILE", help="draw both runs into a .png or .svg file")
@@ -77,7 +77,7 @@ def add_parser(commands: Any) -> None:
 
 @contextmanager
 def orderly() -> Iterator[None]:
-    """Leave through every ``finally`` when told to end or when the terminal goes away."""
+    """Run every ``finally`` block after SIGTERM or SIGHUP."""
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo.
 
     Raises:
-        ConfigurationError: a length or an overload that makes no sense.
+        ConfigurationError: the length or the overload is out of range.
         MissingExtraError: uvicorn, for several workers lmdb, or for a plot matplotlib is not installed.
         AtrionError: one of the processes ended early.
     """

@@ -72,7 +72,7 @@ def _table(described: Described, found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def run_described(described: Described, arguments: argparse.Namespace) -> int:
-    """Play and print; 1 when a bound is missed by the mean of a controller's seeds.
+    """Run and print; returns 1 if the mean over a controller's seeds misses a bound.
 
     Raises:
         ConfigurationError: an unknown controller, or an unusable number or plot file.
@@ -115,7 +115,7 @@ def run_described(described: Described, arguments: argparse.Namespace) -> int:
 
 
 def show(run: Run, numbers: dict[str, Any], arguments: argparse.Namespace, about: str) -> int:
-    """Print, and draw where it is asked for, one run with its ``numbers``.
+    """Print one run with its ``numbers``, and plot it if requested.
 
     Raises:
         ConfigurationError: an unusable plot file.

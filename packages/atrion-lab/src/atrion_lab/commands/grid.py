@@ -1,4 +1,4 @@
-"""What the maps of the lab share on the command line: lists of values, controllers, seeds, processes."""
+"""Command-line options that the maps have in common: lists of values, controllers, seeds, processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTROLLERS = "atrion,none,aimd,pid"
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What every map is asked for: who decides, which seeds, how many processes, and where a picture goes."""
+    """Options of every map: controllers, seeds, number of processes, and the plot file."""
 
     controllers: list[str]
     seeds: range
@@ -58,12 +58,12 @@ def add_options(parser: argparse.ArgumentParser, seeds: int) -> None:
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, help="1 to 64 (default all cores)"
     )
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one a line")
-    parser.add_argument("--plot", metavar="FILE", help="write heat maps to a .png or .svg")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one per line")
+    parser.add_argument("--plot", metavar="FILE", help="write heat maps to a .png or .svg file")
 
 
 def chosen(arguments: argparse.Namespace) -> Chosen:
-    """What the options say.
+    """Read the options.
 
     Raises:
         ConfigurationError: an unknown controller, or an unusable number or plot file.
@@ -86,7 +86,7 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
 def axes(
     arguments: argparse.Namespace, quick: Mapping[str, tuple[Any, ...]], full: Mapping[str, tuple[Any, ...]]
 ) -> dict[str, tuple[Any, ...]]:
-    """The values of each axis: those asked for, else the ``full`` or the ``quick`` ones."""
+    """The values of each axis: those given, else the ``full`` or the ``quick`` ones."""
     default = full if arguments.full else quick
     return {name: getattr(arguments, name) or axis for name, axis in default.items()}
 
@@ -97,6 +97,6 @@ def answer(
     table: Callable[[list[dict[str, Any]]], str],
     missed: Iterable[Mapping[str, Any]],
 ) -> int:
-    """Print what was ``found``, and give the status: 1 with ``--check`` when Atrion is among the ``missed``."""
+    """Print ``found``; returns the exit status, 1 with ``--check`` if Atrion is among the ``missed``."""
     print("\n".join(json.dumps(row) for row in found) if arguments.json else table(found))
     return 1 if arguments.check and any(row["controller"].startswith("atrion") for row in missed) else 0

@@ -1,4 +1,4 @@
-"""``atrion lab harm``: what is refused beside free workers, and what is lost in overload, over a grid."""
+"""``atrion lab harm``: requests refused while workers are free, and work lost in overload, over a grid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "harm",
-        help="a map of harm: needless refusals and lost work over load, workers, spread of work and slow-down",
+        help="map of unnecessary rejections and lost work, over load, workers, spread of work and slow-down",
         epilog=examples(
             "atrion lab harm",
             "atrion lab harm --full --plot harm.png",
@@ -39,13 +39,15 @@ def add_parser(actions: Any) -> None:
     for name, (low, high, about) in AXES.items():
         kind = numbers(low, high, whole=name == "workers")
         parser.add_argument(f"--{name}", type=kind, metavar="X[,X]", help=f"{about}, {low:g} to {high:g}")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a cell of Atrion's misses")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if a cell of Atrion misses its bound"
+    )
     add_options(parser, 1)
     parser.set_defaults(run=run)
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
-    """Workers × load for each controller and measure, the worst of the spreads and slow-downs; then who misses."""
+    """Tables of workers × load for each controller and measure, worst of spreads and slow-downs; then the misses."""
     from atrion_lab.harm import MEASURED, missed
 
     lines = []
@@ -90,7 +92,7 @@ def _miss(row: dict[str, Any]) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print; with ``--check`` 1 when a cell of Atrion's misses its bound.
+    """Measure and print; with ``--check`` returns 1 if a cell of Atrion misses its bound.
 
     Raises:
         ConfigurationError: an unknown controller, or an unusable number or plot file.

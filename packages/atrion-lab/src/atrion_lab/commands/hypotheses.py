@@ -1,4 +1,4 @@
-"""``atrion lab hypotheses``: what RFC-0003 claims, put to the test."""
+"""``atrion lab hypotheses``: tests of the claims of RFC-0003."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "hypotheses",
-        help="momentum and hysteresis against flapping, decay against deadlock, scars that route traffic away",
+        help="test the three claims of RFC-0003 on flapping, deadlock and routing",
         epilog=examples("atrion lab hypotheses", "atrion lab hypotheses --only routing --plot routing.svg"),
     )
-    parser.add_argument("--only", choices=tuple(HYPOTHESES), help="one of them")
+    parser.add_argument("--only", choices=tuple(HYPOTHESES), help="only this one")
     parser.add_argument("--seeds", type=int, default=10, help="seeds, 1 to 1000 (default 10)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default 1)")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one a line")
-    parser.add_argument("--plot", metavar="FILE", help="write what the first seed shows to a .png or .svg")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one per line")
+    parser.add_argument("--plot", metavar="FILE", help="plot the first seed into a .png or .svg file")
     parser.set_defaults(run=run)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a person reads them."""
+    """The rows as text."""
     lines: list[str] = []
     for name, hypothesis in HYPOTHESES.items():
         own = [row for row in rows if row["hypothesis"] == name]
@@ -50,7 +50,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play, print and plot.
+    """Run, print and plot.
 
     Raises:
         ConfigurationError: an unusable number of seeds or plot file.

@@ -1,4 +1,4 @@
-"""``atrion lab``: scenarios played against the real engine on virtual time."""
+"""``atrion lab``: scenarios simulated with the real engine on virtual time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "lab",
-        help="simulated overloads and outages, with Atrion and with others",
+        help="simulate overloads and failures with Atrion and other controllers",
         epilog=examples("atrion lab run flash-crowd --plot flash-crowd.svg"),
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -50,7 +50,9 @@ def add_parser(commands: Any) -> None:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """``atrion lab list``."""
-    from atrion_lab.policies.catalog import CONTROLLERS  # here and below: a command's imports slow no other
+    from atrion_lab.policies.catalog import (
+        CONTROLLERS,
+    )  # here and below: imports of one command must not slow the others
     from atrion_lab.scenarios import DESCRIBED, SCENARIOS, described
 
     found = {

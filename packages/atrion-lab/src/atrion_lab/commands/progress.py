@@ -1,4 +1,4 @@
-"""How far a long command is."""
+"""Progress of a long command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["progress"]
 
 
 def progress(title: str) -> Callable[[float], None]:
-    """Shows the share that is done on a terminal's error stream, once it takes longer than two seconds."""
+    """Shows progress on standard error, if that is a terminal, after two seconds."""
     begun = time.monotonic()
 
     def show(share: float) -> None:

@@ -1,4 +1,4 @@
-"""``atrion lab published``: experiments that others published, played with Atrion and with baselines."""
+"""``atrion lab published``: published experiments, simulated with Atrion and with baselines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from atrion_lab.figure import check_plot
 __all__ = ["NAMES", "add_parser", "table"]
 
 NAMES = ("dagor", "netflix", "breakwater", "topfull", "metastable")
-"""Experiments, known here so that no other command waits for them to be read."""
+"""Names of the experiments, listed here so that other commands need not import them."""
 
 
 def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "published",
-        help="experiments that others published of their overload controls, played with Atrion",
+        help="simulate published experiments on overload control with Atrion",
         epilog=examples(
             "atrion lab published",
             "atrion lab published dagor --plot dagor.svg",
@@ -41,8 +41,8 @@ def add_parser(actions: Any) -> None:
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, help="1 to 64 (default all cores)"
     )
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one a line")
-    parser.add_argument("--plot", metavar="FILE", help="write bars to a .png or .svg")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, one per line")
+    parser.add_argument("--plot", metavar="FILE", help="write a bar chart to a .png or .svg file")
     parser.set_defaults(run=run)
 
 
@@ -54,7 +54,7 @@ def _cell(value: float | None, width: int) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a person reads them, a block for each experiment."""
+    """The rows as text, one block per experiment."""
     from atrion_lab.published import EXPERIMENTS
 
     lines = []
@@ -79,7 +79,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play and print.
+    """Run and print.
 
     Raises:
         ConfigurationError: an unusable number or plot file.

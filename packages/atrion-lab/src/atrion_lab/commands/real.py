@@ -1,4 +1,4 @@
-"""``atrion lab real``: scenarios over real HTTP, beside their simulation where there is one."""
+"""``atrion lab real``: scenarios over real HTTP, next to their simulation if there is one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 Found = dict[str, list[float | None]]
-"""Measures by name: simulated, None where no simulation can be, and real."""
+"""Measures by name: simulated, None if not possible, and real."""
 NO_SIMULATION = "no simulation"
 
 
@@ -28,7 +28,7 @@ def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "real",
-        help="scenarios over real HTTP on uvicorn, beside their simulation",
+        help="run scenarios over real HTTP on uvicorn, next to their simulation",
         description="Plays scenarios over real HTTP beside their simulation, and services whose bottleneck is the "
         "process itself, which no simulation has. Says when the machine was too busy for its numbers to count.",
         epilog=examples(
@@ -36,16 +36,16 @@ def add_parser(actions: Any) -> None:
         ),
     )
     parser.add_argument(
-        "--only", metavar="SCENARIO", help="only this one, such as flash-crowd or cpu-threads"
+        "--only", metavar="SCENARIO", help="only this scenario, such as flash-crowd or cpu-threads"
     )
-    parser.add_argument("--seed", type=seed, default=1, help="of arrivals, tiers and work (default 1)")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of arrivals, tiers and work (default 1)")
     parser.add_argument("--unprotected", action="store_true", help="without Atrion")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate and play each scenario, and print both.
+    """Simulate each scenario, run it for real, and print both.
 
     Raises:
         AtrionError: the servers do not start.
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _both(name: str, dice_seed: int, protected: bool) -> tuple[Found, list[str]]:
-    """A scenario simulated and real, and what is to be said of the machine."""
+    """A scenario simulated and real, and a note about the machine."""
     from atrion_lab.policies.catalog import controller
     from atrion_lab.real.http import play, served
     from atrion_lab.real.streams import Companions

@@ -1,4 +1,4 @@
-"""``atrion lab run FILE.csv``: recorded calls, decided again."""
+"""``atrion lab run FILE.csv``: replays recorded calls."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ def _workers(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what a recording may need."""
+    """Declare the options of recordings."""
     group = parser.add_argument_group("of a .csv file")
     group.add_argument(
         "--workers",
         type=_workers,
         metavar="N",
-        help="calls that the service works on at once: they queue for it, and refusing some shortens the queue",
+        help="calls that the service works on at once; with it, calls queue, and refusing some shortens the queue",
     )
     group.add_argument(
         "--service",
         type=positive,
         metavar="SECONDS",
-        help="work in each call; else the column service, or the latency without the wait",
+        help="work of each call; by default the column service, or the latency without the wait",
     )
     group.add_argument(
         "--deadline",
         type=positive,
         metavar="SECONDS",
-        help="what is answered later is late (default: nothing)",
+        help="answers after this time are late (default: no deadline)",
     )
 
 
 def refuse(arguments: argparse.Namespace) -> None:
-    """Refuse what only a recording can use.
+    """Refuse options that only recordings can use.
 
     Raises:
         ConfigurationError: there is such an option.
@@ -79,11 +79,11 @@ def refuse(arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play a recording.
+    """Replay a recording.
 
     Raises:
         AtrionError: the file cannot be read.
-        ConfigurationError: what is given does not suffice, or an unknown controller.
+        ConfigurationError: an option is missing, or the controller is unknown.
     """
     from atrion_lab.policies.catalog import controller
     from atrion_lab.replay import read, recorded
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         return run_described(Described(scenario), arguments)
     played = simulate(scenario, controller(arguments.controller), arguments.seed, progress("playing"))
     if arguments.workers is None:
-        # What could be carried nobody knows: measured by what was.
+        # The capacity is unknown, so goodput is relative to the recording.
         fine = sum(luck > 0.0 for _, luck in scenario.traffic[0].told)
         played = replace(played, capacity=max(fine, 1) / played.seconds)
     return show(played, summary(played, *scenario.window), arguments, scenario.about)

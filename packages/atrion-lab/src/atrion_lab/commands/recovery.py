@@ -1,4 +1,4 @@
-"""``atrion lab recovery``: whether a service comes back after a trigger has gone, beside what theory predicts."""
+"""``atrion lab recovery``: whether a service recovers after a trigger, next to the theoretical prediction."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "recovery",
-        help="a map of recovery: what comes back after a trigger, over load, triggers and retries, beside theory",
+        help="map of recovery after a trigger, over load, triggers and retries, next to the theory",
         epilog=examples(
             "atrion lab recovery",
             "atrion lab recovery --full --plot recovery.png",
@@ -63,15 +63,17 @@ def add_parser(actions: Any) -> None:
         "--budget",
         type=budgets,
         metavar="X[,X]",
-        help="retries as a share of requests at most, 0.01 to 1, or none",
+        help="maximum retries as a share of requests, 0.01 to 1, or none",
     )
-    parser.add_argument("--check", action="store_true", help="exit with 1 when Atrion does not come back")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if Atrion does not recover in a cell"
+    )
     add_options(parser, 1)
     parser.set_defaults(run=run)
 
 
 def _foretold(row: dict[str, Any]) -> str:
-    """The fluid is not followed for ever, where it drains slowly."""
+    """The fluid model is not followed longer than this if it drains slowly."""
     from atrion_lab.metastable import HORIZON
 
     value = row["predicted_seconds"]
@@ -83,7 +85,7 @@ def _seconds(value: float | None) -> str:
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
-    """A line for each cell: what theory says, and seconds until each controller is back; then sums."""
+    """A line for each cell: the prediction, and the seconds until recovery with each controller; then totals."""
     from atrion_lab.recovery import OBSERVED, cell_of, clients_of
 
     names = list(dict.fromkeys(row["controller"] for row in found))
@@ -118,7 +120,7 @@ def _sums(found: Sequence[dict[str, Any]], names: Sequence[str], count: int) -> 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print; with ``--check`` 1 when some run of Atrion's does not come back.
+    """Measure and print; with ``--check`` returns 1 if a run of Atrion does not recover.
 
     Raises:
         ConfigurationError: an unknown controller, or an unusable number or plot file.

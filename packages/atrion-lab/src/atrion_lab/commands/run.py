@@ -25,7 +25,7 @@ __all__ = ["add_parsers", "seed"]
 
 
 def seed(text: str) -> int:
-    """A seed as the command line gives it.
+    """A seed from the command line.
 
     Raises:
         argparse.ArgumentTypeError: it is no whole number of at least 0.
@@ -41,11 +41,11 @@ A scenario file that expects bounds exits with 1 when one is missed."""
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--controller", default="atrion", help="who decides (default atrion)")
-    parser.add_argument("--seed", type=seed, default=1, help="of all dice (default 1)")
-    parser.add_argument("--json", action="store_true", help="print JSON, a line for each object")
+    parser.add_argument("--controller", default="atrion", help="the controller (default atrion)")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of all random numbers (default 1)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per line")
     parser.add_argument(
-        "--plot", metavar="FILE", help="write traffic, resistance and modes to a .png or .svg"
+        "--plot", metavar="FILE", help="plot traffic, resistance and modes into a .png or .svg file"
     )
 
 
@@ -53,7 +53,7 @@ def add_parsers(actions: Any) -> None:
     """Declare the commands."""
     play = actions.add_parser(
         "run",
-        help="play a scenario, a TOML file that describes one, or a CSV file of real telemetry",
+        help="run a scenario, a TOML file that describes one, or a CSV file of recorded calls",
         epilog=examples(
             "atrion lab run steady-4x",
             "atrion lab run calls.csv --plot calls.svg",
@@ -70,31 +70,31 @@ def add_parsers(actions: Any) -> None:
     play.add_argument(
         "--seeds",
         type=int,
-        help="how many, from --seed on, 1 to 1000 (default 1); prints measures, not a run",
+        help="number of seeds, from --seed on, 1 to 1000 (default 1); prints measures instead of one run",
     )
     play.add_argument(
         "--scale",
         type=positive,
         default=1.0,
-        help="factor on the traffic of a .toml or .csv file (default 1)",
+        help="factor for the traffic of a .toml or .csv file (default 1)",
     )
     recording.add_arguments(play)
     play.set_defaults(run=run)
     cluster = actions.add_parser(
         "cluster",
-        help="many pods around one store",
+        help="run a scenario of many pods with one store",
         epilog=examples("atrion lab cluster", "atrion lab cluster --pods 20 --loss 0.3 --delay 0.05"),
     )
     cluster.add_argument("scenario", nargs="?", default="cluster-outage", help="(default cluster-outage)")
-    cluster.add_argument("--pods", type=int, help="how many, 2 to 500")
-    cluster.add_argument("--delay", type=float, help="seconds a message takes, 0 to 10")
-    cluster.add_argument("--loss", type=float, help="share of messages that are lost, 0 to 1")
+    cluster.add_argument("--pods", type=int, help="number of pods, 2 to 500")
+    cluster.add_argument("--delay", type=float, help="seconds that a message takes, 0 to 10")
+    cluster.add_argument("--loss", type=float, help="share of messages lost, 0 to 1")
     _common(cluster)
     cluster.set_defaults(run=run_cluster)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play a scenario or a recording.
+    """Run a scenario or a recording.
 
     Raises:
         ConfigurationError: an unknown scenario or controller, or an unusable plot file.
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     played = simulate(chosen, policy, arguments.seed, progress("playing"))
     took = time.perf_counter() - began
     asked = played.count("attempts", 0.0, played.seconds)
-    # Beside the result and not in it, which is the same on every machine.
+    # Not in the result, which is the same on every machine.
     print(f"{asked:,} requests in {took:.1f} s, {asked / took * 60e-6:.1f} million a minute", file=sys.stderr)
     return show(played, summary(played, *chosen.window), arguments, chosen.about)
 
@@ -147,7 +147,7 @@ def _changed(arguments: argparse.Namespace) -> Scenario:
 
 
 def run_cluster(arguments: argparse.Namespace) -> int:
-    """Play a scenario of many pods.
+    """Run a scenario of many pods.
 
     Raises:
         ConfigurationError: no such scenario, or an unusable number or plot file.

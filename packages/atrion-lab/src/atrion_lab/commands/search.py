@@ -1,4 +1,4 @@
-"""``atrion lab search``: better defaults, or how much each constant matters."""
+"""``atrion lab search``: searches for better defaults, or measures the effect of each constant."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def add_parser(actions: Any) -> None:
     """Declare the command."""
     parser = actions.add_parser(
         "search",
-        help="look for better defaults, on scenarios that are not reported",
-        description="Points are lost for what falls short in the training scenarios; 0 is perfect.",
+        help="search for better defaults, on separate training scenarios",
+        description="Points are lost where the training scenarios fall short; 0 is perfect.",
         epilog=examples(
             "atrion lab search --trials 200", "atrion lab search --sensitivity --only capacity.DIP"
         ),
@@ -34,12 +34,14 @@ def add_parser(actions: Any) -> None:
     parser.add_argument(
         "--sensitivity",
         action="store_true",
-        help="instead, each constant of the control halved and doubled, in scenario files (pure Python core)",
+        help="instead, halve and double each constant of the controller, in scenario files (pure Python engine)",
     )
     parser.add_argument(
-        "--only", metavar="NAMES", help="with --sensitivity: parts of constants' names, by commas"
+        "--only", metavar="NAMES", help="with --sensitivity: parts of constants' names, separated by commas"
     )
-    parser.add_argument("--scenarios", metavar="NAMES", help="with --sensitivity: scenario files, by commas")
+    parser.add_argument(
+        "--scenarios", metavar="NAMES", help="with --sensitivity: scenario files, separated by commas"
+    )
     parser.add_argument("--seeds", type=int, default=2, help="seeds of each setting, 1 to 100 (default 2)")
     parser.add_argument("--seed", type=seed, default=1, help="the first seed (default 1)")
     parser.add_argument(
@@ -55,7 +57,7 @@ def _row(trial: Trial) -> dict[str, Any]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search, or vary.
+    """Search, or vary the constants.
 
     Raises:
         ConfigurationError: an unusable number.

@@ -1,4 +1,4 @@
-"""``atrion lab search --sensitivity``: what each constant of the control does, halved and doubled."""
+"""``atrion lab search --sensitivity``: the effect of halving and doubling each constant of the controller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 TITLES = ("idle", "work", "critical", "p99/deadline")
-"""Of the measures, in their order."""
+"""Headings of the measures, in their order."""
 
 
 def _chosen(only: str | None) -> list[Constant]:
@@ -66,14 +66,14 @@ def _lines(constant: Constant, changes: list[Change], base: Change) -> list[str]
         if change.problem:
             lines.append(f"{change.value:>16g}  {change.problem}")
             continue
-        # Adding zero turns the negative one into a plain one.
+        # Adding zero turns −0 into 0.
         moved = (round(value - normal[name], 4) + 0.0 for name, value in change.mean().items())
         lines.append(f"{change.value:>16g}{_numbers(moved, '>+13.4f')}  {change.suffers(base)}".rstrip())
     return lines
 
 
 def run(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
-    """Vary and print.
+    """Vary the constants and print the effects.
 
     Raises:
         AtrionError: the core is compiled.

@@ -23,24 +23,24 @@ def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "map",
-        help="which λ, μ and σ rest, swing, lock up or neither rest nor repeat",
-        description="20 × 20 × 20 settings of λ, μ and σ, 1,000 ticks each, through overload and outage.",
+        help="map of λ, μ and σ: which settings are stable, oscillating, deadlocked or chaotic",
+        description="Simulates 20 × 20 × 20 settings of λ, μ and σ for 1,000 ticks with an overload and an outage.",
         epilog=examples("atrion lab map", "atrion lab map --preset reference --plot map.svg"),
     )
     parser.add_argument(
         "--preset",
         choices=("shipped", "reference"),
         default="shipped",
-        help="what holds the other constants: the engine's default, or the RFC's bare laws (default shipped)",
+        help="the other constants: the engine's defaults, or those of the RFC (default shipped)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the load's noise (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the load's noise (default 1)")
     parser.add_argument("--json", action="store_true", help="print the whole map as one JSON object")
-    parser.add_argument("--plot", metavar="FILE", help="write heat maps to a .png or .svg")
+    parser.add_argument("--plot", metavar="FILE", help="write heat maps to a .png or .svg file")
     parser.set_defaults(run=run)
 
 
 def text(result: StabilityMap) -> str:
-    """The result as a person reads it."""
+    """The result as text."""
     from atrion_lab.stability import CLASSES, PRESETS
 
     settings = result.classes.size

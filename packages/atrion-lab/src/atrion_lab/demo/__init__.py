@@ -1,1 +1,1 @@
-"""The demo: a real HTTP service beyond its capacity, and who sends to it, as processes of their own."""
+"""The demo: a real HTTP service above its capacity and a load generator, each in processes of their own."""

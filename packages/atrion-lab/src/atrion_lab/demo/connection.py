@@ -1,4 +1,4 @@
-"""A client's HTTP/1.1 connection, as cheap as Python allows: a load generator must not be what is measured."""
+"""A client's HTTP/1.1 connection with little overhead, so that the load generator is not the bottleneck."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LENGTH = b"\r\ncontent-length:"
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection carrying one request at a time; ``heard`` is told the status, 0 when it is lost."""
+    """One keep-alive connection with one request at a time; ``heard`` gets the status, 0 if it is lost."""
 
     __slots__ = ("_buffer", "heard", "transport")
 
@@ -27,17 +27,17 @@ class Connection(asyncio.Protocol):
         self.transport = transport
 
     def ask(self, request: bytes, heard: Callable[[int], object]) -> None:
-        """Send a request; ``heard`` is called once, unless the caller hangs up before."""
+        """Send a request; ``heard`` is called once, unless the connection is closed before."""
         self.heard = heard
         self.transport.write(request)
 
     def hang_up(self) -> None:
-        """Leave without an answer, and hear no more."""
+        """Close without waiting for the answer."""
         self.heard = None
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Tell the status when the whole reply is here."""
+        """Report the status when the response is complete."""
         self._buffer = data = self._buffer + data if self._buffer else data
         end = data.find(HEAD_END)
         if end < 0:
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
             self._tell(int(data[9:12]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits learns that no answer comes."""
+        """Report that no answer will come."""
         self._tell(0)
 
     def _tell(self, status: int) -> None:

@@ -1,4 +1,4 @@
-"""The demo's processes: each says JSON lines, none outlives the demo, and one that dies ends it with a sentence."""
+"""The demo's processes: each prints JSON lines, ends with the demo, and ends the demo with an error if it dies."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["Crew", "Row", "event_loop", "say", "tied_to_parent"]
 Row = dict[str, Any]
 
 PATIENCE = 20.0
-"""Seconds of silence from all processes after which something is wrong."""
+"""Seconds without output of any process after which the demo fails."""
 
 
 class Crew:
-    """Starts processes and hears them; leaving it ends them all."""
+    """Starts processes and reads their output; leaving the context ends them all."""
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[str]] = []
@@ -46,7 +46,7 @@ class Crew:
             stderr=errors,
             text=True,
             pass_fds=keep,
-            process_group=0,  # Ctrl-C is the parent's business
+            process_group=0,  # the parent handles Ctrl-C
         )
         self._processes.append(process)
         ear = threading.Thread(target=self._listen, args=(name, process, errors), daemon=True)
@@ -64,10 +64,10 @@ class Crew:
             self._said.put((name, {"died": f"{_fate(process.wait())}{_last_line(errors)}"}))
 
     def rows(self) -> Iterator[tuple[str, Row]]:
-        """Who says what, in turn; ends when one says that it is done.
+        """Names of processes with their lines, as they arrive; ends when a process reports that it is done.
 
         Raises:
-            AtrionError: a process died, or all are silent.
+            AtrionError: a process died, or none has printed a line in time.
         """
         while True:
             try:
@@ -111,15 +111,15 @@ def _last_line(errors: IO[bytes]) -> str:
 
 
 def say(**row: Any) -> None:
-    """In a process of the crew: one line for the parent."""
+    """In a child process: print one line for the parent."""
     print(json.dumps(row), flush=True)
 
 
 def tied_to_parent() -> None:
-    """In a process of the crew: end with the parent, however it ends; its end closes our standard input."""
+    """In a child process: exit when the parent ends, which closes standard input."""
 
     def wait() -> None:
-        # Not by sys.stdin, whose lock would abort an interpreter that ends with an error meanwhile.
+        # Not through sys.stdin, whose lock would abort an interpreter that exits meanwhile.
         while os.read(0, 1024):
             pass
         os._exit(0)

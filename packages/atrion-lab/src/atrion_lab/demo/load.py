@@ -1,7 +1,7 @@
 """The demo's open-loop load: Poisson arrivals that do not wait for answers, each with a deadline.
 
-No task, timer or future belongs to a single request: at eight times its capacity a service is sent thousands a
-second, and whoever sends them must have time to spare.
+There is no task, timer or future per request: at eight times the capacity thousands are sent per second, and the load
+generator must not be the bottleneck.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from atrion_lab.demo.services import MIX, SHAPES, Ask, Shape
 __all__ = ["DEADLINE", "PHASES"]
 
 DEADLINE = 0.8
-"""Seconds after which an answer is worth nothing."""
+"""Seconds after which an answer is late."""
 CALM = 0.3
 """Offered load over capacity, before and after the overload."""
 PHASES = {"calm": 0.27, "overload": 0.53, "recovery": 0.2}
-"""Shares of a run's length."""
+"""Phases, as shares of a run's length."""
 REPORT = 0.25
 """Seconds between lines for the parent."""
 GLANCE = 0.01
-"""Seconds between looks for requests that are past their deadline."""
+"""Seconds between checks for requests past their deadline."""
 USERS = 400
 """Connections opened before anything is sent, and used in turn, so that every worker is asked about equally often: of a
 few, those of the worker that rejects most, and so answers at once, would carry most of what follows."""
@@ -42,7 +42,7 @@ WARM_UP = 0.7
 
 
 class Tally:
-    """What became of one tier's requests; ``work`` is that of the good ones, in means."""
+    """Outcomes of one tier's requests; ``work`` is the work of the good ones, in multiples of the mean."""
 
     __slots__ = ("good", "late", "sent", "shed", "work")
 
@@ -76,7 +76,7 @@ class Phase:
         return time.perf_counter() - self._began
 
     def row(self) -> dict[str, Any]:
-        """What the parent hears: ``cpu`` as a share of one core, ``lag`` the worst delay of a sending, in seconds."""
+        """The report to the parent: ``cpu`` as a share of a core, ``lag`` the largest delay of sending in seconds."""
         at = max(self.at(), 1e-3)
         return {
             "phase": self.name,
@@ -89,7 +89,7 @@ class Phase:
 
 
 class Request:
-    """One request under way."""
+    """One request in progress."""
 
     __slots__ = ("connection", "done", "load", "phase", "started", "tally", "then", "work")
 
@@ -165,7 +165,7 @@ class Load:
         return connection
 
     async def open(self) -> None:
-        """Let the users come; where a worker takes several in a row, they are mixed."""
+        """Open the connections, and shuffle them, since a worker may accept several in a row."""
         users = [await self._connect() for _ in range(USERS)]
         random.Random(USERS).shuffle(users)
         self.idle.extend(users)
@@ -183,7 +183,7 @@ class Load:
         connection.ask(text, request.heard)
 
     def _give_up(self) -> None:
-        """Leave where the deadline is over; the service, as services do, may go on working for nobody."""
+        """Close requests past their deadline; the service may continue to work on them."""
         before = time.perf_counter() - DEADLINE
         waiting = self._waiting
         while waiting and (waiting[0].done or waiting[0].started <= before):
@@ -206,11 +206,11 @@ class Load:
             if now - shown >= REPORT:
                 shown = now
                 say(**phase.row())
-                await asyncio.sleep(0)  # however far behind, answers must be heard
+                await asyncio.sleep(0)  # read answers even if sending is behind schedule
         return max(phase.at(), phase.seconds)
 
     async def closed(self, seconds: float) -> float:
-        """Work a second, in means, while a crowd waits for its answers before it asks again: the capacity."""
+        """The capacity: work per second, in multiples of the mean, with clients in a closed loop."""
         phase = Phase("measure", 0.0, seconds)
 
         def again() -> None:
@@ -231,7 +231,7 @@ class Load:
 
 
 async def drive(load: Load, capacity: float, overload: float, seconds: float) -> None:
-    """Measure the capacity where it is 0, else calm, overload, recovery; a line at the end of each."""
+    """Measure the capacity if it is 0, else run calm, overload and recovery; prints a line at the end of each."""
     if capacity <= 0.0:
         say(end=True, capacity=await load.closed(seconds))
         return
@@ -239,13 +239,13 @@ async def drive(load: Load, capacity: float, overload: float, seconds: float) ->
     for name, share in PHASES.items():
         phase = Phase(name, capacity * (overload if name == "overload" else CALM), share * seconds)
         took = await load.poisson(phase)
-        # The next phase begins at once; what is under way has its deadline still to come.
+        # The next phase begins at once; requests in progress still have until their deadline.
         loop.call_later(SETTLED, tell_end, phase, phase.row(), took)
     await asyncio.sleep(SETTLED + GLANCE)
 
 
 def tell_end(phase: Phase, row: dict[str, Any], took: float) -> None:
-    """The last line of a phase, whose ``row`` was true at its end: what became of all that was sent in ``took`` s."""
+    """Print the last line of a phase: ``row`` at its end, with the outcomes of all requests sent in ``took`` s."""
     tiers = phase.row()["tiers"]
     offered = sum(tally["sent"] for tally in tiers.values()) / took
     latencies = sorted(phase.latencies)
@@ -253,7 +253,7 @@ def tell_end(phase: Phase, row: dict[str, Any], took: float) -> None:
 
 
 async def send(port: int, shape: str, seed: int, plan: list[float]) -> None:
-    """All that this process does."""
+    """Run the load generator."""
     load = Load(port, SHAPES[shape], seed)
     await load.open()
     await drive(load, *plan)

@@ -1,4 +1,4 @@
-"""The demo's picture, drawn with rich: at most 22 lines, so that a small terminal holds it."""
+"""The demo's live view, drawn with rich: at most 22 lines, to fit a small terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDEST = 110
 """Columns that are used at most."""
 SPARKS = "▁▂▃▄▅▆▇█"
 MOST_OHMS = 120.0
-"""Ohms at which a bar is full: nobody's voltage is higher than 102."""
+"""Ohms at which a bar is full; the highest voltage is 102."""
 MOST_ROUTES = 7
 """Routes that are drawn at most."""
 LONG_QUEUE = 1000.0
@@ -25,7 +25,7 @@ LONG_QUEUE = 1000.0
 
 
 def picture(scene: Scene, columns: int, gone: float, length: float) -> RenderableType:
-    """All of it, after ``gone`` of about ``length`` seconds."""
+    """The whole view, after ``gone`` of about ``length`` seconds."""
     width = min(columns - 1, WIDEST)
     clock = Text(f"{gone:.0f} s of about {length:.0f} s", "dim")
     head = _spread(Text(scene.title, "bold cyan"), clock, width)
@@ -57,7 +57,7 @@ def _bar(share: float, width: int) -> str:
 
 
 def _phases(scene: Scene, width: int) -> Text:
-    """Where in calm, overload and recovery the run is."""
+    """The progress of the run through calm, overload and recovery."""
     text = Text()
     room = width - sum(len(name) + 4 for name in PHASES)
     reached = True
@@ -104,7 +104,7 @@ def _spark(scene: Scene, width: int) -> Text:
 
 
 def _tiers(scene: Scene, width: int) -> list[Text]:
-    """Who was asked for, served, rejected and kept waiting."""
+    """Requests sent, answered in time, shed and late, by tier."""
     bar = width - 44
     lines = [Text(f"{'tier':<10}{'asked/s':>8}{'in time':>8}{'shed':>8}{'late':>8}", style="dim")]
     for tier in MIX:
@@ -121,12 +121,12 @@ def _tiers(scene: Scene, width: int) -> list[Text]:
 
 
 def _routes(scene: Scene, width: int) -> list[Text]:
-    """Resistance as bars, or the queue of a service without any."""
+    """Bars of resistance, or the queue of an unprotected service."""
     found = scene.routes()
     if not found:
         inside = scene.inside()
         return [
-            Text("nobody decides: every request waits in the service's queue", style="dim"),
+            Text("no admission control: every request waits in the service's queue", style="dim"),
             Text(f"{'in service':<18}{inside:>6}  ").append(
                 _bar(inside / LONG_QUEUE, width - 26), style="red"
             ),

@@ -1,4 +1,4 @@
-"""The demo's runs: a service of one of the shapes, unprotected and protected, and those who send to it."""
+"""The demo's runs: a service of one of the shapes, unprotected and protected, and its load."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from atrion_lab.demo.view import Scene, View
 __all__ = ["demonstrate", "lasts", "measure", "play", "server", "shared_store"]
 
 BALANCED = sys.platform == "linux"
-"""The kernel spreads connections over the sockets of a port; elsewhere whoever is first takes most of them."""
+"""Whether the kernel balances connections over the sockets of a port; elsewhere one process takes most of them."""
 STARTS = 2.5
-"""Seconds, about, in which the processes of the whole demo start."""
+"""Approximate seconds in which the processes of the demo start."""
 LEAST = 5.0
-"""Seconds of one run, at least: in a shorter overload nothing has time to collapse."""
+"""Minimum seconds of one run: a shorter overload does not fill the queue."""
 MEASURE = 0.1
 """Share of the length in which the capacity is measured, between 1 and 5 seconds."""
 
@@ -82,7 +82,7 @@ def shared_store(workers: int, given: str | None = None) -> Iterator[str]:
 
 
 def sharing(provider: str) -> int:
-    """How many nodes said something of late in a store."""
+    """Number of nodes in a store with a recent update."""
 
     async def count() -> int:
         store = provider_from(provider)
@@ -106,7 +106,7 @@ def measure(view: View, shape: str, workers: int, seconds: float, seed: int = 1)
                 return float(row["capacity"])
             if scene.take(name, row):
                 view.show(scene)
-    raise AtrionError("the demo could not measure the service's capacity")
+    raise AtrionError("the demo could not measure the capacity of the service")
 
 
 def play(
@@ -130,7 +130,7 @@ def play(
 
 
 def lasts(seconds: float) -> float:
-    """Seconds the whole demo takes where so many are asked for."""
+    """Seconds that the demo takes if ``seconds`` are requested."""
     return max(seconds, 2.0 * LEAST + STARTS + 1.0)
 
 

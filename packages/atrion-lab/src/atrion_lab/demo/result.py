@@ -1,4 +1,4 @@
-"""What the demo has found, for programs and for people."""
+"""The demo's result, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _share(tallies: Any, what: str) -> float:
 
 
 def summary(phases: dict[str, Any], capacity: float) -> dict[str, float]:
-    """The numbers of one run: ratios, and seconds for the p99 of what was not shed."""
+    """The numbers of one run: ratios, and the p99 in seconds of requests that were not shed."""
     loaded = phases["overload"]
     worked = sum(tally["work"] for tally in loaded["tiers"].values())
     latencies = loaded["latencies"]
@@ -59,7 +59,7 @@ def summary(phases: dict[str, Any], capacity: float) -> dict[str, float]:
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """The result as a program reads it: what an unprotected service falsely rejects is no question."""
+    """The result for JSON; an unprotected service has no false rejections."""
     protected = (*JSON, "false_reject_ratio")
     return {
         **result,
@@ -89,21 +89,21 @@ def table(result: dict[str, Any]) -> str:
 
 
 def sentence(result: dict[str, Any]) -> str:
-    """What it means."""
+    """The result as a sentence."""
     before, after = result["unprotected"], result["protected"]
     overload = result["offered_rps"] / result["capacity_rps"]
     text = (
-        f"Asked for {overload:.1f} times what it can do, the service alone answered {before['goodput_ratio']:.0%} "
-        f"of its capacity in time. With Atrion in front it answered {after['goodput_ratio']:.0%}, "
-        f"and {after['critical_success']:.1%} of what is critical."
+        f"At {overload:.1f} times its capacity, the service alone answered {before['goodput_ratio']:.0%} "
+        f"of its capacity in time. With Atrion it answered {after['goodput_ratio']:.0%}, "
+        f"and {after['critical_success']:.1%} of the critical requests."
     )
     if "workers" in result:
-        text += f" {result['workers_sharing']} of {result['workers']} workers shared what they learnt."
+        text += f" {result['workers_sharing']} of {result['workers']} workers shared their state."
     return textwrap.fill(text, 78)
 
 
 def trouble(title: str, row: dict[str, Any], service: Service, asked: float) -> str | None:
-    """A sentence if the machine, and not the service, decided a run.
+    """A note if the machine, and not the service, was the bottleneck of a run.
 
     ``row`` is its overload phase; ``asked`` the requests per second that it should have been sent.
     """
@@ -118,4 +118,4 @@ def trouble(title: str, row: dict[str, Any], service: Service, asked: float) -> 
         what = f"the service had only {service.cpu:.0%} of a core to compute with"
     else:
         return None
-    return f"Note: {title}, this machine was a bottleneck of its own: {what}. Try again when it is idle."
+    return f"Note: {title}, this machine itself was a bottleneck: {what}. Try again when it is idle."

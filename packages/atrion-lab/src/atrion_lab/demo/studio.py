@@ -41,7 +41,7 @@ def studio_beside(say: Callable[[str], None]) -> Iterator[str]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            process_group=0,  # Ctrl-C is the parent's business
+            process_group=0,  # the parent handles Ctrl-C
         )
         assert process.stdout is not None
         assert process.stdin is not None

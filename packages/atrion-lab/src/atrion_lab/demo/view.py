@@ -1,4 +1,4 @@
-"""What a person sees while the demo runs: a picture on a terminal, a line a second elsewhere."""
+"""Progress of the demo: a live view on a terminal, one line per second elsewhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 __all__ = ["LiveView", "PlainView", "QuietView", "Scene", "View", "view_for"]
 
 WINDOW = 5
-"""Lines of the load process that rates are taken over: a second and a bit, so that numbers can be read."""
+"""Lines of the load generator over which rates are computed: slightly more than a second."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """Everything there is to see of one run, which takes ``whole`` seconds. Rates per second, times in seconds."""
+    """The state of one run of ``whole`` seconds, for the views. Rates per second, times in seconds."""
 
     title: str
     capacity: float = 0.0
@@ -32,7 +32,7 @@ class Scene:
     _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def take(self, name: str, row: dict[str, Any]) -> bool:
-        """A line of a process; says whether it was the load's."""
+        """Process a line of a process; returns whether it is the load generator's."""
         if name != "load":
             self.services[name] = row
             return False
@@ -75,7 +75,7 @@ class Scene:
 
 
 class QuietView:
-    """Shows nothing: the result is for a program."""
+    """Shows nothing, for ``--json``."""
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -120,7 +120,7 @@ class PlainView(QuietView):
 
 
 class LiveView(QuietView):
-    """A picture that is drawn again four times a second; needs rich."""
+    """A live view, updated four times a second; needs rich."""
 
     def __init__(self, length: float) -> None:
         from rich.console import Console

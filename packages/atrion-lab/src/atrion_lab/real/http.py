@@ -205,7 +205,7 @@ class Strain:
             what = f"requests were sent up to {self.lag:.1f} s late"
         else:
             return None
-        return f"Note: {name}: this machine was a bottleneck of its own: {what}. Try again when it is idle."
+        return f"Note: {name}: this machine itself was a bottleneck: {what}. Try again when it is idle."
 
 
 async def play(
