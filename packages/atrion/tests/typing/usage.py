@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_type
 
+import httpx
+from fastapi import FastAPI
+from flask import Flask
+
 from atrion import (
     SLO,
     AdaptiveBreak,
@@ -22,6 +26,11 @@ from atrion import (
     Telemetry,
     Tier,
 )
+from atrion.integrations.fastapi import install as install_fastapi
+from atrion.integrations.flask import install as install_flask
+from atrion.integrations.flask import tier
+from atrion.integrations.httpx import AtrionTransport
+from atrion.propagation import Peers, RequestContext, use
 from atrion.state import Clock, ClusterSync
 from atrion.testing import VirtualClock
 
@@ -141,3 +150,28 @@ async def guarded_async() -> bytes:
         assert_type(entered, Atrion)
         assert_type(await report("x"), bytes)
         return await fetch("x")
+
+
+# --- integrations --------------------------------------------------------------------------------------------
+
+assert_type(engine.flow("r", place=0.5), Call)
+assert_type(engine.place("r", "alice"), float)
+peers = Peers(networks=["10.0.0.0/8"], hosts=["payments"])
+httpx.Client(transport=AtrionTransport(engine, dependency="payments", tier="high", peers=peers))
+AtrionTransport(engine, dependency=1)  # type: ignore[arg-type]
+install_flask(
+    Flask("shop"), engine, tiers={"/pay": "critical"}, key=lambda environ: environ.get("HTTP_X_USER")
+)
+install_flask(Flask("shop"), engine, tyres={})  # type: ignore[call-arg]
+install_fastapi(FastAPI(), engine, exclude=["/health"])
+
+
+@tier("critical")
+def pay(order: int) -> str:
+    return str(order)
+
+
+assert_type(pay(7), str)
+with use(tier="low", timeout=1.0) as context:
+    assert_type(context, RequestContext)
+    assert_type(context.remaining(), float | None)

@@ -11,7 +11,18 @@ import pytest
 
 import atrion
 
-LAYERS = ("control", "engine", "errors", "physics", "providers", "sensing", "state", "testing")
+LAYERS = (
+    "control",
+    "engine",
+    "errors",
+    "integrations",
+    "physics",
+    "propagation",
+    "providers",
+    "sensing",
+    "state",
+    "testing",
+)
 
 
 def names() -> list[str]:

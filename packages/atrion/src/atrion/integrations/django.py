@@ -19,7 +19,7 @@ from atrion.integrations._tiers import tier
 
 with needs("atrion.integrations.django", "django"):
     from asgiref.sync import markcoroutinefunction
-    from django.conf import settings
+    from django import conf
     from django.contrib.admindocs.views import simplify_regex
     from django.http import FileResponse, HttpRequest, HttpResponse
     from django.urls import Resolver404, resolve
@@ -48,7 +48,7 @@ def _settings() -> dict[str, Any]:
     Raises:
         ConfigurationError: it is no mapping, has an unknown key, or names what cannot be imported.
     """
-    given = getattr(settings, "ATRION", {})
+    given = getattr(conf.settings, "ATRION", {})
     if not isinstance(given, Mapping):
         raise ConfigurationError("settings.ATRION", given, 'give a dict, such as {"EXCLUDE": ["/health"]}')
     found = dict(given)
