@@ -1,4 +1,4 @@
-"""Shared and lasting state for Atrion."""
+"""Redis and PostgreSQL providers for Atrion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Each driver takes a good part of a second to import: only what is used is paid for.
+    # Each driver takes a good part of a second to import, so only the one in use is imported.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""State kept in PostgreSQL."""
+"""Persistence in PostgreSQL."""
 
 from __future__ import annotations
 

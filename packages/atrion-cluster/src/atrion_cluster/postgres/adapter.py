@@ -1,4 +1,4 @@
-"""PostgresPersistenceAdapter: the state port on PostgreSQL, for keeping, remembering and hearing of changes."""
+"""PostgresPersistenceAdapter: a provider on PostgreSQL for storing, recalling and subscribing."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["PostgresPersistenceAdapter"]
 
 DAY = 86_400.0
 SWEEP_SECONDS = 60.0
-"""Seconds between two looks for what is too old, at least."""
+"""Minimum seconds between two deletions of old rows."""
 
 
 class PostgresPersistenceAdapter:
-    """Keeps the last vector of every route, and their past where asked.
+    """Stores the last vector of every route, and past vectors if configured.
 
     Use it beside a provider that shares, ``Atrion(provider=…, persistence=PostgresPersistenceAdapter(url))``, or
-    alone as the provider. It makes its tables itself (in the first schema of the role's ``search_path``).
+    alone as the provider. It creates its tables (in the first schema of the role's ``search_path``).
 
     Args:
         url: ``postgresql://user:password@host:5432/database``, with any option of libpq.
-        namespace: Whose routes; 1 to 64 letters, digits, dots, dashes or underscores. Others are not reached.
-        history: Seconds for which every kept vector is kept as the past, ≥ 0; 0 keeps none.
-        forget_after: Seconds after which a route that is no longer heard of is let go, ≥ 60.
+        namespace: Separates applications; 1 to 64 letters, digits, dots, dashes or underscores.
+        history: Seconds for which past vectors are stored, ≥ 0; 0 stores none.
+        forget_after: Seconds without an update after which a route is deleted, ≥ 60.
         deadline: Seconds one call may take, in (0, 60].
         license: The licence key; None or an empty string takes that of ``ATRION_LICENSE_KEY``, if there is one.
 
@@ -73,7 +73,7 @@ class PostgresPersistenceAdapter:
         """From a URL, whose options may also be ``namespace``, ``history``, ``forget_after`` and ``deadline``.
 
         Raises:
-            ConfigurationError: something in it is unusable.
+            ConfigurationError: a part of it is invalid.
         """
         theirs, own = split_url(url)
         numbers: dict[str, Any] = {}
@@ -85,7 +85,7 @@ class PostgresPersistenceAdapter:
         return cls(theirs, **numbers)
 
     async def connect(self) -> None:
-        """Reach the server and make the tables where they are missing.
+        """Connect to the server and create missing tables.
 
         Raises:
             ProviderError: the server cannot be reached, is read-only or too old, or refuses; or the licence lapsed and
@@ -99,7 +99,7 @@ class PostgresPersistenceAdapter:
         self._subscriber.listen()
 
     async def disconnect(self) -> None:
-        """Close every connection, at once; subscriptions go on with the next :meth:`connect`."""
+        """Close every connection at once; subscriptions continue with the next :meth:`connect`."""
         self._connected = False
         await self._subscriber.stop()
         self._pool.close()
@@ -156,7 +156,7 @@ class PostgresPersistenceAdapter:
     # --- vectors ---------------------------------------------------------------------------------------------
 
     async def get_vector(self, route_id: str) -> PhysicsVector | None:
-        """The vector of a route, or None; what makes no sense is dropped and counted."""
+        """The vector of a route, or None; invalid rows are dropped and counted."""
         rows = await self._run("get", {"route": to_text(route_id)})
         vectors = [vector for vector in (self._vector(row) for row in rows) if vector is not None]
         return vectors[0] if vectors else None
@@ -169,11 +169,11 @@ class PostgresPersistenceAdapter:
         return None
 
     async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
-        """Keep the vector of a route."""
+        """Store the vector of a route."""
         await self.update_vectors({route_id: vector})
 
     async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
-        """Keep many in one round trip."""
+        """Store many vectors in one round trip."""
         if not vectors:
             return
         values = list(vectors.values())
@@ -194,17 +194,17 @@ class PostgresPersistenceAdapter:
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS * random.uniform(1.0, 2.0)
-            with suppress(ProviderError):  # what had to be kept is kept; a role may lack the right to delete
+            with suppress(ProviderError):  # the vectors are stored; a role may lack the right to delete
                 await self.forget()
 
     async def forget(self) -> None:
-        """Let a part of what is too old go; it happens by itself about once a minute."""
+        """Delete some of the old rows; also done automatically about once a minute."""
         await self._run("forget", {"keep": self._settings.forget_after, "history": self._settings.history})
 
     def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
         """Call ``callback`` with later vectors of the route, until the returned function is called.
 
-        Several changes at once are told as one: the last.
+        Of several changes at once only the last is reported.
         """
         end = self._subscriber.subscribe(route_id, callback)
         if self._connected:
@@ -215,7 +215,7 @@ class PostgresPersistenceAdapter:
     # --- remembering -----------------------------------------------------------------------------------------
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
-        """The most scarred ``limit`` routes, with their ages by the server's clock; nodes are not told apart."""
+        """The ``limit`` routes with most scar, with ages by the server's clock; nodes are not distinguished."""
         rows = await self._run("recall", {"limit": limit, "longest": DAY, "longest_name": LONGEST})
         found = {}
         for text, *numbers, age in rows:
@@ -225,7 +225,7 @@ class PostgresPersistenceAdapter:
         return found
 
     async def history(self, route_id: str, limit: int = 1000) -> list[Remembered]:
-        """The last vectors of a route, newest first, as far back as ``history`` keeps them."""
+        """Past vectors of a route, newest first, for as long as ``history`` keeps them."""
         rows = await self._run("history", {"route": to_text(route_id), "limit": limit})
         found = ((self._vector(tuple(numbers)), cast("float", age)) for *numbers, age in rows)
         return [Remembered(vector, age) for vector, age in found if vector is not None]
@@ -236,9 +236,9 @@ class PostgresPersistenceAdapter:
         return [from_text(text) for (text,) in rows]
 
     async def list_nodes(self) -> list[str]:
-        """None: vectors are kept without the nodes they came from."""
+        """Always empty: vectors are stored without their node."""
         return []
 
     async def diagnose(self) -> list[Finding]:
-        """What a look at the server finds, on a connection of its own."""
+        """Findings about the server, on a separate connection."""
         return await diagnose(self._settings)

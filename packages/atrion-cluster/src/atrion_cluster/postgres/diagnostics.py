@@ -1,4 +1,4 @@
-"""What a look at the server finds, in plain words."""
+"""Diagnosis of the server, for ``atrion doctor``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CURES = {
     "permission denied": "GRANT CONNECT ON DATABASE … TO this role",
 }
 CLOCK_NOTE = 1.0
-"""Seconds between this machine's clock and the server's that are worth a note."""
+"""Seconds between this machine's clock and the server's from which there is a note."""
 
 
 class _Look(NamedTuple):
@@ -55,7 +55,7 @@ class _Look(NamedTuple):
 
 
 async def diagnose(settings: PostgresSettings) -> list[Finding]:
-    """Look at the server on a connection of its own."""
+    """Check the server on a separate connection."""
     pool = ConnectionPool(settings)
     try:
         look = await pool.run(_look)

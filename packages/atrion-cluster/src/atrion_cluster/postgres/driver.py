@@ -1,6 +1,6 @@
-"""A connection of psycopg that is closed at once; the only place that knows how psycopg waits.
+"""A psycopg connection that is closed at once; the only use of the way in which psycopg waits.
 
-``tests/postgres/test_driver.py`` says when a new version of psycopg waits in another way.
+``tests/postgres/test_driver.py`` fails if a new version of psycopg changes this.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Connection"]
 class Connection(AsyncConnection[tuple[Any, ...]]):
     """A connection that is closed at once when what it waits for is cancelled.
 
-    The driver would politely ask the server to cancel first, and wait seconds for one that hangs.
+    The driver would first ask the server to cancel, and wait seconds for one that hangs.
     """
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:

@@ -1,8 +1,8 @@
-"""A few connections, opened when they are needed and used again; never longer waited for than a deadline.
+"""A small connection pool without background tasks; every call has a deadline.
 
-No background tasks: a pool that reconnects by itself would log and hang by itself, and nothing here may outlive its
-loop or keep ``disconnect`` waiting. A connection whose call is cancelled, fails or exceeds its deadline is closed at
-once. Each event loop and each process gets connections of its own.
+Connections are opened on demand and reused. Nothing outlives its event loop or delays ``disconnect``. A connection
+whose call is cancelled, fails or exceeds its deadline is closed at once. Each event loop and each process has
+connections of its own.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 READ_ONLY = "the server is read-only: name the primary, not a replica"
 CONNECTIONS = 2
-"""Most connections of a process, besides the one that listens: a pulse makes one call at a time."""
+"""Maximum connections of a process, besides the one that listens."""
 
 
 class _LoopConnections:
-    """What belongs to one event loop of one process."""
+    """The connections of one event loop of one process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -43,7 +43,7 @@ class _LoopConnections:
         self.open.discard(connection)
 
     def leave(self) -> None:
-        """Close everything; a process that was forked keeps its hands off what is its parent's."""
+        """Close everything, except in a forked child, which must not touch its parent's connections."""
         self.idle.clear()
         if self.pid != os.getpid():
             _parents.append(self)
@@ -53,7 +53,7 @@ class _LoopConnections:
 
 
 _parents: list[_LoopConnections] = []
-"""Connections of the process this one was forked from: never closed here, hence never let go either."""
+"""Connections of the parent process, kept so that they are never closed here."""
 
 
 class ConnectionPool:
@@ -77,7 +77,7 @@ class ConnectionPool:
             connections.leave()
 
     async def connect(self) -> Connection:
-        """A new connection, the caller's to hand back to :meth:`release`."""
+        """A new connection, to be returned with :meth:`release`."""
         connections = self._of_this_loop()
         connection = await Connection.connect(
             self._settings.conninfo, autocommit=True, prepare_threshold=None
@@ -123,7 +123,7 @@ class ConnectionPool:
                     lost = connection.closed
                     connections.close(connection)
                     if used and lost:
-                        continue  # the server let it go while it was idle, which says nothing about now
+                        continue  # the server closed it while it was idle, so try a new one
                     raise
                 except BaseException:
                     connections.close(connection)
@@ -133,7 +133,7 @@ class ConnectionPool:
 
 
 def _words(error: Exception) -> str:
-    """The first line of what the driver says; the following ones repeat it for every address."""
+    """The first line of the driver's message; the others repeat it for each address."""
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return READ_ONLY
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""The tables: whether they are there, and making them."""
+"""Checks and creates the tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLDEST_SERVER = 130_000
 
 
 class Status(NamedTuple):
-    """What a server says of itself."""
+    """The state of a server."""
 
     version: int
     read_only: bool
@@ -43,10 +43,10 @@ async def last_migration(connection: Connection, status: Status) -> int:
 
 
 async def migrate(connection: Connection) -> Status:
-    """Make the tables where they are missing, one process at a time; says what the server is like.
+    """Create missing tables, one process at a time; returns the state of the server.
 
     Raises:
-        ProviderError: the server is too old, or read-only, or the tables may not be made.
+        ProviderError: the server is too old or read-only, or the role must not create tables.
     """
     status = await read_status(connection)
     if status.version < OLDEST_SERVER:

@@ -1,4 +1,4 @@
-"""What a user may set about the PostgreSQL adapter: checked, and without secrets in any text."""
+"""Settings of the PostgreSQL adapter, validated, and shown without secrets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORM = "give postgresql://user:password@host:5432/database"
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """How to reach the server and what to keep; the password stays out of its repr."""
+    """The server and what to store; the password is not in the repr."""
 
     conninfo: str = field(repr=False)
     where: str
@@ -35,7 +35,7 @@ class PostgresSettings:
 
     @property
     def channel(self) -> str:
-        """The name that listeners of this namespace listen to."""
+        """The notification channel of this namespace."""
         return "atrion_" + hashlib.blake2b(self.namespace.encode(), digest_size=8).hexdigest()
 
 
@@ -61,7 +61,7 @@ def settings_from(
     """Checked settings.
 
     Raises:
-        ConfigurationError: something in them is unusable.
+        ConfigurationError: a setting is invalid.
     """
     if not isinstance(url, str) or url.partition(":")[0] not in SCHEMES:
         raise ConfigurationError(
@@ -69,7 +69,7 @@ def settings_from(
         )
     try:
         given = conninfo_to_dict(url)
-    except psycopg.Error:  # its message may hold the password
+    except psycopg.Error:  # its message may contain the password
         raise ConfigurationError("url", "postgresql://…", f"it cannot be read: {_FORM}") from None
     if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
         raise ConfigurationError(
@@ -78,7 +78,7 @@ def settings_from(
     check_number("history", history, 0.0, 1e9)
     check_number("forget_after", forget_after, 60.0, 1e9)
     check_number("deadline", deadline, 0.0, 60.0, above=True)
-    # A network that swallows packets must be noticed on connections that only listen, too.
+    # Detects a network that drops packets on connections that only listen.
     quick = {
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 5,

@@ -1,4 +1,4 @@
-"""Statements, kept in files beside this one."""
+"""SQL statements, from the files in ``sql/``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SQL = files("atrion_cluster.postgres") / "sql"
 @cache
 def statement(name: str) -> LiteralString:
     """The statement of a name."""
-    text: Any = (_SQL / f"{name}.sql").read_text()  # ours, hence as trustworthy as a literal
+    text: Any = (_SQL / f"{name}.sql").read_text()  # from this package, so as trustworthy as a literal
     found: LiteralString = text
     return found
 

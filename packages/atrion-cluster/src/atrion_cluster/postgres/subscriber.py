@@ -1,7 +1,7 @@
-"""Hearing of changes: a connection that listens, as a task of the running loop while there is anybody to tell.
+"""Notifies subscribers of changes: a connection that listens, in a task of the running loop while there are any.
 
-A notification says only that something changed; what it was is asked for, so nothing is lost while the connection is
-down, and nothing that others put on the channel is believed.
+A notification only triggers a query for changes, so nothing is lost while the connection is down, and the content of
+notifications is not trusted.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ __all__ = ["ChangeSubscriber"]
 logger: logging.Logger = logging.getLogger("atrion")
 
 QUIET = 30.0
-"""Seconds without a notification after which changes are asked for anyway."""
+"""Seconds without a notification after which changes are queried anyway."""
 GAP = 0.05
-"""Seconds between two questions for changes, at least, however many notifications come."""
+"""Minimum seconds between two queries for changes."""
 NAMED = 256
-"""Routes that are asked for by name, at most; beyond, all changes are asked for."""
+"""Maximum routes queried by name; with more, all changes are queried."""
 MAX_BACKOFF = 2.0
-"""Seconds between two tries to listen, at most."""
+"""Maximum seconds between two attempts to listen."""
 
 
 class ChangeSubscriber:
-    """The subscribers of routes, and the task that tells them."""
+    """The subscribers of routes, and the task that notifies them."""
 
     def __init__(self, pool: ConnectionPool, settings: PostgresSettings) -> None:
         self.failures: int = 0
         self.dropped: int = 0
         self.since: str | None = None
-        """The snapshot after which changes are told; None before the first connect."""
+        """The snapshot after which changes are reported; None before the first connect."""
         self._pool = pool
         self._settings = settings
         self._callbacks: dict[str, list[Callable[[PhysicsVector], None]]] = {}
@@ -52,7 +52,7 @@ class ChangeSubscriber:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def subscribe(self, route: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
-        """Tell ``callback`` of changes; returns what ends that."""
+        """Call ``callback`` on changes; returns a function that ends this."""
         self._callbacks.setdefault(route, []).append(callback)
 
         def end() -> None:
@@ -66,7 +66,7 @@ class ChangeSubscriber:
         return end
 
     def listen(self) -> None:
-        """Be listening in the running loop, where there is anybody to tell; does not wait."""
+        """Start listening in the running loop if there are subscribers; does not wait."""
         if self.since is None or not self._callbacks:
             return
         loop = asyncio.get_running_loop()
@@ -96,7 +96,7 @@ class ChangeSubscriber:
                     failed, told_at = 0, loop.time()
                     async for _ in connection.notifies(timeout=QUIET, stop_after=1):
                         pass
-                    await asyncio.sleep(told_at + GAP - loop.time())  # a burst is told as one
+                    await asyncio.sleep(told_at + GAP - loop.time())  # a burst is handled as one
             except (psycopg.Error, OSError):
                 failed += 1
                 self.failures += 1
@@ -106,7 +106,7 @@ class ChangeSubscriber:
             await asyncio.sleep(min(0.1 * 2.0 ** min(failed, 10), MAX_BACKOFF) * random.uniform(0.8, 1.2))
 
     async def _tell(self, connection: Connection) -> None:
-        """Ask what changed, and tell whom it concerns."""
+        """Query the changes and notify their subscribers."""
         few = len(self._callbacks) <= NAMED
         asked = {
             "namespace": self._settings.namespace,

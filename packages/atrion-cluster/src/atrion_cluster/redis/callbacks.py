@@ -1,4 +1,4 @@
-"""Who wants to hear of jumps and of vectors, and on which channels that comes."""
+"""Callbacks for jumps of scars and for vectors of routes, and the channels that they need."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Subscriber = Callable[[PhysicsVector], None]
 
 
 class Callbacks:
-    """Listeners to jumps, and subscribers of routes; what one of them raises is logged and harms no other.
+    """Listeners to jumps, and subscribers of routes; an exception of one is logged and does not affect the others.
 
     Args:
-        channel: Where jumps are told; a route's vectors come on ``channel/route``.
-        changed: Called when the channels that are wanted may have changed.
+        channel: The channel of jumps; vectors of a route are published on ``channel/route``.
+        changed: Called when the set of needed channels may have changed.
     """
 
     def __init__(self, channel: str, changed: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class Callbacks:
         self._subscribers: dict[str, list[Subscriber]] = {}
 
     def listen(self, node: str, callback: Listener) -> Callable[[], None]:
-        """Let ``callback`` hear of others' jumps on behalf of ``node``; returns what ends that."""
+        """Call ``callback`` on jumps of nodes other than ``node``; returns a function that ends this."""
         self._listeners[callback] = node
 
         def end() -> None:
@@ -40,7 +40,7 @@ class Callbacks:
         return end
 
     def subscribe(self, route_id: str, callback: Subscriber) -> Callable[[], None]:
-        """Let ``callback`` have every later vector of the route; returns what ends that."""
+        """Call ``callback`` with every later vector of the route; returns a function that ends this."""
         self._subscribers.setdefault(route_id, []).append(callback)
         self._changed()
 
@@ -55,7 +55,7 @@ class Callbacks:
         return end
 
     def wanted(self) -> set[bytes]:
-        """The channels to listen on; that of the jumps always, so that a listener misses nothing when it comes."""
+        """The channels to listen on; always with that of jumps, so that a new listener misses nothing."""
         return {self.channel, *(self.channel + b"/" + to_bytes(route) for route in list(self._subscribers))}
 
     def route_of(self, channel: bytes) -> str | None:
@@ -63,7 +63,7 @@ class Callbacks:
         return to_name(channel[len(self.channel) + 1 :])
 
     def tell(self, route_id: str, answer_for: Callable[[str], ClusterScar | None]) -> None:
-        """Tell every listener what is news for its node; None is no news."""
+        """Notify every listener of jumps that are new to its node; None means there are none."""
         for callback, node in list(self._listeners.items()):
             answer = answer_for(node)
             if answer is not None:
@@ -73,7 +73,7 @@ class Callbacks:
                     logger.exception("a listener failed at the news of %r; the others go on", route_id)
 
     def deliver(self, route_id: str, vector: PhysicsVector) -> None:
-        """Give a vector to the route's subscribers."""
+        """Notify the route's subscribers of a vector."""
         for callback in list(self._subscribers.get(route_id, ())):
             try:
                 callback(vector)

@@ -1,7 +1,7 @@
-"""What travels between a node and the server: packing, and checking of everything that comes back. Pure.
+"""The encoding of data between a node and the server, and the validation of everything received. Pure.
 
 Numbers are little-endian doubles, as in the Lua functions. The store is untrusted: what is malformed, not finite,
-negative or too large becomes :data:`INVALID` or is left out, and whoever asked counts it.
+negative or too large becomes :data:`INVALID` or is left out, and the caller counts it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 INVALID: Final = ClusterScar(math.nan, math.nan)
-"""What is handed on for an answer that means nothing, so that the manager counts it."""
+"""Replaces an invalid answer, so that the manager counts it."""
 MOST_ROUTE_BYTES = 1024
 MOST_MESSAGE_BYTES = 4096
 MOST_PAIRS = 20_000
 ROUNDING = 1e-9
-"""Share of everybody's evidence below which the others' is the rounding of a difference."""
+"""Share of all evidence below which the evidence of the others is taken for a rounding error."""
 
 _ROW = Struct("<6d")
 _OWN = Struct("<7d")
@@ -54,7 +54,7 @@ _NAME = Struct("<H")
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """This node's row as the server keeps it: ``at`` in seconds of the server's clock, ``here`` of the local one."""
+    """This node's row in the server: ``at`` in seconds of the server's clock, ``here`` of the local one."""
 
     row: NodeRow
     at: float
@@ -63,14 +63,14 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Everybody's ``evidence`` and evidence-weighted ``scars`` of a route at ``at`` seconds of the server's clock."""
+    """Sums of ``evidence`` and evidence-weighted ``scars`` over the nodes of a route, ``at`` by the server's clock."""
 
     evidence: float
     scars: float
     at: float
 
     def without(self, own: Own | None) -> ClusterScar:
-        """What the others believe: the sums without this node's own part, which decayed just as they did."""
+        """The mean of the other nodes: the sums without this node's part, decayed to the same time."""
         evidence, scars = self.evidence, self.scars
         if own is not None:
             age = max(self.at - own.at, 0.0)
@@ -86,9 +86,9 @@ class Sums:
 class Answer:
     """One exchange's answer.
 
-    ``sums`` of routes that changed, ``told`` of those that were asked for, with the rows of this node that the server
-    already kept in ``owns``; None where the numbers make no sense. ``dropped`` is what had not even a name,
-    ``refused`` counts the rows that the server did not take.
+    ``sums`` of routes that changed, ``told`` of those that were requested, with the stored rows of this node in
+    ``owns``; None if the numbers are invalid. ``dropped`` counts entries without a valid name, ``refused`` the rows
+    that the server did not accept.
     """
 
     epoch: bytes
@@ -112,12 +112,12 @@ class News:
 
 
 def to_bytes(name: str) -> bytes:
-    """A route's or a node's name as it travels; lone surrogates, which a route id may have, survive."""
+    """A route's or a node's name as bytes; lone surrogates, which a route id may have, are preserved."""
     return name.encode("utf-8", "surrogatepass")
 
 
 def decayed(row: NodeRow, age: float) -> NodeRow:
-    """The row as ``age`` seconds leave it."""
+    """The row after ``age`` seconds."""
     age = max(age, 0.0)
     vector = row.vector
     scar = vector.scar_tissue * math.exp(-row.decay_rate * age)
@@ -128,7 +128,7 @@ def decayed(row: NodeRow, age: float) -> NodeRow:
 
 
 def pack_row(row: NodeRow) -> bytes:
-    """A row without its age: the server's clock gives that."""
+    """A row without its age, which the server's clock gives."""
     v = row.vector
     return _ROW.pack(v.resistance, v.momentum, v.scar_tissue, v.timestamp, row.evidence, row.decay_rate)
 
@@ -150,7 +150,7 @@ def _numbers(layout: Struct, text: object) -> tuple[float, ...] | None:
 
 
 def to_name(text: object) -> str | None:
-    """The name that ``text`` is, or None when it is none."""
+    """The name in ``text``, or None if it is invalid."""
     if not isinstance(text, bytes) or not 0 < len(text) <= MOST_ROUTE_BYTES:
         return None
     try:
@@ -160,7 +160,7 @@ def to_name(text: object) -> str | None:
 
 
 def _groups(answer: object, size: int) -> Iterator[Sequence[Any]]:
-    """The flat list ``answer`` in groups of ``size``; nothing where it is no such list."""
+    """The flat list ``answer`` in groups of ``size``; empty if it is no such list."""
     if isinstance(answer, list):
         for start in range(0, min(len(answer), size * MOST_PAIRS) - size + 1, size):
             yield answer[start : start + size]
@@ -168,14 +168,14 @@ def _groups(answer: object, size: int) -> Iterator[Sequence[Any]]:
 
 def _sums(text: object, now: float) -> Sums | None:
     found = _numbers(_SUMS, text)
-    # Rounding apart, the mean cannot exceed what one scar may count for.
+    # Except for rounding, the mean cannot exceed the maximum of one scar.
     if found is None or found[1] > found[0] * SCAR_CAP * 1.001 + 1e-6:
         return None
     return Sums(found[0], found[1], now)
 
 
 def read_own(text: object, here: float) -> Own | None:
-    """A row of this node as the server kept it; ``here`` is the local time that stands for now."""
+    """A stored row of this node; ``here`` is the local time."""
     found = _numbers(_OWN, text)
     return (
         None if found is None else Own(NodeRow(PhysicsVector(*found[:4]), found[4], found[5]), found[6], here)
@@ -183,7 +183,7 @@ def read_own(text: object, here: float) -> Own | None:
 
 
 def read_answer(answer: object, here: float) -> Answer | None:
-    """The answer of an exchange at the local time ``here``; None when it is none at all."""
+    """The answer of an exchange at the local time ``here``; None if it is no valid answer."""
     if not isinstance(answer, list) or len(answer) != 6:
         return None
     epoch, version, text, refused, changed, asked = answer
@@ -213,13 +213,13 @@ def read_answer(answer: object, here: float) -> Answer | None:
             continue
         told[route] = _sums(packed, at)
         if own is not None:
-            # The local time at which it was kept, so that it can be sent again as it would be now.
+            # The local time at which it was stored, so that it can be sent again with its current decay.
             owns[route] = Own(own.row, own.at, here - max(at - own.at, 0.0))
     return Answer(epoch, version, at, refused, sums, told, owns, dropped)
 
 
 def read_news(message: object) -> News | None:
-    """A message of the channel, or None when it makes no sense."""
+    """A message of the channel, or None if it is invalid."""
     if not isinstance(message, bytes) or not _NEWS.size < len(message) <= MOST_MESSAGE_BYTES:
         return None
     now, _, _, tag_length, node_length = _NEWS.unpack_from(message)
@@ -234,13 +234,13 @@ def read_news(message: object) -> News | None:
 
 
 def read_remembered(text: object) -> Remembered | None:
-    """A vector with its age, or None when it makes no sense."""
+    """A vector with its age, or None if it is invalid."""
     found = _numbers(_REMEMBERED, text)
     return None if found is None else Remembered(PhysicsVector(*found[:4]), found[4])
 
 
 def read_update(message: object) -> tuple[bytes, PhysicsVector] | None:
-    """A message of a route's channel: who wrote, and the vector; None when it makes no sense."""
+    """A message of a route's channel: the writer and the vector; None if it is invalid."""
     if not isinstance(message, bytes) or len(message) > MOST_MESSAGE_BYTES:
         return None
     try:
@@ -252,7 +252,7 @@ def read_update(message: object) -> tuple[bytes, PhysicsVector] | None:
 
 
 def read_recall(answer: object) -> tuple[bytes, dict[str, Remembered], int] | None:
-    """A page of what is remembered: the next cursor, the vectors with their ages, and how many made no sense."""
+    """A page of stored vectors: the next cursor, the vectors with their ages, and the number of invalid ones."""
     if not isinstance(answer, list) or not answer or not isinstance(answer[0], bytes):
         return None
     found: dict[str, Remembered] = {}

@@ -1,4 +1,4 @@
-"""One connection to one server: bounded in time, never retried behind anybody's back, given up at the first doubt.
+"""One connection to one server: bounded in time, without automatic retries, closed on any error.
 
 redis-py's pools and clients reconnect and retry by themselves, which would hide from this node that a server was
 restarted or replaced, and could outlast the pulse's deadline. So its :class:`~redis.asyncio.Connection` is used alone.
@@ -61,11 +61,11 @@ def function_names() -> dict[str, str]:
 
 
 ELSEWHERE = (AskError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
-"""What a server says that should not be asked: the master is to be looked for anew. (A moved slot is an AskError.)"""
+"""Errors of a server that is not the master, which has to be looked up again. (A moved slot is an AskError.)"""
 
 
 class TlsContext(Protocol):
-    """What redis-py's TLS connections ask for their context."""
+    """The TLS context in the form that redis-py expects."""
 
     def get(self) -> SSLContext:
         """The context."""
@@ -73,7 +73,7 @@ class TlsContext(Protocol):
 
 
 def tls_context(settings: RedisSettings) -> TlsContext | None:
-    """What TLS trusts and shows, or None without TLS. It reads files, so it is made once and not in a pulse.
+    """The TLS context, or None without TLS. It reads files, so it is created once and not during a pulse.
 
     Raises:
         ConfigurationError: a file cannot be read or is no certificate.
@@ -98,8 +98,8 @@ class ServerConnection:
     Args:
         address: Host and port.
         settings: Login and the seconds that one round trip may take.
-        tls: What TLS trusts and shows, read once for all connections.
-        sentinel: Whether a sentinel listens there, who has a login of its own.
+        tls: The TLS context, created once for all connections.
+        sentinel: Whether the server is a sentinel, which has separate credentials.
     """
 
     def __init__(
@@ -136,12 +136,12 @@ class ServerConnection:
 
     @property
     def where(self) -> str:
-        """Host and port, for people."""
+        """Host and port, for messages."""
         return f"{self.address[0]}:{self.address[1]}"
 
     @property
     def open(self) -> bool:
-        """Whether it can be used, as far as is known."""
+        """Whether the connection is open, as far as is known."""
         return self._reader is not None and not self._reader.at_eof()
 
     async def connect(self) -> None:
@@ -151,25 +151,25 @@ class ServerConnection:
             ProviderError: the server cannot be reached or refuses.
         """
         await self._bounded(self._connection.connect())
-        # redis-py forgets them where it disconnects without waiting.
+        # redis-py drops them if it disconnects without waiting.
         self._reader, self._writer = streams_of(self._connection)
 
     async def load(self) -> None:
-        """Bring the functions to the server, unless it has them.
+        """Load the functions into the server, unless it has them.
 
         Raises:
             ProviderError: the connection failed, or the server wants another login or is not ready.
         """
-        # A server hangs up on a long command of a stranger; a short one tells why.
+        # A server closes the connection on a long command before the login; a short one returns the error.
         (pong,) = await self.ask(("PING",))
         if isinstance(pong, ResponseError) and not isinstance(pong, NoPermissionError):
             self.close()
             raise ProviderError(f"{self.where} refuses: {pong}") from pong
-        # What it refuses shows with the first call, since an operator may have loaded them for us.
+        # A refusal shows with the first call, since an operator may have loaded the functions.
         await self.ask(("FUNCTION", "LOAD", library()[0]))
 
     async def ask(self, *commands: Command) -> list[Any]:
-        """The answers to ``commands`` in one round trip; what a server refuses is an answer too.
+        """The answers to ``commands`` in one round trip; an error of the server is an answer, too.
 
         Raises:
             ProviderError: no answer in time, or the connection failed; the connection is closed then.
@@ -206,9 +206,7 @@ class ServerConnection:
             answers = await self.ask(*commands)
         for (keys, _), answer in zip(calls, answers, strict=True):
             if isinstance(answer, ResponseError):
-                if "WRONGTYPE" in str(
-                    answer
-                ):  # somebody else's garbage under our keys; without them we start anew
+                if "WRONGTYPE" in str(answer):  # the keys have data of another type; they are deleted
                     await self.ask(("DEL", *keys))
                 if isinstance(answer, ELSEWHERE):
                     self.close()
@@ -255,25 +253,25 @@ class ServerConnection:
             self.close()
             raise ProviderError(f"{self.where}: {error}") from error
         except BaseException:
-            self.close()  # half an answer may be under way: whoever came next would read it
+            self.close()  # part of an answer may still arrive, and the next command would read it
             raise
 
     def close(self) -> None:
-        """Drop the connection at once, without a farewell that a hung server would make us wait for."""
+        """Drop the connection at once; closing it properly would wait for a hung server."""
         writer = self._detach()
         if writer is not None:
             with suppress(RuntimeError):  # its loop is closed
                 writer.transport.abort()
 
     def _detach(self) -> asyncio.StreamWriter | None:
-        """Take the streams from the connection; returns what is left to be closed."""
+        """Detach the streams from the connection; returns the transport to be closed."""
         writer = self._writer or streams_of(self._connection)[1]
         self._reader = None
         detach(self._connection)
         return writer
 
     def abandon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let go of a connection that a closed loop or a parent process has.
+        """Release a connection of a closed loop or of a parent process.
 
         A closed loop will never end its transports, so they are ended here. A parent's loop must not be touched: its
         selector is shared with the child. There the descriptor is pointed at nothing instead, in this process alone.

@@ -1,4 +1,4 @@
-"""What a look at the servers finds, in plain words."""
+"""Diagnosis of the servers, for ``atrion doctor``."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ CURES = {
     "LOADING": "wait until the server has loaded its data",
 }
 CLOCK_NOTE = 1.0
-"""Seconds between this machine's clock and a server's that are worth a note."""
+"""Seconds between this machine's clock and a server's from which there is a note."""
 FULL = 0.9
-"""Share of maxmemory beyond which a server is nearly full."""
+"""Share of maxmemory above which a server is reported as nearly full."""
 RIGHTS = (
     "ACL SETUSER … ~{<namespace>:*}:* &<channel>* +@read +@write +@pubsub +time +fcall +function|load, "
     "or load the functions once as another user"
@@ -44,7 +44,7 @@ OLDEST_SERVER = 7
 
 
 async def diagnose(settings: RedisSettings, tls: TlsContext | None, tags: list[str]) -> list[Finding]:
-    """Look at every master on connections of their own."""
+    """Check every master, on separate connections."""
     try:
         places = await locate(settings, tls, tags)
     except ProviderError as error:
@@ -97,7 +97,7 @@ class _Look:
         return cls(_info(told), loaded, called, offset)
 
     def findings(self, where: str) -> list[Finding]:
-        """What the answers mean."""
+        """Findings from the answers."""
         return [finding for part in (self._server(where), self._functions(where)) for finding in part]
 
     def _server(self, where: str) -> list[Finding]:
@@ -166,7 +166,7 @@ class _Look:
 
 
 def _info(told: Any) -> dict[str, str]:
-    """The lines of ``INFO``; nothing where it was refused."""
+    """The lines of ``INFO``; empty if it was refused."""
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else ""
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 

@@ -1,7 +1,7 @@
-"""What is used of redis-py and asyncio that is not their public interface, and nothing else.
+"""All uses of private parts of redis-py and asyncio.
 
-redis-py has no way to drop a connection at once, nor to look whether the server has hung up; asyncio has none to end
-the transports of a loop that is closed. ``tests/redis/test_driver.py`` says when a new version has changed any of it.
+redis-py cannot drop a connection at once, or check whether the server has closed it; asyncio cannot end the transports
+of a closed loop. ``tests/redis/test_driver.py`` fails if a new version changes any of this.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ __all__ = ["detach", "end_transport", "streams_of"]
 
 
 def streams_of(connection: Connection) -> tuple[asyncio.StreamReader | None, asyncio.StreamWriter | None]:
-    """The streams of a connection; None where it has none."""
+    """The streams of a connection; None if it has none."""
     return connection._reader, connection._writer
 
 
 def detach(connection: Connection) -> None:
-    """Take a connection's streams away: it would complain when it is collected, and close them once more."""
+    """Detach a connection's streams: on garbage collection it would warn, and close them again."""
     connection._reader = connection._writer = None
 
 
 def end_transport(transport: asyncio.WriteTransport) -> None:
-    """Close the socket of a ``transport`` whose loop is closed and will never do it."""
+    """Close the socket of a ``transport`` whose loop is closed."""
     unfinished: Any = transport
     with suppress(RuntimeError):
         unfinished.abort()
     with suppress(RuntimeError, AttributeError):
-        unfinished._call_connection_lost(None)  # what the loop would have called next; uvloop has none
+        unfinished._call_connection_lost(None)  # what the loop would have called next; not present in uvloop

@@ -50,16 +50,16 @@ class RedisClusterProvider:
     """Shares scars between the nodes of a cluster over Redis 7 or Valkey: one server, Sentinel, or Redis Cluster.
 
     Each pulse is one round trip to each master: a function in the server takes this node's changed rows and returns
-    what changed for it. A scar that jumps goes out on the channel at once.
+    the changes of the others. A scar that jumps is published on the channel at once.
 
     Args:
-        redis: ``url``, and what may be in its query as well: ``username``, ``password``, ``db``, ``timeout`` (seconds
-            one round trip may take, 0.4), ``shards`` (parts of a Redis Cluster, 6; the same on every node),
+        redis: ``url``, and settings that can also be in its query: ``username``, ``password``, ``db``, ``timeout``
+            (seconds of a round trip, 0.4), ``shards`` (parts of a Redis Cluster, 6; the same on every node),
             ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``,
             ``sentinel_username``, ``sentinel_password``.
         sync: ``interval`` in seconds between pulses (0.1) and the ``channel`` (``<namespace>:sync``).
-        gamma: γ in [0, 1] for an engine that is given none.
-        namespace: What keeps clusters on one server apart: 1 to 64 letters, digits, dots, dashes, underscores.
+        gamma: γ in [0, 1] for engines without a setting of their own.
+        namespace: Separates applications on one server: 1 to 64 letters, digits, dots, dashes, underscores.
         license: The licence key; None or an empty string takes that of ``ATRION_LICENSE_KEY``, if there is one.
 
     Raises:
@@ -111,7 +111,7 @@ class RedisClusterProvider:
 
     @property
     def dropped(self) -> int:
-        """Rows and messages that made no sense and were passed over."""
+        """Number of invalid rows and messages that were dropped."""
         return self._dropped + sum(session.dropped for session in list(self._sessions.values()))
 
     # --- connections -------------------------------------------------------------------------------------------
@@ -169,34 +169,36 @@ class RedisClusterProvider:
         self._watch.counted(census.clusters)
 
     async def connect(self) -> None:
-        """Open a connection to each master where there is none; everything counts as changed from now on.
+        """Open a missing connection to each master; all routes then count as changed.
 
         Raises:
             ProviderError: no master can be reached.
         """
         session = await self._ready()
         session.forget()
-        await session.subscriber.start(self._settings.timeout)  # without it, all goes on, by the pulse alone
+        await session.subscriber.start(
+            self._settings.timeout
+        )  # without it, changes arrive with the pulse only
 
     async def disconnect(self) -> None:
-        """Drop every connection, at once even where the server hangs."""
+        """Drop every connection at once, even if the server hangs."""
         here = asyncio.get_running_loop()
         while self._sessions:
             loop, session = self._sessions.popitem()
             self._dropped += session.dropped
             if loop is here:
                 await asyncio.gather(*session.close(), return_exceptions=True)
-                await asyncio.sleep(0)  # lets the transports end before the loop does
+                await asyncio.sleep(0)  # lets the transports end before the loop
             elif loop.is_closed():
                 session.abandon(loop)
             else:
                 loop.call_soon_threadsafe(session.close)
 
     def _leave_parent(self) -> None:
-        """In a child: the parent's connections are not ours."""
+        """In a forked child: release the parent's connections."""
         for loop, session in self._sessions.items():
             session.abandon(loop)
-        _abandoned.append(self._sessions)  # their tasks would complain when they are collected
+        _abandoned.append(self._sessions)  # their tasks would warn on garbage collection
         self._sessions = {}
         self._id = uuid.uuid4().hex
 
@@ -205,7 +207,7 @@ class RedisClusterProvider:
     async def exchange(
         self, node: str, rows: Mapping[str, NodeRow], routes: list[str]
     ) -> Mapping[str, ClusterScar]:
-        """Keep this node's changed ``rows``; return what the other nodes believe of ``routes`` where that changed.
+        """Store this node's changed ``rows``; return the other nodes' mean for each of ``routes`` that has changed.
 
         Raises:
             ProviderError: no master answers.
@@ -216,7 +218,7 @@ class RedisClusterProvider:
         return await session.exchange(node, sane, routes)
 
     def listen(self, node: str, callback: Callable[[str, ClusterScar], None]) -> Callable[[], None]:
-        """Call ``callback`` in about a millisecond when another node's scar jumps, until the returned one is called."""
+        """Call ``callback`` soon after another node's scar jumps, until the returned function is called."""
         return self._callbacks.listen(node, callback)
 
     def subscribe(self, route_id: str, callback: Callable[[PhysicsVector], None]) -> Callable[[], None]:
@@ -243,7 +245,7 @@ class RedisClusterProvider:
             self._callbacks.deliver(route, update[1])
 
     def _missed(self, channel: bytes, seconds: float) -> None:
-        """A route is heard of again: what was written while it was not is delivered now."""
+        """A subscription is restored: deliver the vector written in the meantime."""
         route = self._callbacks.route_of(channel)
         if route is not None:
             self._session().look_after(self._catch_up(route, seconds))
@@ -263,7 +265,7 @@ class RedisClusterProvider:
     # --- vectors -----------------------------------------------------------------------------------------------
 
     async def get_vector(self, route_id: str) -> PhysicsVector | None:
-        """The last vector of a route by anybody, or None.
+        """The last vector of a route from any node, or None.
 
         Raises:
             ProviderError: the route's master does not answer.
@@ -281,7 +283,7 @@ class RedisClusterProvider:
         return found
 
     async def update_vector(self, route_id: str, vector: PhysicsVector) -> None:
-        """Keep the vector of a route and tell its subscribers.
+        """Store the vector of a route and notify its subscribers.
 
         Raises:
             ProviderError: the route's master does not answer.
@@ -289,7 +291,7 @@ class RedisClusterProvider:
         await self.update_vectors({route_id: vector})
 
     async def update_vectors(self, vectors: Mapping[str, PhysicsVector]) -> None:
-        """Keep the vector of each route and tell their subscribers.
+        """Store the vector of each route and notify their subscribers.
 
         Raises:
             ProviderError: a master does not answer.
@@ -357,7 +359,7 @@ class RedisClusterProvider:
     # --- looking -----------------------------------------------------------------------------------------------
 
     async def recall(self, node: str, limit: int) -> Mapping[str, Remembered]:
-        """What is remembered, the most scarred first: ``node``'s own rows, else the mean of everybody's.
+        """The stored vectors with the largest scars first: ``node``'s own rows, else the mean over all nodes.
 
         Raises:
             ProviderError: a master does not answer.
@@ -367,7 +369,7 @@ class RedisClusterProvider:
         return {route: found[route] for route in most}
 
     async def list_routes(self, limit: int) -> list[str]:
-        """At most ``limit`` of the routes that are kept.
+        """At most ``limit`` of the stored routes.
 
         Raises:
             ProviderError: a master does not answer.

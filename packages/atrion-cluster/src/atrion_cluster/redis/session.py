@@ -1,4 +1,4 @@
-"""The provider's connections in one event loop, one to each master, and what each node knows of each shard."""
+"""The provider's connections in one event loop, one per master, and the state of each node for each shard."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ __all__ = ["LoopSession"]
 logger: logging.Logger = logging.getLogger("atrion")
 
 MOST_FOLLOWED = 64
-"""Nodes that share one provider object, at most; the longest silent one is forgotten."""
+"""Maximum nodes of one provider object; the least recently active is dropped."""
 MEND_SECONDS = (0.2, 2.0)
-"""Seconds between tries of a master that is away while others answer: at first, and at most; jittered."""
+"""Seconds between attempts to reach a master that is down while others answer: initial and maximum; jittered."""
 
 
 class LoopSession:
-    """Connections and knowledge of one event loop.
+    """Connections and state of one event loop.
 
     Args:
         settings: Where the servers are.
         tls: What TLS trusts.
         tags: The hash tag of each shard.
-        wanted: The channels wanted by now.
-        heard: Called with channel and message.
+        wanted: Returns the channels needed now.
+        heard: Called with a channel and a message.
         missed: Called with a channel that is heard again, and the seconds it was not.
     """
 
@@ -75,12 +75,12 @@ class LoopSession:
         return self.connection_at(self._places[shard]) if shard < len(self._places) else None
 
     def connection_at(self, address: Address) -> ServerConnection | None:
-        """The open connection to a master, or None where there is none."""
+        """The open connection to a master, or None."""
         connection = self._connections.get(address)
         return connection if connection is not None and connection.open else None
 
     async def ready(self) -> None:
-        """Open what is not open, unless that is being mended already.
+        """Open missing connections, unless that is in progress.
 
         Raises:
             ProviderError: no master can be reached.
@@ -95,7 +95,7 @@ class LoopSession:
             await self._find()
 
     async def _find(self) -> None:
-        """Find the masters, and open a connection to each that has none."""
+        """Find the masters, and connect to each that has no connection."""
         places = await locate(self._settings, self._tls, self._tags)
         for address in [address for address in self._connections if address not in places]:
             self._connections.pop(address).close()
@@ -118,14 +118,14 @@ class LoopSession:
         self._connections[address] = connection
         await connection.connect()
         await connection.load()
-        # Who answers there now may be another, or have lost something: nothing counts as known.
+        # The server may be another one now, or have lost data, so everything is read again.
         for sessions in self._sessions.values():
             for session, place in zip(sessions, self._places, strict=True):
                 if place == address:
                     session.failed()
 
     async def _dial_subscriber(self) -> ServerConnection:
-        # Any master passes on what is published at another; the next try asks the next one.
+        # Every master forwards publications of the others; the next attempt uses the next one.
         found = self._places or await locate(self._settings, self._tls, self._tags)
         places = list(dict.fromkeys(found))
         self._next_connection += 1
@@ -153,13 +153,13 @@ class LoopSession:
             logger.warning("all of the store answers again")
 
     def look_after(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` beside, until it ends or the session does."""
+        """Run ``work`` as a task until it ends or the session does."""
         task = asyncio.get_running_loop().create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Drop every connection at once; returns what is yet to end."""
+        """Drop every connection at once; returns the tasks that are still ending."""
         ending = [*self.subscriber.close(), *self._beside]
         for task in self._beside:
             task.cancel()
@@ -171,14 +171,14 @@ class LoopSession:
         return ending
 
     def abandon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let go of what a closed loop or a parent process has."""
+        """Release the resources of a closed loop or of a parent process."""
         self.subscriber.abandon(loop)
         for connection in self._connections.values():
             connection.abandon(loop)
 
     @property
     def dropped(self) -> int:
-        """Rows that made no sense."""
+        """Number of invalid rows."""
         return self._forgotten + sum(
             session.dropped for sessions in self._sessions.values() for session in sessions
         )
@@ -186,7 +186,7 @@ class LoopSession:
     # --- sharing -----------------------------------------------------------------------------------------------
 
     def shard_sessions(self, node: str) -> list[ShardSession]:
-        """What ``node`` knows, one for each shard."""
+        """The state of ``node``, one for each shard."""
         found = self._sessions.pop(node, None)
         if found is None:
             found = [ShardSession(node, tag, self._settings.channel) for tag in self._tags]
@@ -194,17 +194,17 @@ class LoopSession:
                 oldest = next(iter(self._sessions))
                 del self._sessions[oldest]
                 self._followed.pop(oldest, None)
-        self._sessions[node] = found  # to the back: the front is the longest silent
+        self._sessions[node] = found  # to the end: the first is the least recently active
         return found
 
     def forget(self) -> None:
-        """Take nothing for known: every node is told everything anew."""
+        """Forget what was read, so that every node reads everything again."""
         self._forgotten = self.dropped
         self._sessions.clear()
         self._followed.clear()
 
     def shard_of(self, route: str) -> int:
-        """The shard that keeps a route."""
+        """The shard of a route."""
         return crc32(to_bytes(route)) % len(self._tags) if len(self._tags) > 1 else 0
 
     def _split(self, routes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -216,11 +216,11 @@ class LoopSession:
         return parts
 
     def hear(self, node: str, news: News) -> ClusterScar | None:
-        """What a message of the channel means for ``node``; None where it is no news to it."""
+        """The change for ``node`` in a message of the channel; None if it is not new."""
         sessions = self._sessions.get(node)
         if sessions is not None:
             return sessions[self._tags.index(news.tag)].hear(news)
-        # It has not said anything yet, so all that is said is by others.
+        # It has not sent anything yet, so all rows are of other nodes.
         return None if news.node == node else news.sums.without(None)
 
     async def exchange(
@@ -234,7 +234,7 @@ class LoopSession:
         async with self._turn:
             sessions = self.shard_sessions(node)
             now = asyncio.get_running_loop().time()
-            # Telling 1,000 routes apart costs more than seeing that they are those of the last pulse.
+            # Assigning 1,000 routes to shards costs more than checking that they are those of the last pulse.
             if self._followed.get(node) != routes:
                 self._followed[node] = list(routes)
                 for session, part in zip(sessions, self._split(dict.fromkeys(routes)), strict=True):

@@ -1,4 +1,4 @@
-"""What a user may set about the Redis provider: read from a URL or dictionaries, checked, and shown without secrets."""
+"""Settings of the Redis provider, from a URL or dictionaries, validated, and shown without secrets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """How to reach the servers and how to share; passwords stay out of its repr."""
+    """Servers, credentials and synchronisation; passwords are not in the repr."""
 
     topology: Topology
     addresses: tuple[Address, ...]
@@ -77,7 +77,7 @@ class RedisSettings:
     sentinel_password: str | None = field(default=None, repr=False)
 
     def credentials(self, sentinel: bool) -> dict[str, Any]:
-        """What a connection logs in with."""
+        """The credentials of a connection."""
         if sentinel:
             return {"username": self.sentinel_username, "password": self.sentinel_password}
         return {"username": self.username, "password": self.password, "db": self.db}
@@ -87,7 +87,7 @@ def settings_from_url(url: str) -> RedisSettings:
     """Settings of a URL whose query may also have ``namespace``, ``gamma``, ``interval`` and ``channel``.
 
     Raises:
-        ConfigurationError: something in it is unknown or unusable.
+        ConfigurationError: a part of it is unknown or invalid.
     """
     place, store = _read_url(url)
     own = {name: store.pop(name) for name in _OWN if name in store}
@@ -99,7 +99,7 @@ def settings_from(redis: Any, sync: Any, gamma: Any, namespace: Any) -> RedisSet
     """Settings of the constructor's arguments (RFC-0007 §7.1).
 
     Raises:
-        ConfigurationError: something in them is unknown or unusable.
+        ConfigurationError: an argument is unknown or invalid.
     """
     url: object = redis.get("url") if isinstance(redis, Mapping) else None
     if not isinstance(url, str):
@@ -205,7 +205,7 @@ def _tls_options(store: Mapping[str, Any], tls: bool) -> dict[str, Any]:
 
 
 def _read_url(url: str) -> tuple[_Place, dict[str, Any]]:
-    """Where a URL leads, and what else it says; errors never show more than scheme and hosts."""
+    """The parts of a URL; errors show only scheme and hosts."""
     scheme, _, rest = url.partition("://")
     if scheme not in SCHEMES:
         raise ConfigurationError("redis.url", f"{scheme[:20]}://…", _FORM)
@@ -239,7 +239,9 @@ def _read_url(url: str) -> tuple[_Place, dict[str, Any]]:
     store: dict[str, Any] = {}
     for name, value in pairs:
         if name in store or name not in (*_STORE, *_OWN):
-            shown = name if _NAME.fullmatch(name) else "…"  # a password with a ? in it may have got here
+            shown = (
+                name if _NAME.fullmatch(name) else "…"
+            )  # part of a password that contains a ? may end up here
             raise ConfigurationError(
                 "redis.url", shown, f"the known parameters are {', '.join((*_STORE, *_OWN))}, once"
             )

@@ -1,4 +1,4 @@
-"""One node's dealings with one shard, without any I/O: what to ask next, and what an answer means."""
+"""The protocol between one node and one shard, without I/O: the next request, and the meaning of an answer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from atrion_cluster.redis.codec import (
 __all__ = ["CHANGES", "ShardSession"]
 
 ROWS = 500
-"""Most rows sent in one exchange, the rest in the next: the server must not be busy for long with one node."""
+"""Maximum rows of one exchange, so that one node does not keep the server busy; the rest follow in the next."""
 ASKS = 500
-"""Most routes asked for in one exchange."""
+"""Maximum routes requested in one exchange."""
 CHANGES = 1000
-"""Most changes taken in one exchange."""
+"""Maximum changes returned in one exchange."""
 HEARTBEAT = 10.0
-"""Seconds between two signs of life."""
+"""Seconds between heartbeats."""
 
 
 class ShardSession:
-    """What this node knows of a shard, and the shard of it; seconds are those of one local monotonic clock."""
+    """The state of this node in a shard and of the shard in this node; seconds are those of a local monotonic clock."""
 
     def __init__(self, node: str, tag: str, channel: str) -> None:
         self.node = node
@@ -37,7 +37,7 @@ class ShardSession:
         self.dropped: int = 0
         self.epoch: bytes = b""
         self._version = 0
-        self._at = 0.0  # of the last answer, by the server's clock: an older message is no news
+        self._at = 0.0  # time of the last answer by the server's clock: older messages are ignored
         self._own: dict[str, Own] = {}
         self._known: set[str] = set()
         self._asks: dict[str, None] = {}
@@ -50,7 +50,7 @@ class ShardSession:
     # --- asking ------------------------------------------------------------------------------------------------
 
     def follow(self, routes: Iterable[str]) -> None:
-        """Take interest in exactly these routes."""
+        """Set the routes to be read."""
         wanted = set(routes)
         for route in self._known - wanted:
             self._own.pop(route, None)
@@ -90,7 +90,7 @@ class ShardSession:
     # --- hearing -----------------------------------------------------------------------------------------------
 
     def reply(self, answer: object, now: float) -> dict[str, ClusterScar] | None:
-        """What the others believe, by the answer to the last request; None where it is no answer."""
+        """The mean of the other nodes, from the answer to the last request; None if it is invalid."""
         found = read_answer(answer, now)
         waiting, self._waiting = self._waiting or [], None
         if found is None:
@@ -127,7 +127,7 @@ class ShardSession:
         return believed
 
     def _again(self, sent: list[str], asked: list[str]) -> None:
-        """The shard has forgotten everything but what it was just told: tell and ask it anew, without alarm."""
+        """The shard has lost its data: send and read everything again, without publishing a change."""
         for route, own in self._own.items():
             if route not in sent and route not in self._rows:
                 self._rows[route] = (own.row, own.here)
@@ -138,7 +138,7 @@ class ShardSession:
         self._alive_at = -HEARTBEAT
 
     def failed(self) -> None:
-        """The last request may have been kept or not: only the shard knows, so everything is asked anew."""
+        """The outcome of the last request is unknown, so everything is read again."""
         self._waiting = None
         rows = self._rows
         self._rows = {}
@@ -149,7 +149,7 @@ class ShardSession:
         self.epoch = b""
 
     def hear(self, news: News) -> ClusterScar | None:
-        """What the others believe by a message; None where it is this node's own, or waits for the answer under way."""
+        """The mean of the other nodes, from a message; None if it is this node's own, or an answer is pending."""
         if news.node == self.node or not self._may_hear(news.route) or news.sums.at <= self._at:
             return None
         if self._waiting is not None:
@@ -159,5 +159,5 @@ class ShardSession:
         return news.sums.without(self._own.get(news.route))
 
     def _may_hear(self, route: str) -> bool:
-        """Only of what it wants, and once it was told what the shard has of its own in there."""
+        """Only for requested routes, after the shard's row of this node is known."""
         return route in self._known and route not in self._asks

@@ -1,4 +1,4 @@
-"""Hearing what cannot wait for a pulse: the channel, on a connection of its own that comes back by itself."""
+"""Receives messages of the channels between pulses, on a separate connection that reconnects."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["ChannelSubscriber"]
 logger: logging.Logger = logging.getLogger("atrion")
 
 PATIENCE = 5.0
-"""Seconds of silence after which the server is asked whether it is there."""
+"""Seconds without a message after which the server is pinged."""
 BACKOFF = (0.1, 2.0)
-"""Seconds before a lost connection is tried again, and at most; jittered."""
+"""Seconds before reconnecting: initial and maximum; jittered."""
 
 
 class ChannelSubscriber:
@@ -27,9 +27,9 @@ class ChannelSubscriber:
 
     Args:
         dial: Opens the connection to listen on.
-        wanted: The channels wanted by now.
+        wanted: Returns the channels needed now.
         heard: Called with channel and message, both untrusted.
-        missed: Called with a channel that is heard from now on, and for how many seconds before it was not.
+        missed: Called with a channel that is subscribed again, and the seconds for which it was not.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ChannelSubscriber:
                 await self._subscribed.wait()
 
     def tune(self) -> None:
-        """Listen to what is wanted now; called in the loop it listens in."""
+        """Update the subscriptions; called in the event loop of the listener."""
         wanted = self._wanted()
         for channel in wanted - self._has:
             self._missing_since.setdefault(channel, asyncio.get_running_loop().time())
@@ -71,7 +71,7 @@ class ChannelSubscriber:
     async def _tune(self) -> None:
         connection = self._connection
         if connection is None or not connection.open:
-            return  # it tunes itself once it is connected
+            return  # the subscriptions are set on connecting
         with suppress(ProviderError):
             while (wanted := self._wanted()) != self._has:
                 has, self._has = self._has, wanted
@@ -94,7 +94,7 @@ class ChannelSubscriber:
                 await self._listen(self._connection)
             except ProviderError:
                 pass
-            except Exception:  # whatever it is, listening goes on
+            except Exception:  # listening continues after any error
                 if not self._complained:
                     self._complained = True
                     logger.exception("listening to the store failed; it is tried again")
@@ -114,7 +114,7 @@ class ChannelSubscriber:
             else:
                 asked = True
                 await connection.send("PING")
-            await asyncio.sleep(0)  # a flood of messages must not keep others from running
+            await asyncio.sleep(0)  # other tasks must run during a burst of messages
 
     def _pass_on(self, message: Any) -> None:
         match message:
@@ -127,7 +127,7 @@ class ChannelSubscriber:
                     self._missed(channel, asyncio.get_running_loop().time() - since)
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Stop listening; returns what is yet to end."""
+        """Stop listening; returns the tasks that are still ending."""
         ending = [task for task in (self._task, self._tuning) if task is not None]
         for task in ending:
             task.cancel()
@@ -137,7 +137,7 @@ class ChannelSubscriber:
         return ending
 
     def abandon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let go of what a closed loop or a parent process has."""
+        """Release the resources of a closed loop or of a parent process."""
         self._task = self._tuning = None
         if self._connection is not None:
             self._connection.abandon(loop)

@@ -1,4 +1,4 @@
-"""Where the shards are: one server, the master that sentinels name, or the masters of a cluster."""
+"""Finds the masters of the shards: one server, the master named by sentinels, or the masters of a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["keys_of", "locate", "tags_of"]
 
 
 def tags_of(namespace: str, shards: int) -> list[str]:
-    """The hash tag of every shard, chosen so that their slots lie evenly: masters of equal parts get equal shares."""
+    """The hash tags of the shards, chosen so that their slots are evenly spread over the masters."""
     tags = []
     width = REDIS_CLUSTER_HASH_SLOTS / shards
     for shard in range(shards):
@@ -42,14 +42,14 @@ async def locate(settings: RedisSettings, tls: TlsContext | None, tags: list[str
     """The address of the master that has each of ``tags``.
 
     Raises:
-        ProviderError: nobody who knows can be reached.
+        ProviderError: no server that knows the masters can be reached.
     """
     if settings.topology == "standalone":
         return [settings.addresses[0]] * len(tags)
     asked: tuple[str, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", settings.service)
     if settings.topology == "cluster":
         asked = ("CLUSTER", "SLOTS")
-    # All at once, so that one that hangs holds up nobody.
+    # Concurrently, so that a hanging one does not delay the others.
     asking = [asyncio.ensure_future(_ask(address, settings, tls, asked)) for address in settings.addresses]
     said: list[tuple[Address, Any]] = []
     try:
@@ -69,7 +69,7 @@ async def locate(settings: RedisSettings, tls: TlsContext | None, tags: list[str
 
 
 def _by_vote(said: list[tuple[Address, Any]], sentinels: int) -> list[Address] | None:
-    """The master that most sentinels name, once most of them, or all that will, have spoken."""
+    """The master that a majority of the sentinels names."""
     votes = Counter(master for _, answer in said if (master := _address(answer)) is not None)
     if votes and (2 * votes.most_common(1)[0][1] > sentinels or len(said) == sentinels):
         return [votes.most_common(1)[0][0]]
@@ -77,7 +77,7 @@ def _by_vote(said: list[tuple[Address, Any]], sentinels: int) -> list[Address] |
 
 
 def _by_cluster(said: tuple[Address, Any], tags: list[str]) -> list[Address] | None:
-    """The masters of all tags by one node's word, or None where it does not know."""
+    """The masters of all tags according to one node, or None if it does not know them."""
     slots = _slots(said[1], said[0])
     found = [slots[slot] for tag in tags if (slot := key_slot(tag.encode())) in slots]
     return found if len(found) == len(tags) else None
@@ -111,12 +111,12 @@ def _address(answer: Any) -> Address | None:
 
 
 def _slots(answer: Any, asked_at: Address) -> dict[int, Address]:
-    """The master of every slot by the answer of ``CLUSTER SLOTS``; nothing where it is none."""
+    """The master of every slot, from the answer of ``CLUSTER SLOTS``; empty if it is invalid."""
     found: dict[int, Address] = {}
     for part in answer if isinstance(answer, list) else []:
         match part:
             case [int(first), int(last), [host, int(port), *_], *_] if 0 <= first <= last < 16384:
-                # A node that does not know its own address leaves it to whoever reached it.
+                # A node that does not know its own address returns none: use the one it was reached by.
                 name = host.decode("ascii", "replace") if isinstance(host, bytes) and host else asked_at[0]
                 found.update(dict.fromkeys(range(first, last + 1), (name, port)))
             case _:
