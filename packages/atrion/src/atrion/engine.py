@@ -15,7 +15,8 @@ from typing import Any, Final, Self, TypeVar, overload
 from atrion._platform import at_fork
 from atrion.config import Config, ConfigSource, Switches
 from atrion.control.base import EngineBase, Key, RouteId
-from atrion.control.decision import Decision
+from atrion.control.counters import Counters
+from atrion.control.decision import Decision, Reason
 from atrion.control.decorators import BY_NAME, decorator, options_from
 from atrion.control.listener import RouteListener
 from atrion.control.observer import AnyObserver, Observers
@@ -27,6 +28,7 @@ from atrion.control.selection import Selector
 from atrion.control.settings import MAX_ROUTE_ID, Settings, check_name
 from atrion.control.shedding import Shedding
 from atrion.control.snapshot import RouteSnapshot
+from atrion.control.totals import Totals
 from atrion.errors import ConfigurationError
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.modes import Mode
@@ -67,6 +69,8 @@ class _Events(RouteListener):
     def on_created(self, route: Route) -> None:
         engine = self.engine()
         if engine is not None:
+            if engine.evicted is not None:
+                route.counters = Counters()
             engine._recall(route)
             engine.state.routes.add(route)
             engine._report_unused(route.used)
@@ -90,6 +94,16 @@ class _Events(RouteListener):
         engine = self.engine()
         if engine is not None:
             engine._observers.decided(decision_of(route, volts, verdict))
+
+    def on_shed(self, route: Route, volts: float, reason: Reason | None) -> None:
+        engine = self.engine()
+        if engine is not None:
+            engine._observers.shed(route, volts, reason)
+
+    def on_evicted(self, route: Route) -> None:
+        engine = self.engine()
+        if engine is not None and engine.evicted is not None:
+            engine.evicted.add(route)
 
     def on_breaker(self, route: Route, opened: bool) -> None:
         log_breaker(route, opened)
@@ -162,6 +176,8 @@ class Atrion(EngineBase):
         events = _Events()
         super().__init__(self._clock.monotonic, self._clock.wall, rules, max_routes, events)
         self._observers = Observers(events)
+        self.evicted: Totals | None = None
+        """What evicted routes have counted; None while nobody counts."""
         self._selector = Selector()
         self._auto_named = node is None
         self.node: str = node or _new_node()
@@ -311,7 +327,7 @@ class Atrion(EngineBase):
                 )
 
     def observe(self, observer: AnyObserver) -> Callable[[], None]:
-        """Call an observer's methods on ticks, decisions and transitions; returns a function that ends this.
+        """Call an observer's methods on ticks, decisions, sheds and transitions; returns a function that ends this.
 
         The methods are those of :class:`~atrion.Observer`; any may be missing. What they raise is counted and never
         reaches a caller.
@@ -319,7 +335,21 @@ class Atrion(EngineBase):
         Raises:
             ConfigurationError: the observer has none of them.
         """
-        return self._observers.add(observer)
+        end = self._observers.add(observer)
+        if self._observers.wants_sheds:
+            self.count()  # routes tell of what they shed where they count it
+        return end
+
+    def count(self) -> None:
+        """Count decisions by tier and reason, and calls by duration, from now on: see ``tiers`` in :meth:`snapshot`.
+
+        Exporters of metrics call this. It cannot be undone, and calling it again changes nothing.
+        """
+        if self.evicted is None:
+            self.evicted = Totals()  # new routes have counters from here on
+            for route in list(self.routes.values()):
+                if route.counters is None:
+                    route.counters = Counters()
 
     # --- requests ------------------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
     ``momentum``, this node's ``scar``, what the ``cluster`` adds to it (or takes away), and the live ``queue``.
     ``clears_in`` are the seconds after which normal requests flow if failures and late answers stop now: 0 when they
     flow already, None where they wait for something other than decay, such as a queue.
+    ``tiers`` are counts since somebody began to count, ``{"bulk": {"admitted", "shed", "would_shed"}, …}`` with the
+    lowest tier first, as in :class:`~atrion.RouteSnapshot`; empty while nobody counts (:meth:`atrion.Atrion.count`).
     """
     settings = route.settings
     k = settings.constants
@@ -67,7 +69,7 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
         "shed": seen.shed,
         "would_shed": seen.would_shed,
         "enforced": seen.enforced,
-        "tiers": {},  # for counters by tier, of {"admitted", "shed"} each, by whoever counts them
+        "tiers": {name: dict(counts) for name, counts in seen.tiers.items()},
         "pool": seen.pool,
         "pool_reason": seen.pool_reason,
         "gamma": settings.gamma,

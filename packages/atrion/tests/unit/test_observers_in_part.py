@@ -65,7 +65,7 @@ def test_several_hear_side_by_side(engine: Atrion, clock: VirtualClock) -> None:
 @pytest.mark.parametrize("nothing", [None, object(), print, Observer()])
 def test_what_would_hear_nothing_is_refused(nothing: Any, engine: Atrion) -> None:
     with pytest.raises(
-        ConfigurationError, match="observer must be an object with a method on_tick, on_decision or on_t"
+        ConfigurationError, match="observer must be an object with a method on_tick, on_decision, on_shed or"
     ):
         engine.observe(nothing)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from atrion._native import mypyc_attr
 
 if TYPE_CHECKING:
+    from atrion.control.decision import Reason
     from atrion.control.route import Route
     from atrion.control.shedding import Shedding
 
@@ -26,6 +27,8 @@ class RouteListener:
         """Whether :meth:`on_tick` is to be called."""
         self.wants_decisions: bool = False
         """Whether :meth:`on_decision` is to be called."""
+        self.wants_sheds: bool = False
+        """Whether :meth:`on_shed` is to be called, on routes that have counters."""
 
     def on_created(self, route: Route) -> None:
         """A route was created and has no other owner yet."""
@@ -35,6 +38,12 @@ class RouteListener:
 
     def on_decision(self, route: Route, volts: float, verdict: int) -> None:
         """A request of ``volts`` was admitted, shed or let through as a probe; see ``atrion.control.route``."""
+
+    def on_shed(self, route: Route, volts: float, reason: Reason | None) -> None:
+        """A request of ``volts`` was shed, or would be if the route's settings were enforced."""
+
+    def on_evicted(self, route: Route) -> None:
+        """A route that has counters was dropped."""
 
     def on_breaker(self, route: Route, opened: bool) -> None:
         """The circuit breaker has opened or closed."""

@@ -6,17 +6,14 @@ import math
 from typing import Final
 
 from atrion.control.decision import Decision, Reason
-from atrion.control.route import ADMITTED, INITIAL_RATIO, SHED, Route
+from atrion.control.route import ADMITTED, SHED, Route
 from atrion.physics.laws import seconds_until_scar
 
-__all__ = ["decide", "decision_of", "reason_of", "rejection"]
+__all__ = ["decide", "decision_of", "rejection"]
 
 CIRCUIT_BREAKER: Final = 2
 FLOWS: Final = Reason.FLOWS
 PROBE: Final = Reason.PROBE
-SATURATED: Final = Reason.SATURATED
-PROCESS_SATURATED: Final = Reason.PROCESS_SATURATED
-CLUSTER: Final = Reason.CLUSTER
 RESISTANCE: Final = Reason.RESISTANCE
 
 MIN_RETRY: Final = 0.05
@@ -39,7 +36,7 @@ def decision_of(route: Route, volts: float, verdict: int) -> Decision:
 def rejection(route: Route, volts: float) -> Decision:
     """The decision for a request just shed, or that would be shed if the route's settings were enforced."""
     resistance = route.resistance()
-    reason = reason_of(route, resistance)
+    reason = route.reason(resistance)
     return Decision(
         not route.settings.enforce,
         route.id,
@@ -49,27 +46,6 @@ def rejection(route: Route, volts: float) -> Decision:
         RESISTANCE if reason is None else reason,
         _retry_after(route, volts, resistance),
     )
-
-
-def reason_of(route: Route, resistance: float) -> Reason | None:
-    """The largest contribution to ``resistance``, the ohms of this instant; None while they are a new route's."""
-    constants = route.settings.constants
-    if resistance <= INITIAL_RATIO * constants.base and not route.broken:
-        return None
-    model = route.model
-    reason, ohms = model.pressure.worst(constants)
-    scar = model.state.scar_tissue
-    if scar >= max(ohms, 0.0):
-        reason, ohms = model.scarred_by, scar
-    pull = route.blended_scar() - scar
-    if pull > ohms:
-        reason, ohms = CLUSTER, pull
-    if route.broken:
-        return reason
-    process = route.process
-    if process is not None and process.ohms > 0.0 and constants.base + process.ohms >= resistance:
-        return PROCESS_SATURATED
-    return SATURATED if resistance - route.tick_resistance > ohms else reason
 
 
 def _retry_after(route: Route, volts: float, resistance: float) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from atrion.control.counters import Counters
+from atrion.control.decision import Reason
 from atrion.control.listener import RouteListener
 from atrion.control.model import RouteModel
 from atrion.control.pool import Pool
@@ -27,6 +29,9 @@ SUCCESS: Final = 0
 FAILURE: Final = 1
 IGNORED: Final = 2
 DROPPED: Final = 3
+CLUSTER: Final = Reason.CLUSTER
+SATURATED: Final = Reason.SATURATED
+PROCESS_SATURATED: Final = Reason.PROCESS_SATURATED
 # Verdicts on a request.
 SHED: Final = 0
 ADMITTED: Final = 1
@@ -60,6 +65,7 @@ class Route:
         used: When a request last came.
         admitted: Calls admitted so far.
         streaming: Calls that have been answered and still send.
+        counters: Counts for metrics; None while nobody counts.
         epoch: How many pools the route has been in.
         pinned: Whether a decorated function refers to it, so that it is never evicted.
         at_rest: Whether the pulse passes over the route until :meth:`RouteListener.on_active`.
@@ -77,6 +83,7 @@ class Route:
         "at_rest",
         "broken",
         "clock_faults",
+        "counters",
         "epoch",
         "id",
         "membership",
@@ -107,6 +114,7 @@ class Route:
         self._listener: RouteListener = listener
         self.tick_resistance: float = 0.0
         self.broken: bool = False
+        self.counters: Counters | None = None
         self.used: float = now
         self.admitted: int = 0
         self.streaming: int = 0
@@ -204,6 +212,8 @@ class Route:
         self.pool.window.in_flight -= self.window.in_flight
         self.pool.members -= 1
         self.membership.leave(self.pool)
+        if self.counters is not None:
+            self._listener.on_evicted(self)
 
     def nest_in(self, outer: Route) -> None:
         """Calls of this route are made during calls of ``outer``: what waits here is in flight there as well.
@@ -259,8 +269,11 @@ class Route:
             listener.on_jump(self)
         self._shed = 0
         self._notify_active()
-        if self._shedding is not None or before != model.state.mode_index:
+        after = model.state.mode_index
+        if self._shedding is not None or before != after:
             self._report(now, before)
+        if before != after and self.counters is not None:
+            self.counters.transitions[after] += 1
         if listener.wants_ticks:
             listener.on_tick(self, before)
         return True
@@ -406,6 +419,9 @@ class Route:
         verdict = ADMITTED
         if volts <= self.resistance() or self.broken:
             verdict = PROBING if self._try_probe(volts, now) else SHED
+        counters = self.counters
+        if counters is not None and verdict != SHED:
+            counters.count_admitted(volts, verdict == PROBING)
         listener = self._listener
         if listener.wants_decisions:
             listener.on_decision(self, volts, verdict)
@@ -445,7 +461,41 @@ class Route:
         if self._shedding is None:
             self._shedding = Shedding(now, self.admitted)
         self._shedding.count(volts, now)
+        if self.counters is not None:
+            self._count_shed(volts, self.reason(self.resistance()), self.settings.enforce)
         return False
+
+    def refuse(self, volts: float, reason: Reason) -> None:
+        """Count a request that was refused for a ``reason`` of its own, not for the resistance."""
+        self.total_shed += 1
+        self._count_shed(volts, reason, True)
+
+    def _count_shed(self, volts: float, reason: Reason | None, enforced: bool) -> None:
+        counters = self.counters
+        if counters is not None:
+            counters.count_shed(volts, reason, enforced)
+            if self._listener.wants_sheds:
+                self._listener.on_shed(self, volts, reason)
+
+    def reason(self, resistance: float) -> Reason | None:
+        """The largest contribution to ``resistance``, the ohms of this instant; None while they are a new route's."""
+        constants = self.settings.constants
+        if resistance <= INITIAL_RATIO * constants.base and not self.broken:
+            return None
+        model = self.model
+        reason, ohms = model.pressure.worst(constants)
+        scar = model.state.scar_tissue
+        if scar >= max(ohms, 0.0):
+            reason, ohms = model.scarred_by, scar
+        pull = self.blended_scar() - scar
+        if pull > ohms:
+            reason, ohms = CLUSTER, pull
+        if self.broken:
+            return reason
+        process = self.process
+        if process is not None and process.ohms > 0.0 and constants.base + process.ohms >= resistance:
+            return PROCESS_SATURATED
+        return SATURATED if resistance - self.tick_resistance > ohms else reason
 
     # --- calls ---------------------------------------------------------------------------------------------
 
@@ -479,6 +529,9 @@ class Route:
         if self.window.in_flight > 0:
             self.window.in_flight -= 1
             pool.window.in_flight -= 1
+        counters = self.counters
+        if counters is not None:
+            counters.count_ended(latency)
         promise = self.settings.promise
         if 0.0 < promise < latency and outcome in {SUCCESS, DROPPED}:
             self.model.pressure.late()
@@ -496,3 +549,5 @@ class Route:
             self.streaming -= 1
         if outcome == FAILURE:
             self.window.fail()
+            if self.counters is not None:
+                self.counters.broken_streams += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from atrion.control.reasons import reason_of
 from atrion.control.route import Route
 from atrion.control.shedding import Shedding
 
@@ -50,7 +49,7 @@ def log_shedding(route: Route, shedding: Shedding, ended: bool) -> None:
 def _facts(route: Route, event: str) -> tuple[dict[str, object], str]:
     """The fields of a record, and the reason as its text says it."""
     resistance = route.resistance()
-    reason = reason_of(route, resistance)
+    reason = route.reason(resistance)
     facts: dict[str, object] = {
         "event": event,
         "route": route.id,

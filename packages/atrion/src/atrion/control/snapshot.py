@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from atrion._plain import Plain
+from atrion.control.counters import Counters
 from atrion.control.decision import Reason
 from atrion.control.pools import ALONE
-from atrion.control.reasons import reason_of
 from atrion.control.route import Route
 from atrion.physics.modes import Mode
+from atrion.physics.voltage import Tier
 
 __all__ = ["RouteSnapshot", "snapshot_of"]
 
@@ -37,6 +38,9 @@ class RouteSnapshot(Plain):
         admitted: Calls admitted so far.
         shed: Requests shed so far.
         would_shed: Requests admitted only because of shadow mode.
+        tiers: The same by tier, the lowest first: ``{"bulk": {"admitted": 9, "shed": 1, "would_shed": 0}, …}``, as data
+            for JSON. They are counted from :meth:`~atrion.Atrion.count` on; empty while nobody counts. In shadow mode,
+            ``admitted`` includes ``would_shed``.
         enforced: False in shadow mode.
         rejected_samples: Telemetry values dropped because they were not numbers, NaN or negative.
         clock_faults: Ticks at which the clock had gone backwards.
@@ -60,6 +64,7 @@ class RouteSnapshot(Plain):
     admitted: int
     shed: int
     would_shed: int
+    tiers: dict[str, dict[str, int]] = field(hash=False)
     enforced: bool
     rejected_samples: int
     clock_faults: int
@@ -77,7 +82,7 @@ def snapshot_of(route: Route) -> RouteSnapshot:
         route=route.id,
         mode=Mode.CIRCUIT_BREAKER if route.broken else state.mode,
         resistance=resistance,
-        reason=reason_of(route, resistance),
+        reason=route.reason(resistance),
         momentum=state.momentum,
         scar_tissue=state.scar_tissue,
         blended_scar=route.blended_scar(),
@@ -92,10 +97,21 @@ def snapshot_of(route: Route) -> RouteSnapshot:
         admitted=route.admitted,
         shed=route.total_shed,
         would_shed=route.would_shed,
+        tiers=_tiers(route.counters),
         enforced=route.settings.enforce,
         rejected_samples=model.rejected_samples(),
         clock_faults=route.clock_faults,
     )
+
+
+def _tiers(counters: Counters | None) -> dict[str, dict[str, int]]:
+    if counters is None:
+        return {}
+    found = {}
+    for tier in Tier:
+        admitted, shed, would_shed = counters.tiers(int(tier))
+        found[tier.name.lower()] = {"admitted": admitted, "shed": shed, "would_shed": would_shed}
+    return found
 
 
 def _pool_name(route: Route) -> str:

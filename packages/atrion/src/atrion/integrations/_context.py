@@ -69,7 +69,7 @@ def too_late(atrion: Atrion, name: str, tier: Tier | None, context: RequestConte
     if remaining > 0.0 and not 0.0 <= now - tried.get(name, now - PROBE) < PROBE:
         tried[name] = now
         return None
-    route.total_shed += 1
     volts = route.settings.start if tier is None else band(int(tier))
+    route.refuse(volts, Reason.DEADLINE)
     mode = route.model.state.mode_index
     return Decision(False, route.id, route.resistance(), volts, mode, Reason.DEADLINE, 0.0)
