@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from atrion import Atrion, Call, Decision, Observer
+from atrion.state import Clock
 from atrion.testing import VirtualClock
 
 __all__ = ["COLUMNS", "Heard", "Recorder", "Subject", "eventually", "in_background"]
@@ -28,9 +29,9 @@ COLUMNS = {
 
 
 class Recorder(Atrion):
-    """An engine on a clock that stands still, whose calls can be asked how they ended."""
+    """An engine, on a clock that stands still unless another is given, whose calls can be asked how they ended."""
 
-    def __init__(self, clock: VirtualClock | None = None, **arguments: Any) -> None:
+    def __init__(self, clock: Clock | None = None, **arguments: Any) -> None:
         super().__init__(clock=clock or VirtualClock(), **arguments)
         self.calls: list[Call] = []
 

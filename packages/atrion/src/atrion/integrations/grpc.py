@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NamedTuple, Unpack
 from urllib.parse import unquote
@@ -131,11 +132,16 @@ class _Guard:
         self._threads = ServerThreads(threads)
 
     def in_thread(self, details: Any, handler: Any) -> Any:
-        """The handler, guarded."""
+        """The handler of one call, guarded; the call waits for a thread from now on."""
         behavior = _behavior(handler)
+        came = time.monotonic()
+
+        def begin(context: Any) -> tuple[Admitted | Decision | None, Callable[[], None]]:
+            wait = time.monotonic() - came
+            return self._threads.begin(self.admission, _request(details, context), wait=wait)
 
         def unary(request: Any, context: Any) -> Any:
-            verdict, leave = self._threads.begin(self.admission, _request(details, context))
+            verdict, leave = begin(context)
             try:
                 if verdict is None:
                     return behavior(request, context)
@@ -153,7 +159,7 @@ class _Guard:
                 leave()
 
         def stream(request: Any, context: Any) -> Iterator[Any]:
-            verdict, leave = self._threads.begin(self.admission, _request(details, context))
+            verdict, leave = begin(context)
             try:
                 if verdict is None:
                     yield from behavior(request, context)
