@@ -35,9 +35,15 @@ def mounted(engine: Atrion, **options: Any) -> Iterator[str]:
 
 
 def frames(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    """Frames as a page sees them: the small ones joined with the full one that they add to."""
+    full: dict[str, Any] = {}
     for line in response.iter_lines():
         if line.startswith("data: "):
-            yield json.loads(line[6:])
+            frame = json.loads(line[6:])
+            if frame["full"]:
+                full = frame
+            assert frame["key"] == full["key"]
+            yield frame | {"routes": full["routes"] | frame["routes"]}
 
 
 @pytest.fixture
@@ -72,6 +78,20 @@ def test_viewers_get_frames_as_things_change(engine: Atrion) -> None:
             pass
         seen = next(frame for frame in stream if frame["routes"])
         assert seen["routes"]["search"]["admitted"] == 1
+
+
+def test_routes_that_rest_are_sent_once(engine: Atrion) -> None:
+    for n in range(200):
+        with engine.flow(f"route {n}"):
+            pass
+    with mounted(engine) as url, httpx.stream("GET", f"{url}/studio/api/events", timeout=60) as response:
+        sent = (json.loads(line[6:])["routes"] for line in response.iter_lines() if line.startswith("data: "))
+        assert next(sent).keys() == engine.routes.keys()
+        while next(sent):
+            pass  # new routes are learned of for a moment
+        with engine.flow("route 7"):
+            pass
+        assert "route 7" in next(routes for routes in sent if routes)
 
 
 def test_all_viewers_get_the_same_frame(engine: Atrion) -> None:

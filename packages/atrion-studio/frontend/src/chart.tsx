@@ -68,7 +68,7 @@ function draw(latest: Latest, width: number, hover: (index: number | null) => vo
     height: props.height ?? 220,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, props.bands ? 60 : 30, 0, 0],
     scales: {
       x: { time: !props.relative },
       y: { range: (_, __, most) => [0, Math.max(latest.current.top ?? 0, most * 1.08, most > 0 ? 0 : 1)] },
@@ -103,6 +103,8 @@ function drawBands(plot: uPlot): void {
   ctx.save();
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   ctx.textBaseline = "middle";
+  ctx.textAlign = "left";
+  let lowest = Infinity;
   for (const tier of TIERS) {
     const top = plot.valToPos(tier.to, "y", true);
     const bottom = plot.valToPos(tier.from, "y", true);
@@ -113,15 +115,12 @@ function drawBands(plot: uPlot): void {
     ctx.fillStyle = colour("muted");
     ctx.fillRect(bbox.left, from, bbox.width, bottom - from);
     ctx.globalAlpha = 1;
-    if (bottom - from > 9 * devicePixelRatio) {
-      const right = bbox.left + bbox.width - 4 * devicePixelRatio;
-      const wide = ctx.measureText(tier.name).width + 8 * devicePixelRatio;
-      const tall = Math.min(14 * devicePixelRatio, bottom - from);
-      ctx.fillStyle = colour("panel");
-      ctx.fillRect(right - wide, (from + bottom - tall) / 2, wide, tall);
-      ctx.fillStyle = colour("text");
-      ctx.textAlign = "right";
-      ctx.fillText(tier.name, right - 4 * devicePixelRatio, (from + bottom) / 2);
+    // Beside the plot, and only where there is room below the label before.
+    const middle = (from + bottom) / 2;
+    if (middle < lowest - 11 * devicePixelRatio) {
+      lowest = middle;
+      ctx.fillStyle = colour("muted");
+      ctx.fillText(tier.name, bbox.left + bbox.width + 8 * devicePixelRatio, middle);
     }
   }
   ctx.restore();

@@ -31,7 +31,8 @@ export function BandBar({ row, tall = false }: { row: Pick<Row, "resistance" | "
             style={{ left: place(tier.from), width: place(tier.to - tier.from) }}
             title={`${tier.name}: ${tier.from} to ${tier.to} V`}
           >
-            {tall ? tier.name : tier.name.charAt(0).toUpperCase()}
+            <span class="short">{tier.name.charAt(0).toUpperCase()}</span>
+            {tall && <span class="full">{tier.name}</span>}
           </span>
         );
       })}

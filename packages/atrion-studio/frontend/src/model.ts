@@ -64,6 +64,18 @@ export interface Frame {
   cluster: Cluster;
 }
 
+/** A frame as it comes: a small one has only the routes that have changed since the full one of its key. */
+export interface Received extends Frame {
+  key: number;
+  full: boolean;
+}
+
+/** A full frame with what a small one changes; null where the small one adds to another. */
+export function joined(full: Received, small: Received): Frame | null {
+  if (small.key !== full.key) return null;
+  return { ...small, routes: { ...full.routes, ...small.routes } };
+}
+
 export interface Meta {
   title: string;
   version: string;

@@ -1,7 +1,7 @@
 // The newest frame, and who wants to hear of it. Frames that come faster than the screen is drawn are lost.
 
 import { useEffect, useState } from "preact/hooks";
-import type { Frame } from "./model.ts";
+import { type Frame, type Received, joined } from "./model.ts";
 
 export type Status = "connecting" | "live" | "paused" | "lost";
 
@@ -16,7 +16,10 @@ class Store {
   readonly trends = new Map<string, number[]>();
   private readonly listeners = new Set<Listener>();
   private source: EventSource | null = null;
+  /** The last full frame, and the newest small one that adds to it, not yet read. */
+  private full: Received | null = null;
   private raw: string | null = null;
+  private waiting = false;
   private sampled = 0;
 
   start(): void {
@@ -57,9 +60,14 @@ class Store {
     const source = new EventSource("api/events");
     this.source = source;
     source.onmessage = (event: MessageEvent<string>) => {
-      const waiting = this.raw !== null;
-      this.raw = event.data;
-      if (!waiting) requestAnimationFrame(() => this.take());
+      if (/^\{"key":\d+,"full":true/.test(event.data)) {
+        this.full = JSON.parse(event.data) as Received;
+        this.raw = null;
+      } else this.raw = event.data;
+      if (!this.waiting) {
+        this.waiting = true;
+        requestAnimationFrame(() => this.take());
+      }
     };
     source.onerror = () => {
       if (this.source !== source) return;
@@ -82,10 +90,12 @@ class Store {
   }
 
   private take(): void {
-    const raw = this.raw;
+    const { raw, full } = this;
+    this.waiting = false;
     this.raw = null;
-    if (raw === null || this.status === "paused") return;
-    this.frame = JSON.parse(raw) as Frame;
+    if (full === null || this.status === "paused") return;
+    this.frame = raw === null ? full : joined(full, JSON.parse(raw) as Received) ?? this.frame;
+    if (this.frame === null) return;
     if (this.frame.at - this.sampled >= 0.9 || this.frame.at < this.sampled) {
       this.sampled = this.frame.at;
       this.sample(this.frame);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clears, headline, number, ordered, rate, seconds, stateOf, totals, type Row } from "../src/model.ts";
+import { clears, headline, joined, number, ordered, rate, seconds, stateOf, totals, type Row } from "../src/model.ts";
 
 function row(changes: Partial<Row> = {}): Row {
   const none = { admitted: 0, shed: 0 };
@@ -70,4 +70,13 @@ test("when it ends", () => {
   assert.equal(clears(row()), "normal requests flow");
   assert.equal(clears(row({ clears_in: null })), "when the load fits again");
   assert.equal(clears(row({ clears_in: 12 })), "within 12 s once failures stop");
+});
+
+test("a small frame adds to the full one of its key, and to no other", () => {
+  const cluster = { node: "n", provider: "", healthy: true, failures: 0, dropped_rows: 0, nodes: [] };
+  const full = { key: 3, full: true, at: 1, cluster, routes: { a: row(), b: row() } };
+  const small = { key: 3, full: false, at: 2, cluster, routes: { b: refusing } };
+  assert.deepEqual(joined(full, small)?.routes, { a: row(), b: refusing });
+  assert.equal(joined(full, small)?.at, 2);
+  assert.equal(joined(full, { ...small, key: 4 }), null);
 });

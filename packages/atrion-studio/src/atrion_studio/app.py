@@ -182,8 +182,8 @@ class AtrionStudio:
         try:
             yield b"retry: 1000\n\n"
             while True:
-                frame = await viewer.take(HEARTBEAT)
-                yield b": still here\n\n" if frame is None else frame
+                event = await viewer.event(HEARTBEAT)
+                yield b": still here\n\n" if event is None else event
         finally:
             self._ticker.leave(viewer)
 

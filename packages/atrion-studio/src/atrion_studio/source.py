@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, Protocol
 
@@ -33,7 +34,10 @@ class Source(Protocol):
         """Nobody looks any more."""
 
     async def read(self) -> tuple[dict[str, Row], dict[str, Any]]:
-        """The routes by their ids, and what there is to say of the cluster."""
+        """The routes by their ids, and what there is to say of the cluster.
+
+        A row that is the same object as in the reading before has not changed, but for what the reader added to it.
+        """
         ...
 
     async def close(self) -> None:
@@ -47,6 +51,7 @@ class EngineSource:
         self.engine: Atrion = engine
         self.title: str = f"node {engine.node}"
         self._tiers = TierCounts()
+        self._rows: dict[str, tuple[tuple[Any, ...], Row]] = {}
 
     def attach(self) -> None:
         """Count decisions by tier from now on."""
@@ -59,12 +64,22 @@ class EngineSource:
     async def read(self) -> tuple[dict[str, Row], dict[str, Any]]:
         """Every route, and what the state manager knows of the store."""
         engine = self.engine
-        rows = {}
+        before, self._rows = self._rows, {}
         for route_id, seen in engine.snapshot().items():
             route = engine.routes.get(route_id)
-            if route is not None:  # evicted meanwhile otherwise
-                rows[route_id] = row = route_vitals(route, seen)
+            if route is None:  # evicted meanwhile
+                continue
+            pool = route.pool
+            # The limit in steps of 2%: it drifts also while the routes of a pool rest.
+            limit = round(35.0 * math.log2(1.0 + pool.capacity.limit))
+            key = (seen, route.settings, pool.window.in_flight, limit)
+            known = before.get(route_id)
+            if known is None or known[0] != key:
+                row = route_vitals(route, seen)
                 row["tiers"] = self._tiers.of(route_id)
+                known = key, row
+            self._rows[route_id] = known
+        rows = {route_id: row for route_id, (_, row) in self._rows.items()}
         state = engine.state
         cluster = {
             "node": engine.node,

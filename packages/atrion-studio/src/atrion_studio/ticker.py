@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
+from atrion_studio.frames import Encoder, Frame
 from atrion_studio.history import History
 from atrion_studio.source import Row, Source
 from atrion_studio.why import refused_tiers, why
@@ -27,10 +26,8 @@ UNWATCHED: Final = 1.0
 """Seconds between readings for the history alone."""
 LINGER: Final = 30.0
 """Seconds for which a Studio counts as watched after the last request for a snapshot."""
-BUDGET: Final = 0.1
+BUDGET: Final = 0.15
 """Share of a core that the thread may take: many routes are sent less often."""
-BEFORE, AFTER = b"data: ", b"\n\n"
-"""What makes a frame a server-sent event."""
 RATE_WINDOW: Final = 2.0
 """Seconds that rates are taken over."""
 QUIET: Final = 10.0
@@ -42,21 +39,22 @@ class Viewer:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._frame: bytes | None = None
+        self._frame: Frame | None = None
+        self._known = 0
         self._waiting = asyncio.Event()
 
-    def offer(self, frame: bytes) -> None:
+    def offer(self, frame: Frame) -> None:
         """Replace the frame that waits; from any thread."""
         try:
             self._loop.call_soon_threadsafe(self._put, frame)
         except RuntimeError:  # the loop is closed, and so the viewer is gone
             pass
 
-    def _put(self, frame: bytes) -> None:
+    def _put(self, frame: Frame) -> None:
         self._frame = frame
         self._waiting.set()
 
-    async def take(self, timeout: float) -> bytes | None:
+    async def take(self, timeout: float) -> Frame | None:
         """The newest frame not yet taken; None after ``timeout`` seconds without one."""
         try:
             async with asyncio.timeout(timeout):
@@ -66,6 +64,15 @@ class Viewer:
         self._waiting.clear()
         frame, self._frame = self._frame, None
         return frame
+
+    async def event(self, timeout: float) -> bytes | None:
+        """:meth:`take` as a server-sent event, which adds to those that were taken before."""
+        frame = await self.take(timeout)
+        if frame is None:
+            return None
+        event = frame.event(self._known)
+        self._known = frame.key
+        return event
 
 
 class Ticker:
@@ -83,7 +90,8 @@ class Ticker:
         self._closed = False
         self._looked = -LINGER
         self._attached = False
-        self._frame: bytes | None = None
+        self._frame: Frame | None = None
+        self._encoder = Encoder()
         self._counts: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
         self._modes: dict[str, str] = {}
         self._since: dict[str, tuple[float, float]] = {}
@@ -136,10 +144,10 @@ class Ticker:
         self._viewers.add(viewer)
         try:
             self.look()
-            event = await viewer.take(timeout)
+            frame = await viewer.take(timeout)
         finally:
             self.leave(viewer)
-        return None if event is None else event[len(BEFORE) : -len(AFTER)]
+        return None if frame is None else frame.snapshot()
 
     # --- the thread ----------------------------------------------------------------------------------------
 
@@ -175,9 +183,9 @@ class Ticker:
         at = time.time()
         self._complete(at, rows)
         self.history.record(at, rows)
-        self._frame = BEFORE + msgspec.json.encode({"at": at, "routes": rows, "cluster": cluster}) + AFTER
+        self._frame = frame = self._encoder.encode(at, rows, cluster)
         for viewer in tuple(self._viewers):
-            viewer.offer(self._frame)
+            viewer.offer(frame)
 
     def _complete(self, at: float, rows: Mapping[str, Row]) -> None:
         """Add to every row what follows from the rows before: rates, since when it sheds, and why."""
@@ -193,6 +201,8 @@ class Ticker:
         self._counts.append((now, counts))
         span = max(now - then, 0.1)
         for route, row in rows.items():
+            if self._encoder.is_known(route, row):
+                continue
             admitted, shed = counts[route]
             old = before.get(route, (0, 0))
             row["rates"] = {

@@ -9,6 +9,9 @@ from atrion.physics.voltage import BAND_WIDTH, band
 
 __all__ = ["refused_tiers", "why"]
 
+BANDS = {tier.name.lower(): band(tier) for tier in Tier}
+"""Volts at which the tiers' bands begin, the lowest first."""
+LOWEST = min(BANDS.values())
 MARGIN = 0.05
 """Ohms below which a part is not worth a word."""
 
@@ -16,10 +19,12 @@ MARGIN = 0.05
 def refused_tiers(row: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Tiers that are refused entirely and in part, the lowest first."""
     if row["mode"] == "circuit_breaker":
-        return [tier.name.lower() for tier in Tier], []
+        return list(BANDS), []
     ohms = row["resistance"]
-    whole = [tier.name.lower() for tier in Tier if ohms >= band(tier) + BAND_WIDTH]
-    part = [tier.name.lower() for tier in Tier if band(tier) < ohms < band(tier) + BAND_WIDTH]
+    if ohms <= LOWEST:
+        return [], []
+    whole = [name for name, start in BANDS.items() if ohms >= start + BAND_WIDTH]
+    part = [name for name, start in BANDS.items() if start < ohms < start + BAND_WIDTH]
     return whole, part
 
 

@@ -2,7 +2,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { BandBar, CopyLink, Empty, SaveJson, Spark, StateBadge, Tile } from "../components.tsx";
 import {
   clears, clock, headline, number, ordered, rate, seconds, stateOf, totals,
-  type Filter, type Row, type SortKey,
+  type Filter, type Frame, type Row, type SortKey,
 } from "../model.ts";
 import { format, withOptions, type View } from "../router.ts";
 import { store, useFrame } from "../store.ts";
@@ -26,7 +26,7 @@ export function Overview({ view }: { view: View }) {
   useEffect(() => { if (document.activeElement?.id !== "search") type(search); }, [search]);
   const filter = (view.options["show"] ?? "all") as Filter;
   const sort = (view.options["sort"] ?? "worst") as SortKey;
-  const ids = useOrder(search, filter, sort);
+  const ids = useOrder(frame, search, filter, sort);
   if (frame === null) return <p class="loading">Waiting for the first numbers…</p>;
   const sum = totals(frame.routes);
   const shadow = Object.values(frame.routes).some((row) => !row.enforced);
@@ -103,8 +103,7 @@ export function Overview({ view }: { view: View }) {
 }
 
 /** The order of the rows: at once when something was chosen, else every two seconds, and never under the pointer. */
-function useOrder(search: string, filter: Filter, sort: SortKey): string[] {
-  const frame = useFrame();
+function useOrder(frame: Frame | null, search: string, filter: Filter, sort: SortKey): string[] {
   const [held, hold] = useState<{ ids: string[]; at: number; key: string }>({ ids: [], at: 0, key: "" });
   const key = `${search}|${filter}|${sort}`;
   const routes = frame?.routes;
