@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import grpc
 import httpx
 import pytest
 import requests
+from django.http import StreamingHttpResponse
+from django.urls import path
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from flask import Flask
 
 from atrion import ConfigurationError, Tier
@@ -22,7 +26,7 @@ from atrion.integrations.wsgi import AtrionMiddleware
 from atrion.physics import BAND_WIDTH, band
 from atrion.propagation import Peers, current
 from atrion.testing import force_shed
-from packages.atrion.tests.conformance.django_services import DJANGO
+from packages.atrion.tests.conformance.django_services import DJANGO, AsyncDjango, Django
 from packages.atrion.tests.conformance.grpc_services import GRPC, METHODS, Grpc, GrpcClient
 from packages.atrion.tests.conformance.http_services import HTTP, served_by_threads, served_by_uvicorn
 from packages.atrion.tests.conformance.incoming import HttpClient, Incoming, unkept
@@ -85,6 +89,66 @@ def test_grpc_takes_a_peers_tier_and_place(service: Grpc) -> None:
             metadata = (("baggage", "atrion.tier=low,atrion.place=0.25"),)
             channel.unary_unary(f"/{METHODS['item']}")(b"", metadata=metadata, timeout=20.0)
     assert heard.decisions[0].voltage == band(Tier.LOW) + 0.25 * BAND_WIDTH
+
+
+def tiers() -> Iterator[bytes]:
+    for _ in range(3):
+        tier = current().tier
+        yield b"none " if tier is None else f"{tier.name} ".encode()
+
+
+async def async_tiers() -> AsyncIterator[bytes]:
+    for chunk in tiers():
+        yield chunk
+
+
+def streaming_wsgi(engine: Recorder) -> AbstractContextManager[HttpClient]:
+    def app(environ: dict[str, Any], start: Any) -> Iterator[bytes]:
+        start("200 OK", [])
+        return tiers()
+
+    return served_by_threads(AtrionMiddleware(app, engine, peers=LOCAL))
+
+
+def streaming_fastapi(engine: Recorder) -> AbstractContextManager[HttpClient]:
+    app = FastAPI()
+    for_fastapi.install(app, engine, peers=LOCAL)
+    app.get("/stream")(lambda: StreamingResponse(async_tiers()))
+    return served_by_uvicorn(app)
+
+
+class StreamingDjango(Django):
+    def urls(self, engine: Recorder, gate: threading.Event) -> Any:
+        urls = super().urls(engine, gate)
+        urls.urlpatterns = [path("stream", lambda request: StreamingHttpResponse(tiers()))]
+        return urls
+
+
+class AsyncStreamingDjango(AsyncDjango):
+    def urls(self, engine: Recorder, gate: threading.Event) -> Any:
+        async def view(request: Any) -> StreamingHttpResponse:
+            return StreamingHttpResponse(async_tiers())
+
+        urls = super().urls(engine, gate)
+        urls.urlpatterns = [path("stream", view)]
+        return urls
+
+
+STREAMING: dict[str, Callable[[Recorder], AbstractContextManager[Any]]] = {
+    "wsgi": streaming_wsgi,
+    "fastapi": streaming_fastapi,
+    "django": lambda engine: StreamingDjango().serve(engine, threading.Event(), {"peers": LOCAL}),
+    "django, async": lambda engine: AsyncStreamingDjango().serve(engine, threading.Event(), {"peers": LOCAL}),
+}
+
+
+@pytest.mark.parametrize("framework", STREAMING)
+def test_a_body_that_is_made_on_its_way_has_the_requests_context(framework: str) -> None:
+    engine = Recorder()
+    with STREAMING[framework](engine) as client, unkept(client.port) as http:
+        body = http.get("/stream", headers={"baggage": "atrion.tier=low"}).text
+    assert body.split() == ["LOW", "LOW", "LOW"]
+    assert engine.in_flight() == 0
 
 
 def test_a_chain_of_services_treats_a_request_alike() -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Generic, Protocol, Self, TypedDict, TypeVar
 
@@ -239,7 +239,7 @@ class Admission(ABC, Generic[R]):
 
 
 class Admitted:
-    """A request in flight. :meth:`enter` and :meth:`leave` belong to the context in which its handler runs."""
+    """A request in flight. ``with`` it, its handler runs; it ends with :meth:`end`, in whatever context."""
 
     __slots__ = ("_call", "_complain", "_context", "_rejections", "_used", "rejected", "status")
 
@@ -271,6 +271,10 @@ class Admitted:
                 self._used.__exit__(None, None, None)
         self._rejections.leave()
         self._call.suspend()
+
+    def within(self) -> AbstractContextManager[object]:
+        """Around each part of a body that is made after the handler has returned: it has the request's context."""
+        return nullcontext() if self._context is None else use(self._context)
 
     def answer(self, status: int) -> None:
         """The answer has this status."""

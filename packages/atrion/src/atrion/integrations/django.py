@@ -213,7 +213,12 @@ class _Body:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for chunk in self._chunks:
+            chunks = iter(self._chunks)
+            while True:
+                with self._admitted.within():
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    break
                 self._admitted.stream()
                 yield chunk
             self._whole = True
@@ -236,7 +241,12 @@ class _AsyncBody:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._chunks:
+            chunks = aiter(self._chunks)
+            while True:
+                with self._admitted.within():
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    break
                 self._admitted.stream()
                 yield chunk
             self._whole = True

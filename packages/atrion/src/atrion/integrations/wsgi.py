@@ -129,7 +129,8 @@ class _Body:
 
     def __next__(self) -> bytes:
         try:
-            chunk = next(self._chunks)
+            with self._admitted.within():
+                chunk = next(self._chunks)
         except StopIteration:
             self._whole = True
             raise
