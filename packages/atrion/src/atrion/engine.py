@@ -70,7 +70,7 @@ class _Events(RouteListener):
         engine = self.engine()
         if engine is not None:
             if engine.evicted is not None:
-                route.counters = Counters()
+                route.counters = Counters(route.window)
             engine._recall(route)
             engine.state.routes.add(route)
             engine._report_unused(route.used)
@@ -192,6 +192,11 @@ class Atrion(EngineBase):
         )
         self._vitals_publisher = VitalsPublisher(store, self._clock.monotonic)
         self._lifecycle = Lifecycle(self.state, interval, self._turn, self._recall_all)
+        self.pulse_seconds: float = 0.0
+        """Duration of the last pulse."""
+        self.answered: float | None = None
+        """When the store last answered a pulse, by ``self.now``."""
+        self._looks: list[Callable[[], None]] = []
         self._wakes = isinstance(store, ClusterSync)
         self._unused_due = self.now() + UNUSED_AFTER
         if switches.disabled:
@@ -349,7 +354,11 @@ class Atrion(EngineBase):
             self.evicted = Totals()  # new routes have counters from here on
             for route in list(self.routes.values()):
                 if route.counters is None:
-                    route.counters = Counters()
+                    route.counters = Counters(route.window)
+
+    def each_pulse(self, look: Callable[[], None]) -> None:
+        """Call ``look`` after every pulse, in its thread. What it raises is counted and never reaches the pulse."""
+        self._looks.append(look)
 
     # --- requests ------------------------------------------------------------------------------------------
 
@@ -452,18 +461,33 @@ class Atrion(EngineBase):
     # --- life ----------------------------------------------------------------------------------------------
 
     @property
+    def observer_failures(self) -> int:
+        """Exceptions of observers so far."""
+        return self._observers.failures
+
+    @property
     def pulses(self) -> int:
         """Pulses so far, also those that the store did not answer."""
         return self._lifecycle.pulses
 
     async def _turn(self) -> bool:
         self._report_unused(self.now())
+        began = self.now()
         answered = await self.state.pulse()
+        ended = self.now()
+        self.pulse_seconds = max(ended - began, 0.0)
+        for look in list(self._looks):
+            try:
+                look()
+            except Exception:
+                self._observers.failed()
         if answered:
+            self.answered = ended
             await self._vitals_publisher.turn(self.node, self._vitals)
         return answered
 
     def _vitals(self) -> dict[str, dict[str, Any]]:
+        self.count()  # somebody watches
         routes = self.routes
         return {
             route_id: route_vitals(route, seen)
@@ -528,6 +552,10 @@ class Atrion(EngineBase):
             self.now = now
             for route in list(self.routes.values()):
                 route.window.in_flight = route.pool.window.in_flight = route.streaming = 0
+                if self.evicted is not None:
+                    route.counters = Counters(route.window)
+            if self.evicted is not None:
+                self.evicted = Totals()
             self._lifecycle.resume()
         return now()
 

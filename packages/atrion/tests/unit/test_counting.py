@@ -16,6 +16,7 @@ from atrion.control.totals import (
     WOULD_SHED,
     counts_of,
 )
+from atrion.sensing.window import Window
 from atrion.testing import VirtualClock
 
 
@@ -96,7 +97,7 @@ def test_durations_fall_into_the_bucket_below_whose_bound_they_are(
 
 
 def test_a_duration_on_a_bound_is_within_it() -> None:
-    counters = Counters()
+    counters = Counters(Window())
     for bound in BOUNDS:
         counters.count_ended(bound)
     assert counters.buckets == [1] * 15 + [0]

@@ -7,8 +7,9 @@ from typing import Final, final
 from atrion._native import mypyc_attr
 from atrion.control.decision import Reason
 from atrion.physics.voltage import level_at
+from atrion.sensing.window import Window
 
-__all__ = ["BOUNDS", "SHED_REASONS", "TIERS", "Counters"]
+__all__ = ["BOUNDS", "SHED_REASONS", "TIERS", "Counters", "ended_calls"]
 
 BOUNDS: Final[list[float]] = [
     0.001,
@@ -45,12 +46,18 @@ _REASONS: Final = 8
 _RESISTANCE: Final = Reason.RESISTANCE
 
 
+def ended_calls(window: Window) -> list[int]:
+    """The calls of a window that have ended, by outcome: success, failure, ignored, dropped."""
+    return [window.successes_total, window.failures_total, window.ignored_total, window.drops_total]
+
+
 @mypyc_attr(acyclic=True)
 @final
 class Counters:
-    """Counts that only grow.
+    """Counts that only grow, from now on; ``window`` has counted the route's calls so far.
 
     Attributes:
+        calls_before: Calls of the window that ended before, by outcome.
         admitted: Requests that flow, by tier.
         probes: Requests that pass as probes, by tier.
         shed: Requests refused, by tier and reason: the count of a tier and reason is at ``8 · tier + reason``, with
@@ -67,6 +74,7 @@ class Counters:
         "admitted",
         "broken_streams",
         "buckets",
+        "calls_before",
         "probes",
         "seconds",
         "shed",
@@ -74,7 +82,8 @@ class Counters:
         "would_shed",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, window: Window) -> None:
+        self.calls_before: list[int] = ended_calls(window)
         self.admitted: list[int] = [0] * TIERS
         self.probes: list[int] = [0] * TIERS
         self.shed: list[int] | None = None  # most routes never shed

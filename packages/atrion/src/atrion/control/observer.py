@@ -153,9 +153,14 @@ class Observers:
             try:
                 method(event)
             except Exception:
-                self.failures += 1
-                if self.failures == 1:
-                    logger.exception("an observer failed; it is counted and requests go on")
+                self.failed()
+
+    def failed(self) -> None:
+        """Count the exception being handled, and log the first one."""
+        self.failures += 1
+        if self.failures == 1:
+            text = "an observer failed; it is counted and requests go on"
+            logger.error(text, exc_info=True)  # noqa: LOG014  # it is being handled
 
     def ticked(self, route: Route, mode_before: int) -> None:
         """A route's law advanced; before it, the mode had this index."""

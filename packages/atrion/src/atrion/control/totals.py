@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from atrion.control.counters import ended_calls
 from atrion.control.route import Route
 
 __all__ = [
@@ -42,16 +43,14 @@ def counts_of(route: Route) -> list[float]:
     counters = route.counters
     if counters is None:
         return [0.0] * LENGTH
-    window = route.window
     found: list[float] = []
     found.extend(counters.admitted)
     found.extend(counters.probes)
     found.extend(_NONE if counters.shed is None else counters.shed)
     found.extend(_NONE if counters.would_shed is None else counters.would_shed)
-    found.append(window.successes_total + counters.broken_streams)
-    found.append(window.failures_total)
-    found.append(window.ignored_total)
-    found.append(window.drops_total)
+    ended = [now - before for now, before in zip(ended_calls(route.window), counters.calls_before, strict=True)]
+    ended[0] += counters.broken_streams
+    found.extend(ended)
     found.extend(counters.transitions)
     found.extend(counters.buckets)
     found.append(counters.seconds)
