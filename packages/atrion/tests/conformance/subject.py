@@ -16,13 +16,13 @@ from atrion.testing import VirtualClock
 __all__ = ["COLUMNS", "Heard", "Recorder", "Subject", "eventually", "in_background"]
 
 COLUMNS = {
-    "refused": "a shed one is told",
-    "faults": "failures are",
-    "name": "name of a route",
-    "tier_and_key": "tier, key",
-    "nothing_left": "nothing left in flight after",
+    "refused": "a shed request or call",
+    "faults": "failures",
+    "name": "route",
+    "tier_and_key": "tier and key",
+    "nothing_left": "nothing in flight after",
     "streams": "streams",
-    "excluded": "health checks",
+    "excluded": "exclusion",
     "shadow": "shadow mode",
     "pattern": "settings by pattern",
 }
