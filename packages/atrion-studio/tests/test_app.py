@@ -62,7 +62,7 @@ def test_a_snapshot_has_every_route_and_the_cluster(engine: Atrion) -> None:
     row = found["routes"]["search"]
     assert row["mode"] == "bootstrap"
     assert row["resistance"] == 12.0
-    assert row["tiers"]["low"] == {"admitted": 1, "shed": 0}
+    assert row["tiers"]["low"] == {"admitted": 1, "shed": 0, "would_shed": 0}
     assert row["why"] is None
     assert {"parts", "in_flight", "limit"} <= row.keys()
     assert found["cluster"]["node"] == "n1"
@@ -161,14 +161,16 @@ def test_a_breaker_that_opens_is_a_transition_and_has_a_sentence() -> None:
         assert (change["before"], change["after"]) == ("operational", "circuit_breaker")
 
 
-def test_decisions_cost_nothing_more_while_nobody_looks(engine: Atrion) -> None:
+def test_tiers_are_counted_from_the_first_look_on(engine: Atrion) -> None:
     with mounted(engine) as url:
-        with engine.flow("a"):
+        with engine.flow("a", "high"):
             pass
-        assert not engine.routes["a"].settings.floor
         before = httpx.get(f"{url}/studio/api/snapshot").json()["routes"]["a"]
-        assert before["tiers"]["normal"] == {"admitted": 0, "shed": 0}  # nobody looked when it was admitted
-        assert before["admitted"] == 1
+        assert (before["admitted"], before["tiers"]["high"]["admitted"]) == (1, 0)
+        with engine.flow("a", "high"):
+            pass
+        after = httpx.get(f"{url}/studio/api/snapshot").json()["routes"]["a"]
+        assert (after["admitted"], after["tiers"]["high"]["admitted"]) == (2, 1)
 
 
 # --- changes ------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ async def test_nodes_publish_while_somebody_watches_and_only_then(tmp_path: Path
         await engine.pulse_once()
         rows, cluster = await source.read()
         assert rows["search"]["admitted"] == 1
+        assert rows["search"]["tiers"]["normal"].keys() == {"admitted", "shed", "would_shed"}
         assert [node["node"] for node in cluster["nodes"]] == ["n1"]
         await source.close()
     finally:

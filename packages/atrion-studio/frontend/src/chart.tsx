@@ -82,7 +82,7 @@ function draw(latest: Latest, width: number, hover: (index: number | null) => vo
       ...[...props.series].reverse().map((each) => ({
         stroke: colour(each.colour),
         width: props.stacked ? 1 : 2,
-        ...(props.stacked ? { fill: `color-mix(in srgb, ${colour(each.colour)} 72%, transparent)` } : {}),
+        ...(props.stacked ? { fill: `color-mix(in srgb, ${colour(each.colour)} 82%, ${colour("panel")})` } : {}),
         ...(each.dashed ? { dash: [6, 4] } : {}),
         points: { show: false },
         spanGaps: false,

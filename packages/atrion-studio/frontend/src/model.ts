@@ -12,6 +12,13 @@ export type PartName =
   | "cluster"
   | "queue";
 
+export interface TierCount {
+  /** In shadow mode, what would be shed is among the admitted. */
+  admitted: number;
+  shed: number;
+  would_shed: number;
+}
+
 export interface Row {
   resistance: number;
   mode: Mode;
@@ -31,7 +38,7 @@ export interface Row {
   slo: { latency: number | null; error_rate: number };
   clears_in: number | null;
   /** Empty where nobody counts by tier. */
-  tiers: Partial<Record<TierName, { admitted: number; shed: number }>>;
+  tiers: Partial<Record<TierName, TierCount>>;
   rates: { admitted: number; shed: number };
   since: number | null;
   refused: TierName[];
@@ -53,7 +60,7 @@ export interface Cluster {
   failures: number;
   dropped_rows: number;
   nodes: NodeState[];
-  licence?: { state: string; detail: string };
+  licence?: { state: string; detail: string; read_only: boolean };
   scene?: string;
   chosen?: string;
 }
@@ -195,6 +202,11 @@ export function ordered(
     )
     .sort((a, b) => compare(options.sort, a, b) || a[0].localeCompare(b[0]))
     .map(([id]) => id);
+}
+
+/** What flowed, and what was refused or would have been. */
+export function split(count: TierCount): { flowed: number; refused: number } {
+  return { flowed: count.admitted - count.would_shed, refused: count.shed + count.would_shed };
 }
 
 export interface Totals {

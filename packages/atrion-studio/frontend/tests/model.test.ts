@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clears, headline, joined, number, ordered, rate, seconds, stateOf, totals, type Row } from "../src/model.ts";
+import { clears, headline, joined, number, ordered, rate, seconds, split, stateOf, totals, type Row } from "../src/model.ts";
 
 function row(changes: Partial<Row> = {}): Row {
-  const none = { admitted: 0, shed: 0 };
+  const none = { admitted: 0, shed: 0, would_shed: 0 };
   return {
     resistance: 10, mode: "operational", reason: null,
     parts: { base: 10, latency: 0, errors: 0, saturation: 0, momentum: 0, scar: 0, cluster: 0, queue: 0 },
@@ -64,6 +64,10 @@ test("numbers are short and have units", () => {
   assert.equal(seconds(125), "2 min 5 s");
   assert.equal(seconds(7260), "2 h 1 min");
   assert.equal(seconds(300), "5 min");
+});
+
+test("what shadow mode let through counts as refused", () => {
+  assert.deepEqual(split({ admitted: 9, shed: 1, would_shed: 4 }), { flowed: 5, refused: 5 });
 });
 
 test("when it ends", () => {

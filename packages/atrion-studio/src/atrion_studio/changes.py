@@ -23,7 +23,7 @@ class Changes:
     """Applies changes to an engine, and remembers the last of them."""
 
     def __init__(self, engine: Atrion) -> None:
-        self._engine = engine
+        self.engine = engine
         self.made: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
     def apply(self, wanted: dict[str, Any], who: str) -> dict[str, Any]:
@@ -36,9 +36,9 @@ class Changes:
             ConfigurationError: an unknown route or setting, or an unusable value; nothing was changed then.
         """
         setting, route_id, value = wanted.get("setting"), wanted.get("route"), wanted.get("value")
-        if not isinstance(route_id, str) or route_id not in self._engine.routes:
+        if not isinstance(route_id, str) or route_id not in self.engine.routes:
             raise ConfigurationError("route", route_id, "name a route that the Studio shows")
-        engine = self._engine
+        engine = self.engine
         settings = engine.routes[route_id].settings
         slo: SLO = settings.slo
         before: Any = None

@@ -34,9 +34,9 @@ def _joined(found: Mapping[str, Row]) -> Row:
     row["tiers"] = {
         tier: {
             count: sum(each["tiers"].get(tier, {}).get(count, 0) for each in found.values())
-            for count in ("admitted", "shed")
+            for count in ("admitted", "shed", "would_shed")
         }
-        for tier in worst["tiers"]
+        for tier in max((each["tiers"] for each in found.values()), key=len)
     }
     row["nodes"] = {
         node: {

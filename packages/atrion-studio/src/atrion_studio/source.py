@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any, Protocol
 
 from atrion import Atrion
 from atrion.vitals import route_vitals
-from atrion_studio.tiers import TierCounts
 
-__all__ = ["EngineSource", "Row", "Source"]
+__all__ = ["EngineSource", "Row", "Source", "licence_of"]
 
 Row = dict[str, Any]
 """One route, as :func:`atrion.vitals.route_vitals` describes it."""
@@ -44,22 +42,31 @@ class Source(Protocol):
         """Let go of what reading opened."""
 
 
+def licence_of(provider: object) -> dict[str, Any]:
+    """What a provider that needs a licence says of it, for a person; of others, nothing."""
+    status = getattr(provider, "license_status", None)
+    if status is None:
+        return {}
+    found = status()
+    return {
+        "licence": {"state": found.state.value, "detail": found.sentence, "read_only": bool(found.read_only)}
+    }
+
+
 class EngineSource:
     """An engine of this process."""
 
     def __init__(self, engine: Atrion) -> None:
         self.engine: Atrion = engine
         self.title: str = f"node {engine.node}"
-        self._tiers = TierCounts()
         self._rows: dict[str, tuple[tuple[Any, ...], Row]] = {}
 
     def attach(self) -> None:
-        """Count decisions by tier from now on."""
-        self._tiers.attach(self.engine)
+        """Let the engine count decisions by tier from now on."""
+        self.engine.count()
 
     def detach(self) -> None:
-        """Stop counting, so that decisions cost no more than without a Studio."""
-        self._tiers.detach()
+        """Counts that have begun go on: others may read them too."""
 
     async def read(self) -> tuple[dict[str, Row], dict[str, Any]]:
         """Every route, and what the state manager knows of the store."""
@@ -75,9 +82,7 @@ class EngineSource:
             key = (seen, route.settings, pool.window.in_flight, limit)
             known = before.get(route_id)
             if known is None or known[0] != key:
-                row = route_vitals(route, seen)
-                row["tiers"] = self._tiers.of(route_id)
-                known = key, row
+                known = key, route_vitals(route, seen)
             self._rows[route_id] = known
         rows = {route_id: row for route_id, (_, row) in self._rows.items()}
         state = engine.state
@@ -87,8 +92,8 @@ class EngineSource:
             "healthy": state.healthy,
             "failures": state.failures,
             "dropped_rows": state.dropped_rows,
+            **licence_of(state.provider),
             "nodes": [{"node": engine.node, "age": 0.0, "routes": len(rows)}],
-            "at": time.time(),
         }
         return rows, cluster
 

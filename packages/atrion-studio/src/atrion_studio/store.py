@@ -10,7 +10,7 @@ from atrion.providers.provider_urls import provider_from, without_password
 from atrion.state.port import VITALS_EXPIRY, StateProvider, VitalsExchange
 from atrion.vitals import unpack_vitals
 from atrion_studio.merge import merged
-from atrion_studio.source import Row
+from atrion_studio.source import Row, licence_of
 
 __all__ = ["StoreSource"]
 
@@ -66,6 +66,7 @@ class StoreSource:
             "healthy": healthy,
             "failures": self._failures,
             "dropped_rows": 0,
+            **licence_of(self._provider),
             "nodes": nodes,
         }
         return merged(found), cluster

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { BandBar, CopyLink, Empty, SaveJson, Spark, StateBadge, Tile } from "../components.tsx";
 import {
-  clears, clock, headline, number, ordered, rate, seconds, stateOf, totals,
+  clears, clock, headline, number, ordered, rate, seconds, split, stateOf, totals,
   type Filter, type Frame, type Row, type SortKey,
 } from "../model.ts";
 import { format, withOptions, type View } from "../router.ts";
@@ -202,12 +202,12 @@ function TierDots({ row }: { row: Row }) {
   const tiers = Object.entries(row.tiers);
   const words = tiers
     .filter(([, count]) => count.admitted + count.shed > 0)
-    .map(([name, count]) => `${name}: ${count.admitted} admitted, ${count.shed} refused`);
+    .map(([name, count]) => `${name}: ${split(count).flowed} admitted, ${split(count).refused} refused`);
   return (
     <span class="tiers" role="img" aria-label={words.join("; ") || "no decision counted yet"} title={words.join("\n")}>
       {tiers.map(([name, count]) => {
         const all = count.admitted + count.shed;
-        const share = all > 0 ? count.shed / all : 0;
+        const share = all > 0 ? split(count).refused / all : 0;
         return (
           <span key={name} class={`dot ${all === 0 ? "none" : ""}`}>
             <span class="fill" style={{ height: `${all === 0 ? 0 : 100 * share}%` }} />

@@ -3,7 +3,7 @@ import { ApiError, get, post } from "../api.ts";
 import { Chart } from "../chart.tsx";
 import { BandBar, CopyLink, Empty, Panel, Problem, SaveJson, Scroll, StateBadge, Tile } from "../components.tsx";
 import {
-  PARTS, TIERS, clears, clock, number, rate, seconds, stateOf,
+  PARTS, TIERS, clears, clock, number, rate, seconds, split, stateOf,
   type Frame, type History, type Meta, type Row,
 } from "../model.ts";
 import { format, withOptions, type View } from "../router.ts";
@@ -183,15 +183,15 @@ function Decisions({ row }: { row: Row }) {
                   <th scope="row">{tier.name}</th>
                   <td>{tier.from}–{tier.to} V</td>
                   <td class={whole || part ? "bad" : "good"}>{whole ? "✕ refused" : part ? "◐ in part" : "● flows"}</td>
-                  <td class="num">{count === undefined ? "–" : number(count.admitted)}</td>
-                  <td class="num">{count === undefined ? "–" : number(count.shed)}</td>
+                  <td class="num">{count === undefined ? "–" : number(split(count).flowed)}</td>
+                  <td class="num">{count === undefined ? "–" : number(split(count).refused)}</td>
                 </tr>
               );
             })}
           </tbody>
         </table>
       </Scroll>
-      <p class="muted small">Counted while a Studio looks.</p>
+      <p class="muted small">Counted since somebody first looked.</p>
     </Panel>
   );
 }
