@@ -63,12 +63,17 @@ def extensions() -> list[Extension]:
         # The build depends on these files alone: not on settings found in a parent folder, nor on errors
         # in what they import. The group's shared library lands in the package, as atrion/_core__mypyc.
         mypy_options = ["--config-file=", "--follow-imports=silent"]
-        return mypycify([*mypy_options, *files], opt_level="3", debug_level="0", group_name="atrion._core")
+        found = mypycify([*mypy_options, *files], opt_level="3", debug_level="0", group_name="atrion._core")
     except (Exception, SystemExit) as exc:  # mypyc exits on a type error
         if MODE == "1":
             raise
         print(f"atrion: not compiled, mypyc failed ({exc!r}); pure Python.", file=sys.stderr)
         return []
+    if os.name == "posix":
+        for extension in found:
+            # Functions of one module that another calls are then inlined; a symbol that others see is not.
+            extension.extra_compile_args.append("-fvisibility=hidden")
+    return found
 
 
 class BuildExt(build_ext):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final, final
+from typing import Any, Final, final
 from uuid import UUID
 
 from atrion._native import mypyc_attr
@@ -137,7 +137,8 @@ class EngineBase:
 
     def reset(self, route_id: RouteId | None = None) -> None:
         """Forget what one route, or every route, has learned."""
-        routes = list(self.routes.values()) if route_id is None else [_find(self, route_id)]
+        named: Any = route_id  # compiled code would refuse anything but text itself, without our message
+        routes = list(self.routes.values()) if named is None else [_find(self, named)]
         for route in routes:
             route.reset(route.settings, self.now())
 

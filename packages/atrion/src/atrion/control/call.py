@@ -20,10 +20,10 @@ from atrion.sensing.telemetry import Outcome
 
 __all__ = ["Call"]
 
-_SUCCESS: Final = int(Outcome.SUCCESS)
-_FAILURE: Final = int(Outcome.FAILURE)
-_IGNORED: Final = int(Outcome.IGNORED)
-_DROPPED: Final = int(Outcome.DROPPED)
+_SUCCESS: Final = 0
+_FAILURE: Final = 1
+_IGNORED: Final = 2
+_DROPPED: Final = 3
 FIRST: Final = 32
 """First calls of a route, in each of which nested calls are detected."""
 EVERY: Final = 64
@@ -33,7 +33,7 @@ BYPASSED: Final = -1
 _enclosing: Final[ContextVar[Call | None]] = ContextVar("atrion_enclosing", default=None)
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 @final
 class Call:
     """One guarded call. Entering raises :class:`FlowRejected` if it is shed; leaving reports the outcome.

@@ -39,7 +39,7 @@ FLOWS: Final = Reason.FLOWS
 PROBE: Final = Reason.PROBE
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 @final
 class Decision:
     """One admission decision. It is immutable and can be pickled."""
