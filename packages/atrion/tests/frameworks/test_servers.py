@@ -97,6 +97,14 @@ def test_flask_names_what_has_a_rule_by_it_whatever_is_answered() -> None:
     }
 
 
+@pytest.mark.parametrize("host", ["bad host", "[::1", "x" * 300, "a/b"])
+def test_a_strange_host_is_no_way_round_the_guard(host: str) -> None:
+    engine = Recorder()
+    with over_wsgi(flask_shop(engine)) as http, force_shed(Tier.CRITICAL, engine=engine):
+        shed = http.get("/items/7/", headers={"host": host})
+    assert shed.status_code == 503
+
+
 def test_a_view_has_its_tier_by_a_decorator() -> None:
     engine = Recorder()
     with over_wsgi(flask_shop(engine)) as http, force_shed(Tier.HIGH, engine=engine):

@@ -20,6 +20,7 @@ from atrion.control.process import Process
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.integrations._context import admit, check_peers
+from atrion.integrations._names import UNMATCHED
 from atrion.integrations._options import check_flag, check_function, excluded, prefixes
 from atrion.integrations._process import Loops, waited
 from atrion.integrations._tiers import PathTiers, declared_tier
@@ -194,7 +195,11 @@ class Admission(ABC, Generic[R]):
         )
 
     def _name(self, request: R) -> tuple[str, object]:
-        name, handler = self.find(request)
+        try:
+            name, handler = self.find(request)
+        except Exception:  # a client's nonsense is no way round the guard
+            self.complain("finding the route")
+            name, handler = UNMATCHED, None
         if self._route is not None:
             try:
                 said = self._route(request)
