@@ -42,7 +42,7 @@ from atrion.state.manager import StateManager
 from atrion.state.port import ClusterSync, PhysicsVector, StateProvider
 from atrion.vitals import VitalsPublisher, route_vitals
 
-__all__ = ["MAX_ROUTE_ID", "Atrion", "RouteSnapshot", "check_name", "engines"]
+__all__ = ["MAX_ROUTE_ID", "Atrion", "RouteSnapshot", "check_name", "engines", "on_engine"]
 
 logger: logging.Logger = logging.getLogger("atrion")
 
@@ -51,11 +51,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 UNUSED_AFTER: Final = 300.0
 """Seconds after which ids and patterns that never matched a route are logged."""
 _engines: weakref.WeakSet[Atrion] = weakref.WeakSet()
+_begins: list[Callable[[Atrion], None]] = []
 
 
 def engines() -> list[Atrion]:
     """The engines of this process."""
     return list(_engines)
+
+
+def on_engine(begin: Callable[[Atrion], None]) -> Callable[[], None]:
+    """Call ``begin`` with every engine that is made from now on; returns a function that ends this."""
+    _begins.append(begin)
+    return lambda: _begins.remove(begin) if begin in _begins else None
 
 
 class _Events(RouteListener):
@@ -206,6 +213,11 @@ class Atrion(EngineBase):
             logger.warning("ATRION_ENFORCE is 0: nothing is shed")
         events.engine = weakref.ref(self)
         _engines.add(self)
+        for begin in tuple(_begins):
+            try:
+                begin(self)
+            except Exception:
+                logger.exception("an engine goes on without its instruments")
 
     @classmethod
     def from_config(cls, source: ConfigSource | None = None, **arguments: Any) -> Self:

@@ -104,7 +104,7 @@ def test_the_command_runs_as_a_module_too() -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["doctor", "--help"]])
 def test_a_command_imports_nothing_that_is_an_extra(words: list[str]) -> None:
-    extras = ("numpy", "matplotlib", "rich", "uvicorn", "lmdb")
+    extras = ("numpy", "matplotlib", "rich", "uvicorn", "lmdb", "opentelemetry", "prometheus_client")
     code = f"""
 import sys
 from atrion.cli import main

@@ -22,7 +22,7 @@ __all__ = [
     "RESISTANCE",
     "ROUTE",
     "ROW_DROPPED",
-    "STALENESS",
+    "STORE_AGE",
     "STORE_FAILURE",
     "STORE_HEALTHY",
     "TRANSITION",
@@ -115,8 +115,8 @@ PULSE = Metric("atrion.pulse", "counter", "{pulse}", "Exchanges with the store, 
 PULSE_DURATION = Metric(
     "atrion.pulse.duration", "gauge", "s", "Duration of the last exchange; the longest of workers."
 )
-STALENESS = Metric(
-    "atrion.store.staleness", "gauge", "s", "Time since the store last answered; the longest of workers."
+STORE_AGE = Metric(
+    "atrion.store.age", "gauge", "s", "Time since the store last answered; the longest of workers."
 )
 STORE_HEALTHY = Metric(
     "atrion.store.healthy", "gauge", "1", "1 if the store answered when last asked, else 0."
@@ -149,7 +149,7 @@ METRICS: Final = (
     WORKER,
     PULSE,
     PULSE_DURATION,
-    STALENESS,
+    STORE_AGE,
     STORE_HEALTHY,
     STORE_FAILURE,
     ROW_DROPPED,

@@ -222,7 +222,7 @@ class Reader:
         if atrion.pulses:
             gauges[names.PULSE_DURATION] = atrion.pulse_seconds
         if atrion.answered is not None:
-            gauges[names.STALENESS] = max(atrion.now() - atrion.answered, 0.0)
+            gauges[names.STORE_AGE] = max(atrion.now() - atrion.answered, 0.0)
         ends = license_end(state.provider)
         if ends is not None:
             gauges[names.LICENSE] = ends
