@@ -49,6 +49,13 @@ async def test_another_machine_may_not_and_is_told_what_to_do() -> None:
     assert "token" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
+async def test_clients_of_a_proxy_on_this_machine_need_a_token(header: str) -> None:
+    async with looking() as client:
+        answer = await client.get("/api/meta", headers={header: "127.0.0.1"})
+    assert answer.status_code == 403
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80"])
 async def test_a_name_that_was_bound_to_us_by_others_is_refused(host: str) -> None:
     async with looking(host=host) as client:
@@ -58,8 +65,9 @@ async def test_a_name_that_was_bound_to_us_by_others_is_refused(host: str) -> No
 
 
 async def test_names_of_ones_own_are_answered_to() -> None:
-    async with looking(host="ops.example", hosts=["Ops.example"]) as client:
-        assert (await client.get("/api/meta")).status_code == 200
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    async with looking(host="ops.example", hosts=["Ops.example"], token=TOKEN) as client:
+        assert (await client.get("/api/meta", headers=bearer)).status_code == 200
     async with looking(host="evil.example", hosts=["ops.example"], token=TOKEN) as client:
         assert (
             await client.get("/api/meta", headers={"authorization": f"Bearer {TOKEN}"})

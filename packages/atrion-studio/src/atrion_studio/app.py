@@ -23,7 +23,7 @@ from atrion.physics.config import check_number
 from atrion_studio.access import Access
 from atrion_studio.changes import Changes
 from atrion_studio.demo import SCENES, DemoSource
-from atrion_studio.guard import Guard, Receive, Scope, Send
+from atrion_studio.guard import Guard, Receive, Scope, Send, is_loopback
 from atrion_studio.history import BYTES_PER_ROUTE, COLUMNS, STEPS, History
 from atrion_studio.lab import Lab, Unusable
 from atrion_studio.source import EngineSource, Source, licence_of
@@ -48,13 +48,14 @@ class AtrionStudio:
     Args:
         source: The engine to watch.
         token: What viewers must give, at least 16 characters. None admits this machine alone.
-        hosts: Names under which the Studio may be asked, beside those of this machine; with a token and no names, any.
+        hosts: Names under which the Studio may be asked beside those of this machine, which needs a token; with a
+            token and no names, any.
         allow_changes: Whether γ, SLO and enforcement may be changed and routes reset, each with a line of the logger
             ``atrion.studio.audit``.
         max_history: Most routes whose past is kept, each in :data:`~atrion_studio.history.BYTES_PER_ROUTE` bytes.
 
     Raises:
-        ConfigurationError: a short token, or a number of routes below 0.
+        ConfigurationError: a short token, names without a token, or a number of routes below 0.
     """
 
     def __init__(
@@ -68,6 +69,12 @@ class AtrionStudio:
     ) -> None:
         if isinstance(hosts, str):
             raise ConfigurationError("hosts", hosts, "give a list of names")
+        if token is None and not all(map(is_loopback, hosts)):
+            raise ConfigurationError(
+                "hosts",
+                list(hosts),
+                "give a token as well: who asks under these names may be on another machine",
+            )
         check_number("max_history", max_history, 0)
         self._source: Source = EngineSource(source) if isinstance(source, Atrion) else source
         self._history = History(max_history)

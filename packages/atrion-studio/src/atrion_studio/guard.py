@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from atrion_studio.access import COOKIE, LONGEST, WITHIN, Access
 
-__all__ = ["App", "Guard", "Receive", "Scope", "Send"]
+__all__ = ["App", "Guard", "Receive", "Scope", "Send", "is_loopback"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,6 +36,8 @@ HEADERS = {
 SAFE = {"GET", "HEAD", "OPTIONS"}
 PUBLIC = ("/login", "/assets/")
 """What a login itself needs; nothing of it tells anything of the routes."""
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+"""Headers of proxies, whose clients may be anywhere although the proxy is on this machine."""
 MOST_LOGIN = 4096
 """Bytes that a login form may have."""
 
@@ -114,7 +116,8 @@ class Guard:
             )
         if not self._access.needed:
             client = request.client
-            if client is not None and not is_loopback(client.host):
+            forwarded = any(name in request.headers for name in FORWARDED)
+            if forwarded or (client is not None and not is_loopback(client.host)):
                 return _refused(
                     request,
                     403,

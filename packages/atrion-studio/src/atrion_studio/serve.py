@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import sys
@@ -18,17 +17,7 @@ from atrion.errors import AtrionError
 from atrion_studio.app import AtrionStudio
 from atrion_studio.commands import PORT
 
-__all__ = ["is_loopback", "listen", "open_browser", "serve"]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+__all__ = ["listen", "open_browser", "serve"]
 
 
 def listen(host: str, port: int | None) -> socket.socket:

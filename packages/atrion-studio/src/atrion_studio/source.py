@@ -47,10 +47,12 @@ def licence_of(provider: object) -> dict[str, Any]:
     status = getattr(provider, "license_status", None)
     if status is None:
         return {}
-    found = status()
-    return {
-        "licence": {"state": found.state.value, "detail": found.sentence, "read_only": bool(found.read_only)}
-    }
+    try:
+        found = status()
+        state, detail, read_only = found.state.value, found.sentence, bool(found.read_only)
+    except Exception:  # anybody may write a provider
+        return {}
+    return {"licence": {"state": state, "detail": detail, "read_only": read_only}}
 
 
 class EngineSource:

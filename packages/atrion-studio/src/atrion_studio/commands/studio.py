@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         AtrionError: the address cannot be listened on, or nothing could be read.
     """
     from atrion_studio.app import AtrionStudio
-    from atrion_studio.serve import is_loopback, listen, open_browser, serve
+    from atrion_studio.guard import is_loopback
+    from atrion_studio.serve import listen, open_browser, serve
 
     scene = arguments.scene
     if arguments.json and arguments.demo:
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "--allow-changes", True, "nodes take their settings from their own code: change it there"
             )
         token = arguments.token or None
-        if token is None and not is_loopback(arguments.host):
+        if token is None and not all(map(is_loopback, [arguments.host, *arguments.allowed_host])):
             token = secrets.token_urlsafe(24)
         studio = AtrionStudio(
             source, token=token, hosts=arguments.allowed_host, allow_changes=arguments.allow_changes
