@@ -29,6 +29,8 @@ ELASTIC: Final = 0.5
 """Elasticity of departures above which workers are free, whatever latencies say."""
 FALL: Final = 0.6
 """Least share of the capacity that one measurement leaves: the next one can correct an error."""
+STEADY: Final = 8.0
+"""Completions, beside one capacity, in which the capacity follows a measurement: small pools measure with few calls."""
 FAST: Final = 0.7
 """Growth, per capacity of completions, under pressure without a queue."""
 BLIND: Final = 0.3
@@ -267,7 +269,7 @@ class Capacity:
                 estimate = max(estimate, FALL * self.calls)
             else:
                 estimate = min(estimate, 1.25 * self.calls)
-            self.calls += (1.0 - math.exp(-done / self.calls)) * (estimate - self.calls)
+            self.calls += (1.0 - math.exp(-done / (self.calls + STEADY))) * (estimate - self.calls)
             return True, True
         few = queue.calls + queue.error < allowed and met >= 0.5 * min(self._peak, self.base)
         if free or (few and not (self._confirmed and self._closed)):
