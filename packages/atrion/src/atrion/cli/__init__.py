@@ -18,6 +18,7 @@ EXAMPLES = {
     "demo": "atrion demo                          a service beyond its capacity, without and with Atrion",
     "doctor": "atrion doctor workers:///var/lib/shop/atrion",
     "lab": "atrion lab run flash-crowd           a crowd, simulated in a second",
+    "migrate": "atrion migrate pybreaker src        what a program that uses a breaker becomes",
     "studio": "atrion studio --demo                 a dashboard in the browser",
     "top": "atrion top --demo                    the same in a terminal",
 }

@@ -11,7 +11,7 @@ __all__ = ["ELSEWHERE", "GROUP", "declare", "found"]
 
 GROUP = "atrion.commands"
 """Entry points of this group are functions that declare one command, of the entry point's name."""
-OWN = EntryPoint("doctor", "atrion.cli.doctor:add_parser", GROUP)
+OWN = tuple(EntryPoint(name, f"atrion.cli.{name}:add_parser", GROUP) for name in ("doctor", "migrate"))
 ELSEWHERE = {
     "demo": 'pip install "atrion[demo]"',
     "lab": 'pip install "atrion[lab]"',
@@ -24,7 +24,7 @@ ELSEWHERE = {
 
 def found() -> dict[str, EntryPoint]:
     """The commands by name, sorted; other distributions cannot replace those of this package."""
-    entries = {entry.name: entry for entry in (*entry_points(group=GROUP), OWN)}
+    entries = {entry.name: entry for entry in (*entry_points(group=GROUP), *OWN)}
     return dict(sorted(entries.items()))
 
 

@@ -2,6 +2,7 @@
 
 from atrion.physics.adaptive import AdaptiveThreshold
 from atrion.physics.config import SLO, AdaptiveBreak, PhysicsConfig
+from atrion.physics.functional import update_physics
 from atrion.physics.laws import (
     MAX_RESISTANCE,
     drive,
@@ -43,6 +44,7 @@ __all__ = [
     "seconds_until_scar",
     "staleness",
     "unit_hash",
+    "update_physics",
     "voltage",
     "weight",
 ]

@@ -61,6 +61,23 @@ class AdaptiveThreshold:
         self.mean += self._alpha * delta
         self.variance = (1.0 - self._alpha) * (self.variance + self._alpha * delta * delta)
 
+    def copy(self) -> AdaptiveThreshold:
+        """Another with the same observations."""
+        other = AdaptiveThreshold(
+            self.static_break,
+            1,
+            self.sensitivity,
+            self.floor,
+            self.ceiling,
+            self.warmup_ticks,
+            self.recovery_multiplier,
+        )
+        other._alpha = self._alpha
+        other.count = self.count
+        other.mean = self.mean
+        other.variance = self.variance
+        return other
+
     @property
     def std(self) -> float:
         """Standard deviation of the observations, in ohms."""

@@ -118,6 +118,22 @@ class PhysicsState:
         """The mode the route is in."""
         return mode_of(self.mode_index)
 
+    def copy(self, constants: Constants) -> PhysicsState:
+        """The same state under ``constants``."""
+        other = PhysicsState(constants, None if self.adaptive is None else self.adaptive.copy())
+        other.mode_index = self.mode_index
+        other.ticks = self.ticks
+        other.latency = self.latency
+        other.error = self.error
+        other.saturation = self.saturation
+        other.momentum = self.momentum
+        other.scar_tissue = self.scar_tissue
+        other.resistance = self.resistance
+        other._smooth_latency = self._smooth_latency
+        other._smooth_error = self._smooth_error
+        other._smooth_saturation = self._smooth_saturation
+        return other
+
     def break_point(self) -> float:
         """The resistance, in ohms, at which the breaker opens."""
         return self.constants.break_point if self.adaptive is None else self.adaptive.break_point()
