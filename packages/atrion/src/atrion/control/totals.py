@@ -48,7 +48,9 @@ def counts_of(route: Route) -> list[float]:
     found.extend(counters.probes)
     found.extend(_NONE if counters.shed is None else counters.shed)
     found.extend(_NONE if counters.would_shed is None else counters.would_shed)
-    ended = [now - before for now, before in zip(ended_calls(route.window), counters.calls_before, strict=True)]
+    ended = [
+        now - before for now, before in zip(ended_calls(route.window), counters.calls_before, strict=True)
+    ]
     ended[0] += counters.broken_streams
     found.extend(ended)
     found.extend(counters.transitions)

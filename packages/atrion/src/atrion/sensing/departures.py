@@ -89,7 +89,8 @@ class Departures:
             self._recent_time *= kept
             self._recent_done *= kept
         mean = self._met / self._time if self._time > 0.0 else 0.0
-        most = ELASTIC_MEMORY * max(capacity, mean) + 64.0  # the capacity may be far less than what is in flight
+        # The capacity may be far less than what is in flight.
+        most = ELASTIC_MEMORY * max(capacity, mean) + 64.0
         if self._done > most:
             less = most / self._done
             self._time *= less
