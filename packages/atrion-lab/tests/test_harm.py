@@ -48,7 +48,9 @@ def test_the_load_is_that_of_the_slower_server() -> None:
 
 
 @pytest.mark.parametrize("grid", [QUICK, FULL])
-def test_every_run_is_measured_whole_and_far_longer_than_its_clients_wait(grid: dict[str, tuple[float, ...]]) -> None:
+def test_every_run_is_measured_whole_and_far_longer_than_its_clients_wait(
+    grid: dict[str, tuple[float, ...]],
+) -> None:
     for cell in cells(grid):
         scenario = cell.scenario()
         start, end = scenario.window

@@ -136,7 +136,9 @@ class Fault:
         await until(lambda: engine.state.healthy, "the store answers again", 15.0)
         await self.other.says(scar)
         before = engine.pulses
-        await until(lambda: engine.routes["r"].model.cluster_scar > 0.5 * scar, "what another node says is heard")
+        await until(
+            lambda: engine.routes["r"].model.cluster_scar > 0.5 * scar, "what another node says is heard"
+        )
         assert engine.pulses - before <= 3  # one may have been under way
 
     def two_lines(self) -> None:
