@@ -16,7 +16,7 @@ from atrion_studio.source import Row
 __all__ = ["Encoder", "Frame", "rests"]
 
 RESTING: Final = {"admitted": 0.0, "shed": 0.0}
-FULL_EVERY: Final = 40
+FULL_EVERY: Final = 20
 """Frames after which a full one begins anew, so that the small ones stay small."""
 
 Encoded = dict[str, tuple[Row, msgspec.Raw]]
