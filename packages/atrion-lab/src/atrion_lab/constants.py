@@ -21,7 +21,12 @@ from atrion.physics.config import PhysicsConfig
 __all__ = ["CONFIG", "Constant", "allowed", "changed", "constants"]
 
 CONFIG = "PhysicsConfig"
-NO_LAW = ("atrion.control.base", "atrion.control.decorators", "atrion.control.route", "atrion.control.shedding")
+NO_LAW = (
+    "atrion.control.base",
+    "atrion.control.decorators",
+    "atrion.control.route",
+    "atrion.control.shedding",
+)
 """Modules whose numbers are places, tokens and clocks, and no constants of the control."""
 
 
