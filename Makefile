@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 ARGS ?=
 # What the tests need from Debian; installed by `make test` when missing.
-DEBIAN_PACKAGES ?= redis-server postgresql chromium
+DEBIAN_PACKAGES ?= redis-server postgresql chromium prometheus
 
 VENV := .venv
 COMPILED := .venv-compiled
