@@ -36,6 +36,13 @@ def test_the_engine_keeps_goodput_and_serves_what_matters() -> None:
     assert run.transitions() == 0
 
 
+@pytest.mark.parametrize("seed", [6, 10])
+def test_a_small_overload_after_a_calm_is_no_slower_service(seed: int) -> None:
+    """What was learnt in calm is checked by new unloaded calls before the capacity may grow."""
+    run = simulate(scenario("steady-1.2x"), controller("atrion"), seed)
+    assert run.success(8, 24, 4) > 0.95
+
+
 def test_half_a_load_is_left_alone() -> None:
     run = simulate(scenario("steady-0.5x"), controller("none"), 1)
     assert run.count("rejected", 0, 30) == 0

@@ -42,7 +42,9 @@ BEGUN: Final = 200.0
 STRETCH: Final = 8.0
 """Usual latencies that calls may take, by Little's law, where nothing else bounds the calls in flight."""
 SETTLED: Final = 20.0
-"""Completions, in capacities, without pressure or growth, after which only new unloaded calls prove a queue."""
+"""Completions, in capacities, without pressure or growth, after which a slower service has to be told from a queue."""
+DEMAND: Final = 1.3
+"""Growth of the throughput above which it is demand that has changed, and not the service."""
 
 
 @mypyc_attr(acyclic=True)
@@ -67,6 +69,7 @@ class Capacity:
     __slots__ = (
         "_born",
         "_busy",
+        "_calm_rate",
         "_closed",
         "_confirmed",
         "_credit",
@@ -110,6 +113,7 @@ class Capacity:
         self._throughput: float = 0.0
         self._last: float = -1.0
         self._busy: float = 0.0
+        self._calm_rate: float = 0.0
         self._ended: int = 0
         self._done: float = 0.0
         self._peak: int = 0
@@ -234,6 +238,9 @@ class Capacity:
         if done > 0.0 and self._busy > 0.0:
             share = done / (done + 2.0 * self.calls + 8.0) if self._throughput > 0.0 else 1.0
             self._throughput += share * (done / self._busy - self._throughput)
+            if not self.pressed:
+                share = done / (done + SETTLED * self.calls) if self._calm_rate > 0.0 else 1.0
+                self._calm_rate += share * (done / self._busy - self._calm_rate)
 
     def _judge(self, queue: Queue, done: float, pressed: bool) -> tuple[bool, bool]:
         """Move the capacity by the measured queue.
@@ -247,8 +254,10 @@ class Capacity:
         full = queue.calls - errors * queue.error > allowed
         slope, deviation = queue.departures.elasticity(self.calls)
         free = slope - CERTAIN * deviation > ELASTIC
-        if full and not self._confirmed and self._settled > SETTLED * self.calls and not queue.crowded():
-            queue.renew()  # the service may have become slower after the unloaded calls were seen
+        # A service that has become slower is busier at the same rate; with more demand there are more departures too.
+        slower = self._settled > SETTLED * self.calls and self._throughput < DEMAND * self._calm_rate
+        if full and not self._confirmed and slower and not queue.crowded():
+            queue.renew()  # the unloaded calls may be of a time when the service was faster
             self._settled = 0.0
             queue.dips.since = math.inf  # under pressure, dip for new ones at once
             return False, True
