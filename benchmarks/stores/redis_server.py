@@ -86,7 +86,8 @@ class RedisServer:
         self._folder = tempfile.mkdtemp(prefix="atrion-redis-")
         self._binary = binary or redis_binary()
         self._arguments = arguments
-        self._connect = connect
+        self.connect: dict[str, Any] = connect
+        """How the harness itself logs in."""
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -127,7 +128,7 @@ class RedisServer:
             "port": self.port,
             "socket_timeout": 5.0,
             "protocol": 2,
-        } | self._connect
+        } | self.connect
         return redis.Redis(**(given | options), retry=Retry(NoBackoff(), 0))
 
     def do(self, *command: str | bytes | float) -> Any:

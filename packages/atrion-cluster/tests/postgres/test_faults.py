@@ -19,6 +19,7 @@ import pytest
 from atrion import Atrion, InMemoryProvider, PhysicsVector, ProviderError
 from atrion.testing import VirtualClock
 from atrion_cluster import PostgresPersistenceAdapter
+from atrion_cluster.postgres.settings import settings_from
 
 PROCESS = Path(__file__).with_name("kept_process.py")
 Act = Callable[[Any], None]
@@ -225,6 +226,7 @@ def test_a_whole_engine_leaves_a_hung_server_within_a_second(own_server: Any) ->
 def test_subscribers_hear_what_changed_while_nobody_could_listen(own_server: Any) -> None:
     async def main() -> None:
         reader, writer = (PostgresPersistenceAdapter(own_server.url()) for _ in range(2))
+        channel = settings_from(own_server.url(), "atrion", 0.0, 60.0, 0.8).channel
         await reader.connect()
         heard: list[float] = []
         news = asyncio.Event()
@@ -246,7 +248,7 @@ def test_subscribers_hear_what_changed_while_nobody_could_listen(own_server: Any
         own_server.start()
         await writer.update_vector("r", PhysicsVector(1.0, 0.0, 2.0, 1.0))
         await until(2.0)
-        own_server.execute(f"NOTIFY {reader._settings.channel}, 'what is this?'")
+        own_server.execute(f"NOTIFY {channel}, 'what is this?'")
         await writer.update_vector("r", PhysicsVector(1.0, 0.0, 3.0, 1.0))
         await until(3.0)
         assert len(heard) == len(set(heard))

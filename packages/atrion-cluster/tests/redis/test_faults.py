@@ -215,13 +215,13 @@ def test_restarted_empty(fault: Fault, namespace: str) -> None:
 
 def test_restarted_with_another_password(fault: Fault) -> None:
     def heal() -> None:
-        fault.server._connect = {"password": "other"}
+        fault.server.connect = {"password": "other"}
         fault.server.do("CONFIG", "SET", "requirepass", "")
-        fault.server._connect = {}
+        fault.server.connect = {}
 
     def trouble() -> None:
         fault.server.kill()
-        fault.server._connect = {"password": "other"}
+        fault.server.connect = {"password": "other"}
         fault.server.start("--requirepass", "other")
 
     asyncio.run(fault.is_seen(trouble, heal=heal))

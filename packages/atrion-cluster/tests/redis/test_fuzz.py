@@ -7,9 +7,11 @@ import math
 import random
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from redis import ResponseError
 
 from atrion.state import ClusterScar, NodeRow, PhysicsVector, blending
 from atrion_cluster.redis import RedisClusterProvider
@@ -223,15 +225,15 @@ def test_garbage_in_the_arguments_is_refused_and_counted(
     async def main() -> None:
         a: RedisClusterProvider = provide(own_server.url)
         await a.connect()
-        session = a._session()
+        client = own_server.client()
+        exchange, keys = function_names()["exchange"], keys_of(tag, "n")
         refused = 0
         for _ in range(300):
             rows: list[bytes] = []
             for _ in range(50):
                 rows += (dice.choice([b"r", b"", b"x" * 2000, dice.randbytes(4)]), mutated(dice, good))
-            answer = (
-                await session.call("exchange", 0, "n", ("n", "", 0, "b", 1000, "c", tag, 50, *rows, b"r"))
-            )[0]
+            given = ("n", "", 0, "b", 1000, "c", tag, 50, *rows, b"r")
+            answer = client.execute_command("FCALL", exchange, len(keys), *keys, *given)
             read = read_answer(answer, 0.0)
             assert read is not None
             refused += read.refused
@@ -244,7 +246,9 @@ def test_garbage_in_the_arguments_is_refused_and_counted(
                 dice.choice([b"", b"n", b"-1", b"1e9", b"nan", dice.randbytes(6)])
                 for _ in range(dice.randrange(14))
             ]
-            await session.ask(0, ("FCALL", function_names()["exchange"], 5, *keys_of(tag, "n"), *arguments))
+            with suppress(ResponseError):
+                client.execute_command("FCALL", exchange, len(keys), *keys, *arguments)
+        client.close()
         assert await a.exchange("a", {}, ["other"]) == {}
         await a.disconnect()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import sys
 from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from atrion import Atrion, FlowRejected, PhysicsVector
 from atrion.providers.workers import WorkersProvider
@@ -53,10 +56,10 @@ async def hold(url: str) -> None:
     """Holds the store's gate for ever, as a process does that was stopped in the middle."""
     provider = WorkersProvider.from_url(url)
     await provider.connect()
-    assert provider._store is not None
-    await provider._wait_for(provider._store)
-    say("holding")
-    await asyncio.Event().wait()
+    with (Path(urlsplit(url).path) / "gate").open("rb") as gate:  # nothing else runs here
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        say("holding")
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
