@@ -29,6 +29,7 @@ def run(program: str, *arguments: str, options: tuple[str, ...] = ()) -> subproc
 
 ELSEWHERE = """
 import importlib, os, pkgutil, signal, sys
+from celery import Celery  # uses what is there on the platform that it finds
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
