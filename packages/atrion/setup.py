@@ -23,6 +23,9 @@ COMPILED = (
     "src/atrion/control/*.py",
     "src/atrion/state/blending.py",
     "src/atrion/state/published_state.py",
+    "src/atrion/integrations/_exchange.py",
+    "src/atrion/integrations/_names.py",
+    "src/atrion/integrations/_routers.py",
 )
 # What stays Python among them: names of files. Frozen dataclasses gain nothing, and what wraps functions must be one.
 PURE = (

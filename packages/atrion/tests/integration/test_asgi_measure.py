@@ -27,6 +27,7 @@ from atrion import Atrion, Call, FlowRejected, Outcome, PhysicsVector
 from atrion.control.base import Key
 from atrion.integrations.asgi import AtrionMiddleware
 from atrion.physics.voltage import TierLike
+from atrion.testing import VirtualClock
 
 ROUTE = "r"
 QUICK = 0.25
@@ -578,3 +579,25 @@ def test_a_flow_that_cannot_measure_breaks_nothing() -> None:
 
     with serve(starlette(Deaf(), echo)) as client:  # type: ignore[arg-type]  # broken on purpose
         assert [client.post("/", content=b"hello").text for _ in range(3)] == ["hello"] * 3
+
+
+class StoppedClock(VirtualClock):
+    """A clock that fails once it is stopped."""
+
+    stopped = False
+
+    def monotonic(self) -> float:
+        if self.stopped:
+            raise OSError("the clock has stopped")
+        return super().monotonic()
+
+
+def test_a_clock_that_fails_during_a_request_breaks_nothing() -> None:
+    clock = StoppedClock()
+
+    async def echo(request: Request) -> Response:
+        clock.stopped = True
+        return PlainTextResponse(await request.body())
+
+    with serve(starlette(Atrion(clock=clock), echo)) as client:
+        assert client.post("/", content=b"hello").text == "hello"

@@ -1,20 +1,21 @@
-"""One HTTP exchange of an ASGI application: the latency, end and outcome of its call, from its messages."""
+"""One HTTP exchange of an ASGI application: the latency, end and outcome of its call, from its messages. Compiled."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final, final
 
 from atrion.control.call import Call
 from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_from_rejection
-from atrion.sensing.telemetry import Outcome
 
 __all__ = ["Exchange", "Message", "Receive", "Send"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+FAILURE: Final = 1
 
 
 def _is_event_stream(message: Message) -> bool:
@@ -27,6 +28,7 @@ def _is_event_stream(message: Message) -> bool:
     return False
 
 
+@final
 class Exchange:
     """One request and its response, observed as they pass; errors in here go to ``complain`` and stop nothing."""
 
@@ -34,71 +36,56 @@ class Exchange:
         "_answered",
         "_call",
         "_complain",
-        "_receive",
+        "_heard",
         "_rejections",
-        "_send",
         "_since",
         "_waits",
         "finished",
         "gone",
-        "heard",
         "rejected",
         "started",
         "status",
     )
 
-    def __init__(self, call: Call, receive: Receive, send: Send, complain: Callable[[str], None]) -> None:
-        self._call = call
-        self._receive = receive
-        self._send = send
-        self._complain = complain
-        self._rejections = Rejections()
+    def __init__(self, call: Call, complain: Callable[[str], None]) -> None:
+        self._call: Call = call
+        self._complain: Callable[[str], None] = complain
+        self._rejections: Rejections = Rejections()
         self._rejections.enter()
-        self._waits = 0
-        self._since = 0.0
-        self._answered = False
-        self.status = 0
-        self.gone = False
-        self.heard = False
+        self._waits: int = 0
+        self._since: float = 0.0
+        self._answered: bool = False
+        self._heard: bool = False
         """The request's body is complete: a further ``receive`` waits for the client to disconnect."""
-        self.started = False
-        self.rejected = False
+        self.status: int = 0
+        self.gone: bool = False
+        self.started: bool = False
+        self.rejected: bool = False
         """The response was made from a rejection by an error handler, here or in a framework."""
-        self.finished = False
+        self.finished: bool = False
 
-    async def receive(self) -> Message:
-        waits = not (self.heard or self._answered)
+    def receives(self) -> bool:
+        """The application asks for a message; returns whether its call waits until :meth:`go_on`."""
+        waits = not (self._heard or self._answered)
         if waits:
             self._wait()
-        try:
-            message = await self._receive()
-        finally:
-            if waits:
-                self._go_on()
+        return waits
+
+    def received(self, message: Message) -> None:
+        """The application gets a ``message`` of the request."""
         kind = message["type"]
         if kind == "http.disconnect":
-            self.heard = True
+            self._heard = True
             if not self.finished:
                 self.gone = True
         elif kind == "http.request" and not message.get("more_body", False):
-            self.heard = True
-        return message
+            self._heard = True
 
-    async def send(self, message: Message) -> None:
+    def sends(self, message: Message) -> bool:
+        """The application sends a ``message``, and waits until :meth:`go_on`; returns whether it is the last one."""
         last = self._note(message)
-        waits = not self._answered
-        if waits:
-            self._wait()
-        try:
-            await self._send(message)
-        except OSError:  # servers signal a disconnected client like this
-            self.gone = True
-            raise
-        finally:
-            if waits:
-                self._go_on()
-        if last:
-            self.close(None)
+        self._wait()
+        return last
 
     def _note(self, message: Message) -> bool:
         """Evaluate a ``message`` of the response; returns whether it is the last one."""
@@ -134,7 +121,8 @@ class Exchange:
             except Exception:
                 self._complain("a measurement")
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """A wait of the call for its client has ended."""
         self._waits -= 1
         if self._waits == 0:
             try:
@@ -175,7 +163,7 @@ class Exchange:
         elif self.gone:
             call.ignore()
         elif error is not None:
-            if outcome_of(error) == Outcome.FAILURE:
+            if outcome_of(error) == FAILURE:
                 call.fail()
             else:  # cancelled, the caller's mistake, or the process is exiting
                 call.ignore()

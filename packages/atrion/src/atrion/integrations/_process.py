@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import sys
 import threading
 import time
+import weakref
 from contextvars import Context
 from typing import Any
 
+from atrion._platform import at_fork
 from atrion.control.process import REST, STEEP, TICK, LoopQueue, Process, Threads
 from atrion.integrations._sockets import Watch
 
@@ -61,10 +62,12 @@ class Arrivals:
     __slots__ = ("_began", "_late", "_least", "_soonest", "_stamped", "process")
 
     def __init__(self, now: float) -> None:
-        self.process = Process(now)
-        self._began = now
-        self._late = self._stamped = 0
-        self._least = self._soonest = OLDEST
+        self.process: Process = Process(now)
+        self._began: float = now
+        self._late: int = 0
+        self._stamped: int = 0
+        self._least: float = OLDEST
+        self._soonest: float = OLDEST
 
     def hear(self, wait: float, now: float) -> None:
         """A request has waited for ``wait`` seconds."""
@@ -154,16 +157,27 @@ class Loops(threading.local):
     """One :class:`LoopThread` per thread, created anew in a child process."""
 
     def __init__(self) -> None:
-        self._process_id = 0
-        self._own: LoopThread | None = None
+        self.own: LoopThread | None = None
+        _all.add(self)
 
     def mine(self) -> LoopThread:
         """The one of the current thread."""
-        own = self._own
-        if own is None or self._process_id != os.getpid():
-            self._process_id = os.getpid()
-            self._own = own = LoopThread()
+        own = self.own
+        if own is None:
+            self.own = own = LoopThread()
         return own
+
+
+_all: weakref.WeakSet[Loops] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    """In a child, whose only thread is the one that forked."""
+    for loops in list(_all):
+        loops.own = None
+
+
+at_fork(_forget)
 
 
 class _Worker(threading.local):

@@ -14,6 +14,7 @@ from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
 from atrion.integrations._context import admit, check_peers
 from atrion.integrations._exchange import Exchange, Receive, Send
+from atrion.integrations._messages import receiving, sending
 from atrion.integrations._names import UNMATCHED, RouteNames, Scope
 from atrion.integrations._options import check_flag, check_function, excluded, prefixes
 from atrion.integrations._process import Loops, waited
@@ -166,7 +167,7 @@ class AtrionMiddleware:
             self._complain("a decision")
         if isinstance(found, Decision):
             await self._refusal(scope, found)(scope, receive, send)
-        elif found is None or not found.active:
+        elif not isinstance(found, Call) or not found.active:
             await self.app(scope, receive, send)
         elif context is None:
             await self._guard(route, found, scope, receive, send)
@@ -188,11 +189,11 @@ class AtrionMiddleware:
 
     async def _guard(self, route: str, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an admitted request, which is measured until its last byte."""
-        exchange = Exchange(call, receive, send, self._complain)
+        exchange = Exchange(call, self._complain)
         refusal: ASGIApp | None = None
         error: BaseException | None = None
         try:
-            await self.app(scope, exchange.receive, exchange.send)
+            await self.app(scope, receiving(exchange, receive), sending(exchange, send))
         except BaseException as raised:
             error = raised
             refusal = self._refusal_for(scope, raised, exchange)
