@@ -65,7 +65,7 @@ class RouteModel:
         self.scarred_by: Reason = RESISTANCE
         self.last_sample: float = now
         if self._samples is not None:
-            self._samples.clear()
+            self._samples.forget()
 
     # --- ticks ---------------------------------------------------------------------------------------------
 

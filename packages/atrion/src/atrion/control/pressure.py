@@ -50,9 +50,7 @@ class Pressure:
 
     __slots__ = (
         "_begun_at_answer",
-        "_error_rate",
         "_errors",
-        "_floor",
         "_lateness",
         "_quiet",
         "error",
@@ -68,8 +66,6 @@ class Pressure:
         self.saturation: float = 0.0
         self.stall_age: float = 0.0
         self.stalled: bool = False
-        self._error_rate: float = 0.0
-        self._floor: float = 0.0
         self._errors: Share = Share(ERROR_MEMORY)
         self._lateness: Lateness | None = None  # only where latency was promised
         self._quiet: float = 0.0
@@ -81,14 +77,13 @@ class Pressure:
         if given.latencies > 0:
             latency = given.latency()
             finite = min(latency, settings.sample_latency_ceiling())
-            if self._floor <= 0.0:
-                self._floor = finite
-            self.latency = normalize(latency, settings.sample_latency_baseline(self._floor), k)
+            if given.usual <= 0.0:
+                given.usual = finite
+            self.latency = normalize(latency, settings.sample_latency_baseline(given.usual), k)
             if shed == 0 and self.latency <= 0.0 and self.error <= 0.0:
-                self._floor += (1.0 - math.exp(-dt / FOLLOW)) * (finite - self._floor)
+                given.usual += (1.0 - math.exp(-dt / FOLLOW)) * (finite - given.usual)
         if given.errors > 0:
-            self._error_rate = given.error_rate()
-            self.error = normalize(self._error_rate, settings.error_baseline, k)
+            self.error = normalize(given.error_rate(), settings.error_baseline, k)
         if given.saturations > 0:
             self.saturation = normalize(given.saturation(), 1.0, k)
         count = given.count()

@@ -114,6 +114,8 @@ class Route:
         self._listener: RouteListener = listener
         self.tick_resistance: float = 0.0
         self.broken: bool = False
+        self.pinned: bool = False  # beside the other flags, which share a word
+        self.at_rest: bool = False
         self.counters: Counters | None = None
         self.used: float = now
         self.admitted: int = 0
@@ -122,8 +124,6 @@ class Route:
         self._last_tick: float = now
         self._due: float = now
         self._dither: float = 0.5
-        self.pinned: bool = False
-        self.at_rest: bool = False
         self._shedding: Shedding | None = None  # most routes never shed
         self._probes: Probes | None = None
         self.clock_faults: int = 0

@@ -25,7 +25,10 @@ def _number(value: Any) -> float:
 @mypyc_attr(acyclic=True)
 @final
 class Samples:
-    """Sums and counts of each component, and of values ``rejected``; latency in seconds, the others as shares."""
+    """Sums and counts of each component, and of values ``rejected``; latency in seconds, the others as shares.
+
+    ``usual`` is the latency in calm, averaged by whoever reads the samples; 0 before the first one.
+    """
 
     __slots__ = (
         "_error",
@@ -35,9 +38,11 @@ class Samples:
         "latencies",
         "rejected",
         "saturations",
+        "usual",
     )
 
     def __init__(self) -> None:
+        self.usual: float = 0.0
         self._latency: float = 0.0
         self._error: float = 0.0
         self._saturation: float = 0.0
@@ -90,3 +95,8 @@ class Samples:
         """Begin the next tick."""
         self._latency = self._error = self._saturation = 0.0
         self.latencies = self.errors = self.saturations = 0
+
+    def forget(self) -> None:
+        """Begin anew, without the usual latency; rejected values stay counted."""
+        self.clear()
+        self.usual = 0.0
