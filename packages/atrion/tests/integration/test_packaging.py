@@ -99,7 +99,8 @@ def test_a_wheel_holds_its_source_and_nothing_else(name: str, wheel: Callable[[s
     own = {
         path.relative_to(source).as_posix()
         for path in source.rglob("*")
-        if path.suffix in {".py", ".typed", ".toml", ".lua", ".sql"} and ".egg-info" not in path.as_posix()
+        if path.suffix in {".py", ".typed", ".toml", ".lua", ".sql", ".json"}
+        and ".egg-info" not in path.as_posix()
     }
     assert files_of(wheel(name)) == own
     assert {PurePosixPath(file).parts[0] for file in own} == {name.replace("-", "_")}

@@ -280,8 +280,7 @@ class Capacity:
                 estimate = min(estimate, 1.25 * self.calls)
             self.calls += (1.0 - math.exp(-done / (self.calls + STEADY))) * (estimate - self.calls)
             return True, True
-        few = queue.calls + queue.error < allowed and met >= 0.5 * min(self._peak, self.base)
-        if free or (few and not (self._confirmed and self._closed)):
+        if free or (queue.calls + queue.error < allowed and met >= 0.5 * min(self._peak, self.base)):
             self._deep = False
             self.calls = max(self.calls, estimate)
             if pressed:
@@ -293,7 +292,7 @@ class Capacity:
         """Grow under pressure, while the workers are not known to be full."""
         if full and not seen and self.calls >= 1.5 * INITIAL:
             return
-        if self._closed and (self._confirmed or not unqueued):
+        if self._closed and not unqueued:
             return
         pace = FAST if unqueued else SLOW if self._confirmed else BLIND
         met = queue.loaded_met if queue is not None else 0.0
