@@ -19,6 +19,17 @@ PROJECTS := $(wildcard packages/*/pyproject.toml packages/*/setup.py)
 SOURCES := $(sort $(shell find packages/*/src -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' -o -name py.typed \) 2>/dev/null))
 LINTED := packages $(wildcard benchmarks docs examples)
 TYPED := $(wildcard packages/*/src packages/*/tests/typing benchmarks)
+# Two processes; what measures an overload runs alone (packages/conftest.py). ARGS=-n0 runs all in one.
+PYTEST := -m pytest --numprocesses 2 --dist loadfile
+# Both builds are tested where they may differ. The rest runs once: the lab's long histories on the wheel, which plays
+# them ten times as fast, and what neither is compiled nor rests on what is on the source.
+ON_SOURCE := packages/atrion/tests packages/atrion-cluster/tests packages/atrion-studio/tests packages/atrion-vendor/tests \
+	packages/atrion-lab/tests/test_kernel.py packages/atrion-lab/tests/test_sensitivity.py \
+	$(addprefix --ignore=packages/atrion/tests/frameworks/,test_gunicorn.py test_grpc_threads.py)
+ON_WHEEL := packages/atrion/tests packages/atrion-lab/tests packages/atrion-studio/tests \
+	$(wildcard packages/atrion-cluster/tests/*/test_contract.py packages/atrion-cluster/tests/*/test_provider.py) \
+	$(addprefix --ignore=packages/,atrion/tests/migrate atrion/tests/integration/test_packaging.py \
+	atrion-studio/tests/test_browser.py)
 # The part of the package whose coverage is held at 95%.
 CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/*,*/atrion/providers/*,*/atrion/engine*
 
@@ -46,13 +57,13 @@ test: check studio $(COMPILED)/.stamp ## Check, then test the source and the com
 	@scripts/debian-packages $(DEBIAN_PACKAGES)
 	@echo "Testing the source."
 	@rm -f .coverage
-	@$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	@$(BIN)/python $(PYTEST) --cov --cov-report= $(or $(strip $(ARGS)),$(ON_SOURCE))
 ifeq ($(strip $(ARGS)),)
 	@echo "Coverage of the core, which must be 95%:"
 	@$(BIN)/coverage report --include='$(CORE)' --fail-under=95
 endif
 	@echo "Testing the compiled wheel."
-	@$(COMPILED)/bin/python -m pytest $(ARGS)
+	@$(COMPILED)/bin/python $(PYTEST) $(or $(strip $(ARGS)),$(ON_WHEEL))
 
 check: $(VENV)/.stamp ## Check style, types, layers and the documentation's links
 	@echo "Checking style."
@@ -109,6 +120,9 @@ $(VENV)/.stamp: pyproject.toml constraints.txt $(PROJECTS)
 	@ATRION_COMPILE=0 $(INSTALL) --python $(BIN)/python --group dev --group bench --group docs \
 		--editable 'packages/atrion[asgi,demo,lab,workers]' \
 		--editable packages/atrion-lab --editable packages/atrion-cluster --editable packages/atrion-studio --editable packages/atrion-vendor
+	@# Found where an installed package is, beside what it depends on.
+	@ln -sfn $(abspath packages/atrion/src/atrion) \
+		$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/atrion
 	@touch $@
 
 # Changes when a source is added, removed or renamed, which leaves no newer file behind.

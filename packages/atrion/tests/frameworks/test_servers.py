@@ -356,7 +356,7 @@ async def asynchronous(request: object) -> None: ...
         {"trust_tier_header": "yes"},
         {"trust_request_start": 1},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_an_unusable_option_is_refused_when_it_is_given(framework: str, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as refused:

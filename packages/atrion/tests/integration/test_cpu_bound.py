@@ -38,10 +38,11 @@ uvicorn.run(guarded, port=int(sys.argv[1]), loop=sys.argv[3], log_level="critica
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("where, loop", [("loop", "asyncio"), ("loop", "uvloop"), ("threads", "asyncio")])
 def test_a_process_that_computes_all_the_time_serves_what_is_critical(where: str, loop: str) -> None:
     with served(SERVER, where, loop) as port:
-        calm = asyncio.run(traffic(port, 50.0, 3.0))
+        calm = asyncio.run(traffic(port, 50.0, 2.0))
         over = asyncio.run(traffic(port, 500.0, 8.0))
         after = asyncio.run(traffic(port, 50.0, 3.0))
     assert share(calm, b"503") == 0.0
@@ -55,7 +56,7 @@ def test_a_process_that_computes_all_the_time_serves_what_is_critical(where: str
 @pytest.mark.parametrize("where", ["loop", "threads"])
 def test_clients_that_wait_for_their_answers_are_never_refused(where: str, count: int) -> None:
     with served(SERVER, where, "auto") as port:
-        answers = asyncio.run(clients(port, count, 3.0))
+        answers = asyncio.run(clients(port, count, 2.0))
     assert len(answers) > 20
     assert share(answers, b"503") == 0.0
 

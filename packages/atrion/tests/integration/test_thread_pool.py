@@ -86,11 +86,12 @@ CAPACITY = {"hold": 100.0, "compute": 180.0}
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("work", CAPACITY)
 def test_a_pool_that_is_always_full_serves_what_is_critical(work: str) -> None:
     rate = CAPACITY[work]
     with served(SERVER, work, "guarded") as port:
-        calm = asyncio.run(traffic(port, 0.3 * rate, 3.0))
+        calm = asyncio.run(traffic(port, 0.3 * rate, 2.0))
         over = asyncio.run(traffic(port, 3.0 * rate, 8.0))
         after = asyncio.run(traffic(port, 0.3 * rate, 3.0))
     with served(SERVER, work, "alone") as port:
@@ -106,6 +107,6 @@ def test_a_pool_that_is_always_full_serves_what_is_critical(work: str) -> None:
 @pytest.mark.parametrize("count", [1, 4])
 def test_clients_that_wait_for_their_answers_are_never_refused(count: int) -> None:
     with served(SERVER, "hold", "guarded") as port:
-        answers = asyncio.run(clients(port, count, 3.0))
+        answers = asyncio.run(clients(port, count, 2.0))
     assert len(answers) > 20
     assert share(answers, b"503") == 0.0

@@ -130,6 +130,7 @@ def test_a_decorated_function_is_served_in_every_thread() -> None:
     settled(engine, THREADS * CALLS)
 
 
+@pytest.mark.slow
 def test_the_first_calls_of_a_route_may_come_at_once() -> None:
     for _ in range(50):
         engine = Atrion()

@@ -304,6 +304,7 @@ def test_records_that_make_no_sense_are_passed_over_and_counted(tmp_path: Path) 
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_whatever_a_record_is_made_of_only_sane_rows_come_out() -> None:
     dice = random.Random(5)
     rows = {f"node-{number}": (row(float(number)), 10.0 + number) for number in range(4)}

@@ -511,6 +511,7 @@ PARTS = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from(PARTS), max_size=7, unique=True))
 def test_any_program_compiles_afterwards_and_a_second_run_changes_nothing(
@@ -521,6 +522,7 @@ def test_any_program_compiles_afterwards_and_a_second_run_changes_nothing(
     compile(after, "program.py", "exec")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [name for name in LIBRARIES if name != "v1"])
 def test_a_library_itself_is_read_without_a_crash(library: str, tmp_path: Path) -> None:
     listed = [Path(str(path.locate())) for path in files_of(library) or () if path.suffix == ".py"]

@@ -8,11 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atrion import SLO, Atrion, Decision, Outcome, Reason
 from atrion.testing import VirtualClock
+
+pytestmark = pytest.mark.slow
 
 TIERS = ("bulk", "low", "normal", "high", "critical")
 ASKED = 3000

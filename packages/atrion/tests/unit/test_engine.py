@@ -319,6 +319,7 @@ def test_a_rejection_of_an_inner_route_does_not_blame_the_outer(engine: Atrion, 
     assert engine.snapshot()["outer"].admitted == 20
 
 
+@pytest.mark.slow
 def test_eight_threads_lose_no_count(engine: Atrion) -> None:
     calls = 100_000 if compiled else 20_000  # a traced interpreter takes half a minute for the rest
     done: list[int] = []

@@ -99,12 +99,12 @@ FAILURES: list[Exception] = [
 ]
 
 
-@pytest.mark.parametrize("error", CALLERS, ids=repr)
+@pytest.mark.parametrize("error", CALLERS, ids=lambda error: type(error).__name__)
 def test_what_is_answered_below_500_is_the_callers_fault(error: Exception) -> None:
     assert outcome_of(error) == Outcome.IGNORED
 
 
-@pytest.mark.parametrize("error", FAILURES, ids=repr)
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
 def test_everything_else_is_a_failure(error: Exception) -> None:
     assert outcome_of(error) == Outcome.FAILURE
 

@@ -119,6 +119,7 @@ def test_a_function_may_say_who_is_trusted() -> None:
     assert accepted(gateway, baggage="atrion.tier=low").tier is None
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), st.text(max_size=20), st.text(max_size=12))
 def test_no_header_is_too_strange(baggage: str, milliseconds: str, grpc: str) -> None:
     context = accepted(
