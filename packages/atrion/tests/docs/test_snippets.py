@@ -55,6 +55,14 @@ def program(page: Path) -> str:
     return "\n".join([RUNNER, *parts])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_includes_is_there(page: Path) -> None:
+    text = page.read_text()
+    included = INCLUDE.findall(text)
+    assert len(included) == len(re.findall(r"8\s*<\s*-", text))
+    assert [name for name in included if not (ROOT / name).is_file()] == []
+
+
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT))
 )

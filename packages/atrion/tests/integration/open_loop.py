@@ -59,17 +59,14 @@ async def traffic(port: int, rate: float, seconds: float) -> list[Answer]:
     return answers
 
 
-async def clients(port: int, count: int, seconds: float, pause: float = 0.0) -> list[Answer]:
-    """So many that ask again as soon as they have an answer, or after a pause if they were refused."""
+async def clients(port: int, count: int, seconds: float) -> list[Answer]:
+    """So many that ask again as soon as they have an answer."""
     answers = list[Answer]()
     until = time.monotonic() + seconds
 
     async def client() -> None:
         while time.monotonic() < until:
-            own = list[Answer]()
-            await ask(port, "bulk", own)
-            answers.extend(own)
-            await asyncio.sleep(pause if own[0][1] == b"503" else 0.0)
+            await ask(port, "bulk", answers)
 
     await asyncio.gather(*(client() for _ in range(count)))
     return answers
