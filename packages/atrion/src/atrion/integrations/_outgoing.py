@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Final, TypedDict
 from weakref import WeakKeyDictionary
@@ -21,7 +22,7 @@ from atrion.physics.modes import Mode
 from atrion.physics.voltage import Tier, TierLike, level_of
 from atrion.propagation import Peers, current
 
-__all__ = ["ClientOptions", "Clients", "Sent", "patience"]
+__all__ = ["ClientOptions", "Clients", "Sent", "patience", "until_answered"]
 
 logger: logging.Logger = logging.getLogger("atrion.clients")
 
@@ -163,6 +164,17 @@ def _waiting(decision: Decision, left: float) -> Decision:
     return Decision(
         False, decision.route, decision.resistance, decision.voltage, mode, Reason.SATURATED, left
     )
+
+
+@contextmanager
+def until_answered(sent: Sent | None, ignore: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """End a call, unless it is excluded, with what is raised inside; errors in ``ignore`` are the caller's fault."""
+    try:
+        yield
+    except BaseException as error:
+        if sent is not None:
+            sent.end(error, ignore)
+        raise
 
 
 class Sent:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, until_answered
 
 with needs("atrion.integrations.aiohttp_client", "aiohttp"):
     from aiohttp import ClientResponse, InvalidURL
@@ -37,17 +37,13 @@ def guard(atrion: Atrion, **options: Unpack[ClientOptions]) -> ClientMiddlewareT
         url = request.url
         host = str(url.host)
         sent = clients.begin(host, None if url.is_default_port() else url.port)
-        try:
+        with until_answered(sent, (InvalidURL,)):
             if clients.peers is not None:
                 for name, value in clients.peers.headers(host, request.headers.get("baggage")).items():
                     request.headers.pop(name, None)
                     if value is not None:
                         request.headers[name] = value
             response = await handler(request)
-        except BaseException as error:
-            if sent is not None:
-                sent.end(error, (InvalidURL,))
-            raise
         if sent is not None:
             sent.answered(response.status, response.headers.get("retry-after"))
             _until_released(response, sent)

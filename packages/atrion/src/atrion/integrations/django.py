@@ -202,7 +202,7 @@ def _watched(response: Any, admitted: Admitted, leave: Callable[[], None] | None
     return response
 
 
-class _Body:
+class _Watched:
     """A stream on its way, which ends when Django closes its response."""
 
     def __init__(self, chunks: Any, admitted: Admitted, leave: Callable[[], None] | None) -> None:
@@ -211,6 +211,14 @@ class _Body:
         self._leave = leave
         self._whole = False
 
+    def close(self) -> None:
+        self._admitted.end(left=not self._whole)
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+class _Body(_Watched):
     def __iter__(self) -> Iterator[bytes]:
         try:
             chunks = iter(self._chunks)
@@ -226,19 +234,8 @@ class _Body:
             self._admitted.end(error)
             raise
 
-    def close(self) -> None:
-        self._admitted.end(left=not self._whole)
-        leave, self._leave = self._leave, None
-        if leave is not None:
-            leave()
 
-
-class _AsyncBody:
-    def __init__(self, chunks: Any, admitted: Admitted, leave: object) -> None:
-        self._chunks = chunks
-        self._admitted = admitted
-        self._whole = False
-
+class _AsyncBody(_Watched):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             chunks = aiter(self._chunks)
@@ -253,6 +250,3 @@ class _AsyncBody:
         except Exception as error:
             self._admitted.end(error)
             raise
-
-    def close(self) -> None:
-        self._admitted.end(left=not self._whole)

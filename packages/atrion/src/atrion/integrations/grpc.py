@@ -181,9 +181,7 @@ class _Guard:
         try:
             with admitted:
                 for answer in behavior(request, context):
-                    if admitted.status == 0:
-                        admitted.answer(200)
-                        admitted.stream()
+                    _next_answer(admitted)
                     yield answer
         except GeneratorExit:
             admitted.end(left=True)
@@ -192,6 +190,13 @@ class _Guard:
             _failed(context, admitted, error)
         _answered(admitted, context)
         admitted.end()
+
+
+def _next_answer(admitted: Admitted) -> None:
+    """The next of a stream's answers is there; latency ends with the first."""
+    if admitted.status == 0:
+        admitted.answer(200)
+        admitted.stream()
 
 
 def _abort(context: Any, decision: Decision) -> Any:
@@ -301,9 +306,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
                 try:
                     with verdict:
                         async for answer in behavior(request, context):
-                            if verdict.status == 0:
-                                verdict.answer(200)
-                                verdict.stream()
+                            _next_answer(verdict)
                             yield answer
                 except GeneratorExit:
                     verdict.end(left=True)

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience, until_answered
 
 with needs("atrion.integrations.grpc_client", "grpc"):
     import grpc
@@ -104,12 +104,8 @@ class ClientInterceptor(
 
     def _send(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         sent, timeout, metadata = self._calls.begin(details)
-        try:
+        with until_answered(sent):
             call = continuation(_Details(details, metadata, timeout), request)
-        except BaseException as error:
-            if sent is not None:
-                sent.end(error)
-            raise
         if sent is not None:
             call.add_done_callback(lambda done: _finish(sent, done.code(), done.trailing_metadata()))
             return _Stream(call, sent) if hasattr(call, "__next__") else call
@@ -156,7 +152,7 @@ class _Aio:
 
     async def _send(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         sent, timeout, metadata = self._calls.begin(details)
-        try:
+        with until_answered(sent):
             changed = grpc.aio.ClientCallDetails(
                 details.method,
                 timeout,
@@ -165,10 +161,6 @@ class _Aio:
                 details.wait_for_ready,
             )
             call = await continuation(changed, request)
-        except BaseException as error:
-            if sent is not None:
-                sent.end(error)
-            raise
         if sent is not None:
             call.add_done_callback(_finisher(sent))
             if hasattr(call, "__aiter__"):

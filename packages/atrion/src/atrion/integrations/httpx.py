@@ -7,7 +7,7 @@ from typing import Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience, until_answered
 
 with needs("atrion.integrations.httpx", "httpx"):
     import httpx
@@ -61,13 +61,9 @@ class AtrionTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
         sent = self._clients.begin(request.url.host, request.url.port)
-        try:
+        with until_answered(sent, CALLERS):
             _carry(self._clients, request)
             response = self._transport.handle_request(request)
-        except BaseException as error:
-            if sent is not None:
-                sent.end(error, CALLERS)
-            raise
         if sent is not None:
             sent.answered(response.status_code, response.headers.get("retry-after"))
             assert isinstance(response.stream, httpx.SyncByteStream)  # what a synchronous transport gives
@@ -98,13 +94,9 @@ class AsyncAtrionTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
         sent = self._clients.begin(request.url.host, request.url.port)
-        try:
+        with until_answered(sent, CALLERS):
             _carry(self._clients, request)
             response = await self._transport.handle_async_request(request)
-        except BaseException as error:
-            if sent is not None:
-                sent.end(error, CALLERS)
-            raise
         if sent is not None:
             sent.answered(response.status_code, response.headers.get("retry-after"))
             assert isinstance(response.stream, httpx.AsyncByteStream)  # what an asynchronous transport gives

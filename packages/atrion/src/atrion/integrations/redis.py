@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, Unpack
@@ -60,36 +61,32 @@ def install(client: Any, atrion: Atrion, **options: Unpack[ClientOptions]) -> No
     host, port = _address(client)
     name = f"redis/{host}" if port is None else f"redis/{host}:{port}"
 
+    @contextmanager
+    def command(passes: bool) -> Iterator[None]:
+        sent = None if passes else clients.begin(host, name=name)
+        try:
+            yield
+        except BaseException as error:
+            if sent is not None:
+                sent.end(error, _callers(error))
+            raise
+        if sent is not None:
+            sent.end()
+
     def guarded(send: Callable[..., Any], passes: Callable[..., bool]) -> Callable[..., Any]:
         if iscoroutinefunction(send):
 
             @wraps(send)
             async def send_async(*arguments: Any, **given: Any) -> Any:
-                sent = None if passes(*arguments) else clients.begin(host, name=name)
-                try:
-                    answer = await send(*arguments, **given)
-                except BaseException as error:
-                    if sent is not None:
-                        sent.end(error, _callers(error))
-                    raise
-                if sent is not None:
-                    sent.end()
-                return answer
+                with command(passes(*arguments)):
+                    return await send(*arguments, **given)
 
             return send_async
 
         @wraps(send)
         def send_now(*arguments: Any, **given: Any) -> Any:
-            sent = None if passes(*arguments) else clients.begin(host, name=name)
-            try:
-                answer = send(*arguments, **given)
-            except BaseException as error:
-                if sent is not None:
-                    sent.end(error, _callers(error))
-                raise
-            if sent is not None:
-                sent.end()
-            return answer
+            with command(passes(*arguments)):
+                return send(*arguments, **given)
 
         return send_now
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, patience
+from atrion.integrations._outgoing import ClientOptions, Clients, patience, until_answered
 from atrion.integrations.urllib3 import until_closed
 
 with needs("atrion.integrations.requests", "requests"):
@@ -53,7 +53,7 @@ class AtrionAdapter(HTTPAdapter):
         """Send one request."""
         url = urlsplit(request.url or "")
         sent = self._clients.begin(str(url.hostname), url.port)
-        try:
+        with until_answered(sent, (InvalidURL, InvalidHeader, InvalidProxyURL)):
             timeout = self._carry(request, str(url.hostname), timeout)
             response = super().send(request, stream, timeout, verify, cert, proxies)
             if sent is not None:
@@ -63,10 +63,6 @@ class AtrionAdapter(HTTPAdapter):
                 else:
                     response.content  # noqa: B018  # it is read here, as the session would
                     sent.end()
-        except BaseException as error:
-            if sent is not None:
-                sent.end(error, (InvalidURL, InvalidHeader, InvalidProxyURL))
-            raise
         return response
 
     def _carry(self, request: PreparedRequest, host: str, timeout: Any) -> Any:

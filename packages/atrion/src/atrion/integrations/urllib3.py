@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience, until_answered
 
 with needs("atrion.integrations.urllib3", "urllib3"):
     import urllib3
@@ -51,12 +51,9 @@ class _Guarded:
         sent = self.clients.begin(host, None if port == default else port)
         token = _attempt.set(sent)
         try:
-            _carry(self.clients, host, arguments, options)
-            response = pool.urlopen(method, url, *arguments, **options)
-        except BaseException as error:
-            if sent is not None:
-                sent.end(error, (LocationValueError,))
-            raise
+            with until_answered(sent, (LocationValueError,)):
+                _carry(self.clients, host, arguments, options)
+                response = pool.urlopen(method, url, *arguments, **options)
         finally:
             _attempt.reset(token)
         if sent is not None:
