@@ -10,11 +10,12 @@ from atrion_cluster.licence.keyring import Keyring, shipped_keyring
 from atrion_cluster.licence.reading import read_license
 from atrion_cluster.licence.secret import Secret
 from atrion_cluster.licence.status import LicenseState, LicenseStatus, status_of
-from atrion_cluster.licence.watch import LicenseWatch
+from atrion_cluster.licence.watch import LicenseHolder, LicenseWatch
 
 __all__ = [
     "LICENSE_TIERS",
     "Keyring",
+    "LicenseHolder",
     "LicenseKey",
     "LicenseState",
     "LicenseStatus",

@@ -16,7 +16,7 @@ from atrion_cluster.licence.reading import FIELD, read_license
 from atrion_cluster.licence.secret import Secret, masked
 from atrion_cluster.licence.status import LicenseState, LicenseStatus, status_of
 
-__all__ = ["VARIABLE", "LicenseClock", "LicenseWatch", "Notices"]
+__all__ = ["VARIABLE", "LicenseClock", "LicenseHolder", "LicenseWatch", "Notices"]
 
 logger: logging.Logger = logging.getLogger("atrion.license")
 
@@ -142,6 +142,24 @@ class LicenseWatch:
             logger.warning(
                 status.sentence, extra={"license_state": status.state.value, "license_clusters": clusters}
             )
+
+
+class LicenseHolder:
+    """Base of the providers that take a licence key."""
+
+    _watch: LicenseWatch
+
+    def use_license(self, license: str) -> None:
+        """Take another licence key than that of the environment.
+
+        Raises:
+            ConfigurationError: it is malformed, wrongly signed or not yet valid.
+        """
+        self._watch.use(Secret(license))
+
+    def license_status(self) -> LicenseStatus:
+        """How the licence stands now."""
+        return self._watch.status()
 
 
 def _empty(secret: Secret | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from atrion.errors import ConfigurationError, ProviderError
 from atrion.state import Finding, PhysicsVector, Remembered
-from atrion_cluster.licence import LicenseStatus, LicenseWatch, Secret
+from atrion_cluster.licence import LicenseHolder, LicenseWatch, Secret
 from atrion_cluster.postgres.diagnostics import diagnose
 from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
@@ -27,7 +27,7 @@ SWEEP_SECONDS = 60.0
 """Minimum seconds between two deletions of old rows."""
 
 
-class PostgresPersistenceAdapter:
+class PostgresPersistenceAdapter(LicenseHolder):
     """Stores the last vector of every route, and past vectors if configured.
 
     Use it beside a provider that shares, ``Atrion(provider=…, persistence=PostgresPersistenceAdapter(url))``, or
@@ -105,18 +105,6 @@ class PostgresPersistenceAdapter:
         self._pool.close()
 
     # --- licence ---------------------------------------------------------------------------------------------
-
-    def use_license(self, license: str) -> None:
-        """Take another licence key than that of the environment.
-
-        Raises:
-            ConfigurationError: it is malformed, wrongly signed or not yet valid.
-        """
-        self._watch.use(Secret(license))
-
-    def license_status(self) -> LicenseStatus:
-        """How the licence stands now."""
-        return self._watch.status()
 
     async def _attend_to_licence(self) -> None:
         """Count the namespaces.

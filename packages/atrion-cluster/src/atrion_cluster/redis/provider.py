@@ -15,7 +15,7 @@ from atrion.errors import ProviderError
 from atrion.state import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EXPIRY
 from atrion.state.port import VITALS_EXPIRY
-from atrion_cluster.licence import LicenseStatus, LicenseWatch, Secret
+from atrion_cluster.licence import LicenseHolder, LicenseWatch, Secret
 from atrion_cluster.redis.callbacks import Callbacks
 from atrion_cluster.redis.census import take_census
 from atrion_cluster.redis.codec import (
@@ -46,7 +46,7 @@ BATCH: Final = 500
 """Vectors written at once."""
 
 
-class RedisClusterProvider:
+class RedisClusterProvider(LicenseHolder):
     """Shares scars between the nodes of a cluster over Redis 7 or Valkey: one server, Sentinel, or Redis Cluster.
 
     Each pulse is one round trip to each master: a function in the server takes this node's changed rows and returns
@@ -137,18 +137,6 @@ class RedisClusterProvider:
         return session
 
     # --- licence -----------------------------------------------------------------------------------------------
-
-    def use_license(self, license: str) -> None:
-        """Take another licence key than that of the environment.
-
-        Raises:
-            ConfigurationError: it is malformed, wrongly signed or not yet valid.
-        """
-        self._watch.use(Secret(license))
-
-    def license_status(self) -> LicenseStatus:
-        """How the licence stands now."""
-        return self._watch.status()
 
     async def _attend_to_licence(self, session: LoopSession) -> None:
         """Count the namespaces beside the pulse; only a licence that lapsed makes a new namespace wait for it.

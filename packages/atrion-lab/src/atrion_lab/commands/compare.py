@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from atrion.cli.parser import examples
+from atrion.cli.progress import progress
 from atrion.physics.config import check_number
-from atrion_lab.commands.progress import progress
 from atrion_lab.commands.run import seed
 from atrion_lab.figure import check_plot
 

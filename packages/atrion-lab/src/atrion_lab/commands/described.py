@@ -7,8 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.progress import progress
 from atrion.physics.config import check_number
-from atrion_lab.commands.progress import progress
 from atrion_lab.figure import check_plot
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from atrion.cli.parser import examples
+from atrion.cli.progress import progress
 from atrion.physics.config import check_number
-from atrion_lab.commands.progress import progress
 from atrion_lab.figure import check_plot
 from atrion_lab.hypotheses import HYPOTHESES, findings
 

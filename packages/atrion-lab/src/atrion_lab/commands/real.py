@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from atrion.cli.parser import examples
+from atrion.cli.progress import progress
 from atrion.errors import ConfigurationError, MissingExtraError
-from atrion_lab.commands.progress import progress
 from atrion_lab.commands.run import seed
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from atrion.cli.progress import progress
 from atrion.errors import ConfigurationError
 from atrion_lab.commands.described import run_described, show
-from atrion_lab.commands.progress import progress
 
 __all__ = ["add_arguments", "positive", "refuse", "run"]
 

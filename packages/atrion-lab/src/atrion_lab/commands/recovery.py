@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from atrion.cli.parser import examples
+from atrion.cli.progress import progress
 from atrion_lab.commands.grid import add_options, answer, axes, chosen, numbers
-from atrion_lab.commands.progress import progress
 
 __all__ = ["add_parser", "table"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atrion.cli.parser import examples
+from atrion.cli.progress import progress
 from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 from atrion_lab.commands import recording
 from atrion_lab.commands.described import run_described, show
-from atrion_lab.commands.progress import progress
 from atrion_lab.commands.recording import positive
 from atrion_lab.figure import check_plot
 

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from atrion.cli.progress import progress
 from atrion.errors import ConfigurationError
-from atrion_lab.commands.progress import progress
 
 if TYPE_CHECKING:
     from atrion_lab.constants import Constant

@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from atrion.cli.parser import examples
+from atrion.cli.progress import progress
 from atrion.errors import MissingExtraError
-from atrion_lab.commands.progress import progress
 from atrion_lab.figure import check_plot
 
 if TYPE_CHECKING:

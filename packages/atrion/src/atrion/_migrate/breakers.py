@@ -209,16 +209,10 @@ def _breaker(
             raise UnclearError("it has no name, and a route needs one")
         edits.replace(parent, lambda _: guard.flow(draft.engine))
         return edits
-    line = draft.parent(place)
-    if not (
-        isinstance(place, cst.Assign)
-        and len(place.targets) == 1
-        and isinstance(place.targets[0].target, cst.Name)
-        and isinstance(line, cst.SimpleStatementLine)
-        and draft.is_global(line)
-    ):
+    assigned = draft.assigned(place)
+    if assigned is None:
         raise UnclearError("only a breaker that is a variable of the module, or a decorator, is rewritten")
-    variable = place.targets[0].target.value
+    variable, line = assigned
     where = elsewhere(variable)
     if where is not None:
         raise UnclearError(f"{where} uses {variable} otherwise than as a decorator")

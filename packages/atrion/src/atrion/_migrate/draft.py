@@ -242,6 +242,19 @@ class Draft:
         """Whether a statement stands at the module's own level."""
         return self.parent(node) is self.module
 
+    def assigned(self, place: cst.CSTNode) -> tuple[str, cst.SimpleStatementLine] | None:
+        """The variable of the module to which a statement assigns, and its line; None if it is anything else."""
+        line = self.parent(place)
+        if (
+            isinstance(place, cst.Assign)
+            and len(place.targets) == 1
+            and isinstance(place.targets[0].target, cst.Name)
+            and isinstance(line, cst.SimpleStatementLine)
+            and self.is_global(line)
+        ):
+            return place.targets[0].target.value, line
+        return None
+
     def bound(self, name: str) -> list[meta.BaseAssignment]:
         """Every assignment of a name, in any scope."""
         return [assignment for assignment in self.assignments() if assignment.name == name]

@@ -49,17 +49,10 @@ def _factory(draft: Draft, maker: Reference, elsewhere: Callable[[str], str | No
     if not is_none(given.get("uow")):
         raise UnclearError("its breakers are shared; a provider of the engine shares scars: see the page")
     place = draft.parent(call)
-    line = draft.parent(place)
-    if not (
-        isinstance(place, cst.Assign)
-        and len(place.targets) == 1
-        and isinstance(place.targets[0].target, cst.Name)
-        and isinstance(line, cst.SimpleStatementLine)
-        and len(line.body) == 1
-        and draft.is_global(line)
-    ):
+    assigned = draft.assigned(place)
+    if assigned is None or len(assigned[1].body) != 1:
         raise UnclearError("only a factory that is a variable of the module is rewritten")
-    variable = place.targets[0].target.value
+    variable, line = assigned
     where = elsewhere(f"import {variable}")
     if where is not None:
         raise UnclearError(f"{where} uses {variable}; import the engine there instead")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from atrion.errors import ConfigurationError
-from atrion.physics.adaptive import AdaptiveThreshold
+from atrion.physics.adaptive import AdaptiveThreshold, threshold_of
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.state import Constants
 from atrion.physics.voltage import Tier, band, level_of
@@ -124,15 +124,4 @@ class Settings:
 
     def threshold(self) -> AdaptiveThreshold | None:
         """A new adaptive break point, or None for the static one."""
-        adaptive = self.config.adaptive
-        if adaptive is None:
-            return None
-        return AdaptiveThreshold(
-            self.constants.break_point,
-            adaptive.window,
-            adaptive.sensitivity,
-            adaptive.floor,
-            adaptive.ceiling,
-            adaptive.warmup_ticks,
-            adaptive.recovery_multiplier,
-        )
+        return threshold_of(self.config)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import final
 
-__all__ = ["AdaptiveThreshold"]
+from atrion.physics.config import PhysicsConfig
+
+__all__ = ["AdaptiveThreshold", "threshold_of"]
 
 
 @final
@@ -92,3 +94,19 @@ class AdaptiveThreshold:
     def recovery_point(self) -> float:
         """The resistance, in ohms, below which the breaker closes."""
         return max(self.recovery_multiplier * self.break_point(), 0.5 * self.floor)
+
+
+def threshold_of(config: PhysicsConfig) -> AdaptiveThreshold | None:
+    """A new adaptive break point as configured, or None for the static one."""
+    adaptive = config.adaptive
+    if adaptive is None:
+        return None
+    return AdaptiveThreshold(
+        float(config.base_resistance * config.break_multiplier),
+        adaptive.window,
+        adaptive.sensitivity,
+        adaptive.floor,
+        adaptive.ceiling,
+        adaptive.warmup_ticks,
+        adaptive.recovery_multiplier,
+    )

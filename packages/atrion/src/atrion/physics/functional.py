@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atrion.physics.adaptive import AdaptiveThreshold
+from atrion.physics.adaptive import threshold_of
 from atrion.physics.config import SLO, PhysicsConfig
 from atrion.physics.laws import normalize
 from atrion.physics.state import Constants, PhysicsState
@@ -35,7 +35,7 @@ def update_physics(
     config = config or PhysicsConfig()
     slo = slo or SLO()
     constants = Constants(config, slo.weights(config.gain))
-    following = PhysicsState(constants, _threshold(config)) if state is None else state.copy(constants)
+    following = PhysicsState(constants, threshold_of(config)) if state is None else state.copy(constants)
     k = constants.steepness
     following.advance(
         _pressure(telemetry.latency, slo.latency, k),
@@ -44,21 +44,6 @@ def update_physics(
         dt,
     )
     return following
-
-
-def _threshold(config: PhysicsConfig) -> AdaptiveThreshold | None:
-    adaptive = config.adaptive
-    if adaptive is None:
-        return None
-    return AdaptiveThreshold(
-        config.base_resistance * config.break_multiplier,
-        adaptive.window,
-        adaptive.sensitivity,
-        adaptive.floor,
-        adaptive.ceiling,
-        adaptive.warmup_ticks,
-        adaptive.recovery_multiplier,
-    )
 
 
 def _pressure(value: Any, baseline: float | None, steepness: float) -> float:
