@@ -74,7 +74,7 @@ class _Run:
             peer.follow(self.names)
 
     def run(self, case: str, seconds: float, interval: float, busy: int, breaking: int) -> Fleet:
-        dice = random.Random(1)
+        rng = random.Random(1)
         slices = [range(start, len(self.peers), SLICES) for start in range(SLICES)]
         for first in slices:
             self._turn(first, time.monotonic())
@@ -84,7 +84,7 @@ class _Run:
         while (now := time.monotonic()) - began < seconds:
             chosen = slices[turn % SLICES]
             for number in chosen:
-                self._speak(self.peers[number], dice, now, interval, busy, breaking)
+                self._speak(self.peers[number], rng, now, interval, busy, breaking)
             sent = time.monotonic()
             self._turn(chosen, now)
             took += [1e3 * (time.monotonic() - sent)] * len(chosen)
@@ -103,11 +103,11 @@ class _Run:
         )  # fmt: skip
 
     def _speak(
-        self, peer: ShardSession, dice: random.Random, now: float, interval: float, busy: int, breaking: int
+        self, peer: ShardSession, rng: random.Random, now: float, interval: float, busy: int, breaking: int
     ) -> None:
         """What the pod's engine would send: busy routes as their evidence fades, breaking ones with every pulse."""
-        rows = {self.names[n]: _row(0.0) for n in range(busy) if dice.random() < interval / RENEWED}
-        rows |= {self.names[n]: _row(dice.uniform(20.0, 150.0)) for n in range(breaking)}
+        rows = {self.names[n]: _row(0.0) for n in range(busy) if rng.random() < interval / RENEWED}
+        rows |= {self.names[n]: _row(rng.uniform(20.0, 150.0)) for n in range(breaking)}
         peer.take(rows, now)
 
     def _turn(self, pods: range, now: float) -> None:
@@ -118,7 +118,7 @@ class _Run:
         for number in pods:
             answer = self.wires.answer(number)
             if self.peers[number].reply(answer, now) is None:
-                raise RuntimeError(f"the server answers nonsense: {answer!r}")
+                raise RuntimeError(f"the server gave an unusable answer: {answer!r}")
 
 
 def _row(scar: float) -> NodeRow:

@@ -43,7 +43,7 @@ class Timed(RedisClusterProvider):
         return answer
 
 
-class Deaf(Timed):
+class WithoutChannel(Timed):
     """Hears by the pulse alone."""
 
     listen = None  # type: ignore[assignment]  # takes the ability away
@@ -54,7 +54,7 @@ class Down(Exception):
 
 
 def say(event: str, **facts: Any) -> None:
-    """One line for whoever started this pod."""
+    """One line for the process that started this pod."""
     print(json.dumps({"event": event, **facts}), flush=True)
 
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--node")
     parser.add_argument("--no-channel", action="store_true")
     options = parser.parse_args()
-    provider = (Deaf if options.no_channel else Timed).from_url(options.url)
+    provider = (WithoutChannel if options.no_channel else Timed).from_url(options.url)
     provider.ended = deque(maxlen=10)
     asyncio.run(Pod(Atrion(provider=provider, node=options.node), provider).run())
 

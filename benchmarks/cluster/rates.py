@@ -113,7 +113,7 @@ def _measure(server: RedisServer, case: str, rows: int, changes: int, seconds: f
     (tag,) = tags_of("bench", 1)
     names = [f"api/route-{number}" for number in range(routes)]
     wires = Wires(server, CONNECTIONS)
-    dice = random.Random(3)
+    rng = random.Random(3)
     first = [part for name in names for part in (name, packed_row(10.0, 100.0))]
     answers = wires.round(
         [
@@ -126,7 +126,7 @@ def _measure(server: RedisServer, case: str, rows: int, changes: int, seconds: f
         epoch, version = answers[-1][0], max(answer[1] for answer in answers)
         made = []
         for number in range(CONNECTIONS):
-            parts = [part for name in dice.sample(names, rows) for part in (name, packed_row(10.0, 100.0))]
+            parts = [part for name in rng.sample(names, rows) for part in (name, packed_row(10.0, 100.0))]
             # A node far behind is told all; one at the newest version, nothing.
             since = 0 if changes else version
             made.append(

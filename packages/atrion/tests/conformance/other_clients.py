@@ -147,11 +147,6 @@ class Database(Outgoing):
                     connection.execute(text(statement))
                 upstream.seen.append(operation)
 
-            @contextmanager
-            def stream(self) -> Iterator[Iterator[bytes]]:
-                raise NotImplementedError
-                yield
-
         yield Calls()
         database.dispose()
 
@@ -197,11 +192,6 @@ class RedisClients(Outgoing):
                     else:
                         made.get("item")
                     upstream.seen.append(operation)
-
-            @contextmanager
-            def stream(self) -> Iterator[Iterator[bytes]]:
-                raise NotImplementedError
-                yield
 
         yield Calls()
 

@@ -35,7 +35,9 @@ class Caller(Protocol):
     def ask(self, operation: str, timeout: float = 20.0) -> None:
         """Call, and raise what the library raises; an answer that is an error may raise or not."""
 
-    def stream(self) -> AbstractContextManager[Iterator[bytes]]: ...
+    def stream(self) -> AbstractContextManager[Iterator[bytes]]:
+        """Call for a stream; only the callers of libraries that are ``streamed`` are asked to."""
+        raise AssertionError("this library has no streams")
 
 
 class Outgoing(Subject):
