@@ -90,7 +90,7 @@ class _Events(RouteListener):
     def on_jump(self, route: Route) -> None:
         engine = self.engine()
         if engine is not None and engine._wakes:
-            engine._lifecycle.wake()
+            engine._pulse.wake()
 
     def on_tick(self, route: Route, mode_before: int) -> None:
         engine = self.engine()
@@ -199,6 +199,7 @@ class Atrion(EngineBase):
         )
         self._vitals_publisher = VitalsPublisher(store, self._clock.monotonic)
         self._lifecycle = Lifecycle(self.state, interval, self._turn, self._recall_all)
+        self._pulse = self._lifecycle.pulse
         self.pulse_seconds: float = 0.0
         """Duration of the last pulse."""
         self.answered: float | None = None
@@ -480,7 +481,7 @@ class Atrion(EngineBase):
     @property
     def pulses(self) -> int:
         """Pulses so far, also those that the store did not answer."""
-        return self._lifecycle.pulses
+        return self._pulse.turns
 
     async def _turn(self) -> bool:
         self._report_unused(self.now())
@@ -509,7 +510,7 @@ class Atrion(EngineBase):
 
     async def pulse_once(self) -> bool:
         """Push, pull and blend once, now. Returns whether the store answered; never raises."""
-        return await self._lifecycle.pulse_once()
+        return await self._pulse.once()
 
     async def connect(self) -> None:
         """Connect, recall what the stores know, and start the pulse as a task. A store that is down is no error.

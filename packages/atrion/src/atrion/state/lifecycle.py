@@ -36,39 +36,26 @@ class Lifecycle:
     ) -> None:
         self._manager = manager
         self._recall = recall
-        self._pulse = Pulse(turn, interval, self._connect, self._flush_and_disconnect, manager.node)
+        self.pulse: Pulse = Pulse(turn, interval, self._connect, self._flush_and_disconnect, manager.node)
         self._ran_in_parent = False
-
-    @property
-    def pulses(self) -> int:
-        """Pulses so far."""
-        return self._pulse.turns
-
-    def wake(self) -> None:
-        """Let the next pulse come now, from any thread."""
-        self._pulse.wake()
-
-    async def pulse_once(self) -> bool:
-        """One pulse, now; returns whether the shared store answered. Never raises."""
-        return await self._pulse.once()
 
     async def enter(self) -> None:
         """Connect, and pulse as a task of the running loop."""
         self._ran_in_parent = False
-        await self._pulse.join()
+        await self.pulse.join()
 
     async def exit(self) -> None:
         """Leave the running loop; the last exit flushes and disconnects, within a second, even if cancelled."""
-        await self._pulse.part()
+        await self.pulse.part()
 
     def enter_thread(self) -> None:
         """Connect, and pulse in a daemon thread."""
         self._ran_in_parent = False
-        self._pulse.join_thread()
+        self.pulse.join_thread()
 
     def exit_thread(self) -> None:
         """Leave the thread; the last exit ends it."""
-        self._pulse.part_thread()
+        self.pulse.part_thread()
 
     async def _connect(self) -> None:
         try:
@@ -82,7 +69,7 @@ class Lifecycle:
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
                 if self._manager.healthy:
-                    await self._pulse.once()
+                    await self.pulse.once()
         await self._disconnect()
 
     async def _disconnect(self) -> None:
@@ -94,11 +81,11 @@ class Lifecycle:
 
     def after_fork(self, node: str) -> None:
         """Forget, in a child process, what did not survive the fork; ``node`` is the child's name."""
-        self._manager.node = self._pulse.node = node
-        self._ran_in_parent = self._pulse.abandon() or self._ran_in_parent
+        self._manager.node = self.pulse.node = node
+        self._ran_in_parent = self.pulse.abandon() or self._ran_in_parent
 
     def resume(self) -> None:
         """Pulse in a thread of the child, unless it has entered by itself, if the parent did."""
         if self._ran_in_parent:
             self._ran_in_parent = False
-            self._pulse.join_thread(wait=False)
+            self.pulse.join_thread(wait=False)
