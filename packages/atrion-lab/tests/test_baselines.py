@@ -11,7 +11,7 @@ from atrion.errors import ConfigurationError
 from atrion_lab.policies import BASELINES, BasePolicy, Call, Facts
 from atrion_lab.policies.baselines import ABOUT
 from atrion_lab.policies.catalog import controller
-from atrion_lab.policies.facts import Rolling, failed, level
+from atrion_lab.policies.common import Rolling, failed, level
 from atrion_lab.scenario import simulate
 from atrion_lab.scenarios import scenario
 from policy_calls import DROPPED, FAILURE, IGNORED, SUCCESS, crowd
@@ -37,13 +37,13 @@ def test_rolling_counts_forget_what_is_older_than_their_window() -> None:
 
 
 def test_levels_follow_the_tier_and_then_the_key_for_an_hour() -> None:
-    dice = Random(1)
+    rng = Random(1)
     calls = [Call("api", tier, "user-1", 0.0, 1.0, 0.05) for tier in range(5)]
-    places = [level(call, 10.0, dice) for call in calls]
+    places = [level(call, 10.0, rng) for call in calls]
     assert [place // 128 for place in places] == [4, 3, 2, 1, 0]
     assert len({place % 128 for place in places}) == 1
-    assert level(calls[2], 3500.0, dice) == places[2]
-    assert level(calls[2], 3700.0, dice) != places[2]
+    assert level(calls[2], 3500.0, rng) == places[2]
+    assert level(calls[2], 3700.0, rng) != places[2]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def play(traffic: Traffic, policy: type[Policy] = BasePolicy, server: Server | N
         traffic=(traffic,),
         window=(0.0, 15.0),
     )
-    return simulate(scenario, Controller("policy", "", lambda dice, facts: policy()), 1)
+    return simulate(scenario, Controller("policy", "", lambda rng, facts: policy()), 1)
 
 
 def ratio(run: Run) -> float:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from atrion.cli import main
-from atrion_lab.demo.crew import Crew
 from atrion_lab.demo.play import server
 from atrion_lab.demo.plot import Recording, plot_demo
+from atrion_lab.demo.processes import Processes
 from atrion_lab.demo.result import Service, as_json, sentence, summary, table, trouble
 from atrion_lab.demo.services import SHAPES, Shape
 
@@ -245,7 +245,7 @@ def test_a_request_is_one_work_on_average(shape: Shape) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_shape_is_served(name: str) -> None:
-    with Crew() as crew, server(crew, name, 1, "memory:") as port:
+    with Processes() as processes, server(processes, name, 1, "memory:") as port:
         for path in {ask.path for ask in SHAPES[name].asks}:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as reply:
                 assert reply.status == 200

@@ -8,8 +8,8 @@ import pytest
 
 from atrion.cli import main
 from atrion.errors import AtrionError
-from atrion_lab.demo.crew import Crew
 from atrion_lab.demo.play import server, shared_store
+from atrion_lab.demo.processes import Processes
 from atrion_lab.demo.services import SHAPES, slots_of
 
 SLOTS = SHAPES["pooled"].slots
@@ -23,7 +23,11 @@ def test_the_pool_is_shared_out_whole(workers: int) -> None:
 
 
 def test_several_workers_serve_on_one_socket() -> None:
-    with shared_store(3) as provider, Crew() as crew, server(crew, "pooled", 3, provider) as port:
+    with (
+        shared_store(3) as provider,
+        Processes() as processes,
+        server(processes, "pooled", 3, provider) as port,
+    ):
         for _ in range(30):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/search", timeout=10.0) as reply:
                 assert reply.status == 200
@@ -54,8 +58,8 @@ def test_several_workers_need_their_extra(
 
 def test_a_worker_that_cannot_start_is_told_in_its_own_words() -> None:
     with (
-        Crew() as crew,
+        Processes() as processes,
         pytest.raises(AtrionError, match="nowhere"),
-        server(crew, "pooled", 1, "nowhere://"),
+        server(processes, "pooled", 1, "nowhere://"),
     ):
         pytest.fail("it started")

@@ -9,7 +9,7 @@ import pytest
 from atrion.cli import main
 from atrion.errors import AtrionError, ConfigurationError
 from atrion_lab import fifo
-from atrion_lab.judge import rows
+from atrion_lab.expectations import rows
 from atrion_lab.metrics import Run
 from atrion_lab.policies.catalog import controller
 from atrion_lab.replay import BadTelemetry, read, recorded
@@ -203,7 +203,7 @@ def test_the_command_says_what_refusing_can_do(tmp_path: Path, capsys: pytest.Ca
     assert "cannot shorten" not in printed.err
     assert "none" in printed.out
     assert main(["lab", "run", path, "--seeds", "2"]) == 2
-    assert "recording has no dice" in capsys.readouterr().err
+    assert "recording has no randomness" in capsys.readouterr().err
     assert main(["lab", "run", "steady-2x", "--workers", "2"]) == 2
     assert "--workers = 2" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):

@@ -10,7 +10,7 @@ from atrion.cli import main
 from atrion.errors import AtrionError, ConfigurationError
 from atrion.physics.config import SLO
 from atrion_lab.arrivals import Closed, Instants, Poisson
-from atrion_lab.judge import keeps, mean, rows, worst
+from atrion_lab.expectations import keeps, mean, rows, worst
 from atrion_lab.policies.catalog import controller
 from atrion_lab.replay import BadTelemetry
 from atrion_lab.scenario_file import Described, load_file, read_text

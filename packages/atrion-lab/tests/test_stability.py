@@ -39,8 +39,8 @@ def result(request: pytest.FixtureRequest) -> StabilityMap:
 
 def rough(seed: int, ticks: int = 600) -> np.ndarray:
     """Pressures that wander through all of their range and rest at times."""
-    dice = np.random.default_rng(seed)
-    walk = np.cumsum(dice.normal(0.0, 0.3, (ticks, 3)), axis=0)
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(rng.normal(0.0, 0.3, (ticks, 3)), axis=0)
     walk[100:140] = -1.0
     walk[300:330] = 0.0
     return np.tanh(walk)
@@ -147,10 +147,10 @@ def test_admission_falls_from_everybody_to_nobody() -> None:
 
 
 def test_the_largest_box_is_the_largest() -> None:
-    dice = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     axes = {name: np.geomspace(low, high, 4) for name, (low, high) in SWEPT.items()}
     for _ in range(20):
-        good = dice.random((4, 4, 4)) < 0.8
+        good = rng.random((4, 4, 4)) < 0.8
         spans = [(low, high) for low in range(4) for high in range(low, 4)]
         most = max(
             (b - a + 1) * (d - c + 1) * (f - e + 1)

@@ -15,7 +15,7 @@ __all__ = ["Arrivals", "Bursty", "Closed", "Every", "Instants", "Poisson", "Prof
 class Arrivals(Protocol):
     """A law of arrival times."""
 
-    def times(self, dice: Random) -> Iterator[float]:
+    def times(self, rng: Random) -> Iterator[float]:
         """Ascending arrival times in seconds, without end (or until the traffic ends)."""
         ...
 
@@ -26,10 +26,10 @@ class Poisson:
 
     rate: float
 
-    def times(self, dice: Random) -> Iterator[float]:
+    def times(self, rng: Random) -> Iterator[float]:
         """See :class:`Arrivals`."""
         now = 0.0
-        gap, rate = dice.expovariate, self.rate
+        gap, rate = rng.expovariate, self.rate
         while True:
             now += gap(rate)
             yield now
@@ -42,21 +42,21 @@ class Bursty:
     rates: tuple[float, ...]
     dwell: float = 1.0
 
-    def times(self, dice: Random) -> Iterator[float]:
+    def times(self, rng: Random) -> Iterator[float]:
         """See :class:`Arrivals`."""
         now = 0.0
         state = 0
-        change = dice.expovariate(1.0 / self.dwell)
+        change = rng.expovariate(1.0 / self.dwell)
         while True:
-            gap = dice.expovariate(self.rates[state])
+            gap = rng.expovariate(self.rates[state])
             if now + gap < change:
                 now += gap
                 yield now
                 continue
             # Exponential gaps have no memory, so the wait may start anew at the change.
             now = change
-            state = (state + dice.randrange(1, len(self.rates))) % len(self.rates)
-            change = now + dice.expovariate(1.0 / self.dwell)
+            state = (state + rng.randrange(1, len(self.rates))) % len(self.rates)
+            change = now + rng.expovariate(1.0 / self.dwell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class Closed:
     users: int
     think: float = 0.1
 
-    def times(self, dice: Random) -> Iterator[float]:
+    def times(self, rng: Random) -> Iterator[float]:
         """When each user asks for the first time; what follows depends on the answers."""
-        yield from sorted(self.think * dice.random() for _ in range(self.users))
+        yield from sorted(self.think * rng.random() for _ in range(self.users))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,16 @@ class Profile:
             before = point
         return before[1]
 
-    def times(self, dice: Random) -> Iterator[float]:
+    def times(self, rng: Random) -> Iterator[float]:
         """By thinning (Lewis and Shedler 1979): candidates at the highest rate, kept by their share of it."""
         peak = max(rate for _, rate in self.points)
         last = self.points[-1][0]
         now = 0.0
         while True:
-            now += dice.expovariate(peak)
+            now += rng.expovariate(peak)
             if now > last and self.points[-1][1] <= 0.0:
                 return
-            if dice.random() * peak < self.rate(now):
+            if rng.random() * peak < self.rate(now):
                 yield now
 
 
@@ -120,7 +120,7 @@ class Every:
     length: float = 0.0
     rate: float = 0.0
 
-    def times(self, dice: Random) -> Iterator[float]:
+    def times(self, rng: Random) -> Iterator[float]:
         """See :class:`Arrivals`."""
         for turn in count():
             begins = turn * self.period
@@ -128,7 +128,7 @@ class Every:
                 yield begins
             now = begins
             while self.rate > 0.0:
-                now += dice.expovariate(self.rate)
+                now += rng.expovariate(self.rate)
                 if now >= begins + self.length:
                     break
                 yield now
@@ -140,7 +140,7 @@ class Instants:
 
     at: tuple[float, ...]
 
-    def times(self, dice: Random) -> Iterator[float]:
+    def times(self, rng: Random) -> Iterator[float]:
         """See :class:`Arrivals`."""
         return iter(self.at)
 

@@ -13,7 +13,7 @@ from atrion_lab.measures import MEASURES
 from atrion_lab.metrics import interval
 from atrion_lab.parallel import parallel
 from atrion_lab.policies.catalog import BASELINES, controller
-from atrion_lab.policies.facts import Facts
+from atrion_lab.policies.common import Facts
 from atrion_lab.scenario import simulate
 from atrion_lab.scenarios import scenario
 

@@ -11,9 +11,9 @@ from typing import final
 
 from atrion.sensing.telemetry import Outcome
 from atrion_lab.arrivals import Arrivals, Closed
-from atrion_lab.kernel import Target, Timeline
 from atrion_lab.metrics import Recorder
 from atrion_lab.policies.port import Call
+from atrion_lab.simulator import Target, Timeline
 
 __all__ = ["MIX", "Clients", "Request", "Traffic"]
 
@@ -93,7 +93,10 @@ class Request:
 
 @final
 class Clients:
-    """Traffic at work. All dice but the backoff's are thrown at birth, so every policy meets the same requests."""
+    """Traffic at work.
+
+    All random values but the backoff are drawn when a request is created, so every policy gets the same requests.
+    """
 
     __slots__ = (
         "_budget",
@@ -119,17 +122,17 @@ class Clients:
         recorder: Recorder,
         draw: Callable[[], float],
         choose: Callable[[Request], Target],
-        dice: Callable[[str], Random],
+        rng: Callable[[str], Random],
     ) -> None:
         self._simulation = simulation
         self.traffic: Traffic = traffic
         self._recorder = recorder
         self._draw = draw
         self._choose = choose
-        self._times: Iterator[float] = traffic.arrivals.times(dice("arrivals"))
-        self._who = dice("who")
-        self._luck = dice("luck")
-        self._jitter = dice("backoff")
+        self._times: Iterator[float] = traffic.arrivals.times(rng("arrivals"))
+        self._who = rng("who")
+        self._luck = rng("luck")
+        self._jitter = rng("backoff")
         total = sum(traffic.mix)
         self._levels = list(accumulate(weight / total for weight in traffic.mix))[:-1]
         self._told = iter(traffic.told) if traffic.told else None

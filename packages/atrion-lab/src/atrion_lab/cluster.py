@@ -14,7 +14,7 @@ from typing import Any
 from atrion.engine import Atrion
 from atrion.providers.memory import InMemoryProvider
 from atrion.state.port import ClusterScar, NodeRow, PhysicsVector, Remembered
-from atrion_lab.kernel import Simulation
+from atrion_lab.simulator import Simulation
 
 __all__ = ["Cluster", "Network", "Wire"]
 
@@ -95,10 +95,10 @@ class _Loop(asyncio.SelectorEventLoop):
 class Network:
     """The store and the ways to it."""
 
-    def __init__(self, simulation: Simulation, cluster: Cluster, dice: Random) -> None:
+    def __init__(self, simulation: Simulation, cluster: Cluster, rng: Random) -> None:
         self.cluster = cluster
         self.simulation = simulation
-        self._dice = dice
+        self._rng = rng
         self.hub: InMemoryProvider = InMemoryProvider(clock=lambda: simulation.now)
         self._loop = _Loop(simulation)
         self._engines: list[Atrion] = []
@@ -115,7 +115,7 @@ class Network:
 
     def loses(self) -> bool:
         """Whether the next message is lost."""
-        return self.cluster.loss > 0.0 and self._dice.random() < self.cluster.loss
+        return self.cluster.loss > 0.0 and self._rng.random() < self.cluster.loss
 
     def join(self, engine: Atrion) -> None:
         """An engine connects, and pulses from then on."""

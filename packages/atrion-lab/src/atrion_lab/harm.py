@@ -13,7 +13,7 @@ alone makes no answer late. A run begins with a cold controller at full load, an
 service times as :data:`CALLS` arrivals need, within :data:`LENGTH`. Every request of the run counts, and every answer
 that comes before its end: requests of an earlier end alone would reward the queue that a controller leaves behind.
 
-Two measures of :mod:`atrion_lab.judge` are bounded. Below capacity (load < 1) ``idle_rejects`` is at most
+Two measures of :mod:`atrion_lab.expectations` are bounded. Below capacity (load < 1) ``idle_rejects`` is at most
 :data:`IDLE`; above, ``work_over_possible`` is at least :data:`WORK` times the share of the work that is in calls no
 longer than their clients' patience. The clairvoyant refuses the longer ones; nobody else can tell them from the others
 before they have run, and at a spread of 3 they are 22% of the work. That share is the distribution of the length-biased
@@ -33,7 +33,7 @@ from typing import Any, Final, final
 
 from atrion_lab.arrivals import Poisson
 from atrion_lab.clients import Traffic
-from atrion_lab.judge import mean, rows, worst
+from atrion_lab.expectations import mean, rows, worst
 from atrion_lab.parallel import parallel
 from atrion_lab.policies.catalog import controller
 from atrion_lab.scenario import Scenario

@@ -9,7 +9,7 @@ from atrion.sensing.telemetry import Outcome
 from atrion_lab.policies.port import Call
 
 if TYPE_CHECKING:
-    from atrion_lab.kernel import Gate, Timeline
+    from atrion_lab.simulator import Gate, Timeline
 
 __all__ = ["Nested", "Tell", "Wanted", "ask"]
 

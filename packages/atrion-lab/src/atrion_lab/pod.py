@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from atrion_lab.cluster import Wire
-from atrion_lab.kernel import Gate, Pool
 from atrion_lab.needs import Wanted
 from atrion_lab.policies.atrion import AtrionPolicy
 from atrion_lab.policies.port import Policy
+from atrion_lab.simulator import Gate, Pool
 
 if TYPE_CHECKING:
     from atrion_lab.scenario import Calls, World
@@ -41,7 +41,7 @@ class Pod:
         if world.network is None:
             return world.controller.make(**options)
         cluster = world.network.cluster
-        skew = cluster.skew * world.dice("skew", index).uniform(-1.0, 1.0)
+        skew = cluster.skew * world.rng("skew", index).uniform(-1.0, 1.0)
         wire = Wire(world.network, index)
         return world.controller.make(
             provider=wire,
@@ -75,7 +75,7 @@ class Pod:
             if route == name:
                 return policy
         facts = world.scenario.facts(world.scenario.route(name).server)
-        policy = world.controller.make(world.dice("policy", self.name, name), facts)
+        policy = world.controller.make(world.rng("policy", self.name, name), facts)
         self.policies.append((name, policy))
         return policy
 

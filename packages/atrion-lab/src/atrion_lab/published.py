@@ -27,7 +27,7 @@ SETTLED = 0.9
 KEEN = Controller(
     "dagor-60us",
     "DAGOR with the threshold that Breakwater's artifact gives it for exponential services of 10 µs",
-    lambda dice, facts: Dagor(dice, threshold=60e-6),
+    lambda rng, facts: Dagor(rng, threshold=60e-6),
 )
 OWN = {KEEN.name: KEEN}
 """Controllers of these experiments alone."""

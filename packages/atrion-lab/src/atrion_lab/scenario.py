@@ -12,14 +12,14 @@ from typing import TypeAlias
 from atrion.physics.config import SLO
 from atrion_lab.clients import Clients, Request, Traffic
 from atrion_lab.cluster import Cluster, Network
-from atrion_lab.kernel import Gate, Pool, Simulation
 from atrion_lab.ledger import Accounts
 from atrion_lab.metrics import Recorder, Run
 from atrion_lab.pod import Pod
 from atrion_lab.policies.catalog import Controller
-from atrion_lab.policies.facts import Facts
+from atrion_lab.policies.common import Facts
 from atrion_lab.services import Server
 from atrion_lab.sharing import SharedPool
+from atrion_lab.simulator import Gate, Pool, Simulation
 
 __all__ = ["Calls", "Route", "Scenario", "World", "simulate"]
 
@@ -105,7 +105,7 @@ class World:
         cluster = scenario.cluster
         self.network: Network | None = None
         if cluster is not None and cluster.connected:
-            self.network = Network(self.simulation, cluster, self.dice("network"))
+            self.network = Network(self.simulation, cluster, self.rng("network"))
         self._pools = [self._servers()]
         if cluster is not None:
             self._pools += [
@@ -127,16 +127,16 @@ class World:
 
     def drawn(self, name: str, place: str) -> Callable[[float], float]:
         """The work of the calls that others' calls need: by their luck, whatever was drawn before them."""
-        dice = Random()
-        draw = self.scenario.servers[self.scenario.route(name).server].law.sampler(dice)
+        rng = Random()
+        draw = self.scenario.servers[self.scenario.route(name).server].law.sampler(rng)
 
         def work(luck: float) -> float:
-            dice.seed(f"{self.seed}/{place}/{luck}")
+            rng.seed(f"{self.seed}/{place}/{luck}")
             return draw()
 
         return work
 
-    def dice(self, *purpose: object) -> Random:
+    def rng(self, *purpose: object) -> Random:
         """Dice of their own for every purpose, so that policies meet the same requests."""
         return Random(f"{self.seed}/{purpose}")
 
@@ -178,14 +178,14 @@ class World:
 
     def _connect(self, traffic: Traffic, index: int) -> None:
         law = self.scenario.servers[self.scenario.route(traffic.to[0]).server].law
-        sampler = law.sampler(self.dice(index, "service"))
+        sampler = law.sampler(self.rng(index, "service"))
         draw = sampler if traffic.work == 1.0 else lambda: traffic.work * sampler()
-        chooser = self._chooser(traffic, self.dice(index, "route"))
+        chooser = self._chooser(traffic, self.rng(index, "route"))
         Clients(
-            self.simulation, traffic, self.recorder, draw, chooser, lambda purpose: self.dice(index, purpose)
+            self.simulation, traffic, self.recorder, draw, chooser, lambda purpose: self.rng(index, purpose)
         )
 
-    def _chooser(self, traffic: Traffic, dice: Random) -> Callable[[Request], Gate]:
+    def _chooser(self, traffic: Traffic, rng: Random) -> Callable[[Request], Gate]:
         """A request's gate: pods take turns; among routes a policy that can choose does, else chance."""
         pods, to = self.pods, traffic.to
         only = to[0]
@@ -195,7 +195,7 @@ class World:
         def choose(_: Request) -> Gate:
             pod = pods[next(self._turn)]
             chooser = getattr(pod.policies[0][1], "choose", None)
-            chance = dice.choice(to)
+            chance = rng.choice(to)
             return pod.gates[chance if chooser is None else chooser(to, self.simulation.now)]
 
         return choose

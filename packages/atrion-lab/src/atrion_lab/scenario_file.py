@@ -11,7 +11,7 @@ from typing import Any
 from atrion.errors import AtrionError, ConfigurationError
 from atrion.physics.config import SLO
 from atrion_lab.cluster import Cluster
-from atrion_lab.judge import BOUNDED
+from atrion_lab.expectations import BOUNDED
 from atrion_lab.scenario import Calls, Route, Scenario
 from atrion_lab.scenario_parts import LONGEST, read_server, read_traffic
 from atrion_lab.summary import TIER_NAMES

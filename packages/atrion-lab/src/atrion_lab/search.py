@@ -132,12 +132,12 @@ def _try(changes: Changes, seeds: Sequence[int], pool: Executor | None) -> Trial
     return Trial(changes, costs)
 
 
-def _mutate(changes: Changes, dice: Random) -> dict[str, float]:
+def _mutate(changes: Changes, rng: Random) -> dict[str, float]:
     """One to three constants moved by a factor, from a third to threefold in most cases."""
     values = {**defaults(), **changes}
     moved = dict(changes)
-    for name in dice.sample(sorted(values), dice.randint(1, 3)):
-        moved[name] = float(f"{values[name] * math.exp(dice.gauss(0.0, 0.5)):.3g}")
+    for name in rng.sample(sorted(values), rng.randint(1, 3)):
+        moved[name] = float(f"{values[name] * math.exp(rng.gauss(0.0, 0.5)):.3g}")
     return moved
 
 
@@ -156,13 +156,13 @@ def search(
 
     The best is confirmed on seeds that the search has not seen, so that luck is no merit.
     """
-    dice = Random(f"search/{seed}")
+    rng = Random(f"search/{seed}")
     seen = range(seed, seed + seeds)
     fresh = range(seed + 1000, seed + 1000 + 2 * seeds)
     with _processes(workers) as pool:
         best = _try({}, seen, pool)
         for trial in range(trials):
-            changes = _mutate(best.changes, dice)
+            changes = _mutate(best.changes, rng)
             if _usable(changes):
                 tried = _try(changes, seen, pool)
                 if tried.score < best.score:

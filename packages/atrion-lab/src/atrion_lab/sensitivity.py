@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from atrion_lab.constants import CONFIG, Constant, allowed, changed
-from atrion_lab.judge import measure
+from atrion_lab.expectations import measure
 from atrion_lab.ledger import Accounts
 from atrion_lab.parallel import parallel
 from atrion_lab.policies.atrion import AtrionPolicy

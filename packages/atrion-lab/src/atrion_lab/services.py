@@ -31,7 +31,7 @@ class ServiceTime(Protocol):
         """Mean, in seconds."""
         ...
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
+    def sampler(self, rng: Random) -> Callable[[], float]:
         """A function that draws service times, in seconds."""
         ...
 
@@ -42,7 +42,7 @@ class Fixed:
 
     mean: float = 0.05
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
+    def sampler(self, rng: Random) -> Callable[[], float]:
         """See :class:`ServiceTime`."""
         return lambda: self.mean
 
@@ -53,10 +53,10 @@ class Exponential:
 
     mean: float = 0.05
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
+    def sampler(self, rng: Random) -> Callable[[], float]:
         """See :class:`ServiceTime`."""
         rate = 1.0 / self.mean
-        return lambda: dice.expovariate(rate)
+        return lambda: rng.expovariate(rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class LogNormal:
     mean: float = 0.05
     sigma: float = 0.5
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
+    def sampler(self, rng: Random) -> Callable[[], float]:
         """See :class:`ServiceTime`."""
         mu = math.log(self.mean) - self.sigma**2 / 2.0
-        return lambda: dice.lognormvariate(mu, self.sigma)
+        return lambda: rng.lognormvariate(mu, self.sigma)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class Bimodal:
     share: float = 0.1
     ratio: float = 10.0
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
+    def sampler(self, rng: Random) -> Callable[[], float]:
         """See :class:`ServiceTime`."""
         fast = 1.0 / (self.mean / (1.0 + self.share * (self.ratio - 1.0)))
         slow = fast / self.ratio
-        return lambda: dice.expovariate(slow if dice.random() < self.share else fast)
+        return lambda: rng.expovariate(slow if rng.random() < self.share else fast)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class HeavyTailed:
     mean: float = 0.05
     shape: float = 1.8
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
+    def sampler(self, rng: Random) -> Callable[[], float]:
         """By inversion of the bounded Pareto's distribution; its lowest value is found so that the mean holds."""
         a = self.shape
         high = 100.0 * self.mean
@@ -104,7 +104,7 @@ class HeavyTailed:
             mean = low**a / (1.0 - ratio) * a / (a - 1.0) * (low ** (1.0 - a) - high ** (1.0 - a))
             low *= self.mean / mean
         top = 1.0 - (low / high) ** a
-        return lambda: low / (1.0 - dice.random() * top) ** (1.0 / a)
+        return lambda: low / (1.0 - rng.random() * top) ** (1.0 / a)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +118,13 @@ class Mixture:
         """Mean over all parts, in seconds."""
         return sum(weight * law.mean for weight, law in self.parts) / sum(weight for weight, _ in self.parts)
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
+    def sampler(self, rng: Random) -> Callable[[], float]:
         """See :class:`ServiceTime`."""
-        samplers = [law.sampler(dice) for _, law in self.parts]
+        samplers = [law.sampler(rng) for _, law in self.parts]
         weights = list(accumulate(weight for weight, _ in self.parts))
 
         def draw() -> float:
-            chosen = dice.choices(samplers, cum_weights=weights)[0]
+            chosen = rng.choices(samplers, cum_weights=weights)[0]
             return chosen()
 
         return draw
@@ -141,8 +141,8 @@ class Recorded:
         """Mean of all, in seconds."""
         return math.fsum(self.times) / len(self.times)
 
-    def sampler(self, dice: Random) -> Callable[[], float]:
-        """See :class:`ServiceTime`; without dice."""
+    def sampler(self, rng: Random) -> Callable[[], float]:
+        """See :class:`ServiceTime`; the same values for every seed."""
         return cycle(self.times).__next__
 
 

@@ -6,9 +6,9 @@ from heapq import heappop, heappush
 from typing import final
 
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.kernel import Pool, Timeline
 from atrion_lab.policies.port import Call
 from atrion_lab.services import Phase, Server
+from atrion_lab.simulator import Pool, Timeline
 
 __all__ = ["SharedPool"]
 

@@ -43,7 +43,7 @@ def _cell(value: float | None) -> str:
 
 
 def _verdict(described: Described, summary: dict[str, Any]) -> list[str]:
-    from atrion_lab.judge import AT_MOST, flat, keeps
+    from atrion_lab.expectations import AT_MOST, flat, keeps
 
     found = flat(summary)
     return [
@@ -54,7 +54,7 @@ def _verdict(described: Described, summary: dict[str, Any]) -> list[str]:
 
 
 def _table(described: Described, found: dict[str, list[dict[str, Any]]]) -> str:
-    from atrion_lab.judge import keeps, mean, worst
+    from atrion_lab.expectations import keeps, mean, worst
 
     columns = [name for name in SHOWN if any(name in row for rows in found.values() for row in rows)]
     lines = [f"{'':<28}{''.join(f'{SHOWN[name]:>10}' for name in columns)}"]
@@ -78,7 +78,7 @@ def run_described(described: Described, arguments: argparse.Namespace) -> int:
         ConfigurationError: an unknown controller, or an unusable number or plot file.
         MissingExtraError: matplotlib, for a plot, is not installed.
     """
-    from atrion_lab.judge import keeps, mean, rows, worst
+    from atrion_lab.expectations import keeps, mean, rows, worst
     from atrion_lab.policies.catalog import controller
 
     target = check_plot(arguments.plot)

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     from atrion_lab.summary import summary
 
     if arguments.seeds is not None:
-        raise ConfigurationError("--seeds", arguments.seeds, "leave it out: a recording has no dice")
+        raise ConfigurationError("--seeds", arguments.seeds, "leave it out: a recording has no randomness")
     path = Path(arguments.scenario)
     options: dict[str, Any] = {name: getattr(arguments, name) for name in OPTIONS}
     scenario = recorded(read(path), path.name, scale=arguments.scale, **options)

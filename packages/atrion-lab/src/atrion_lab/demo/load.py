@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from atrion_lab.demo.connection import Connection
-from atrion_lab.demo.crew import event_loop, say, tied_to_parent
+from atrion_lab.demo.processes import event_loop, say, tied_to_parent
 from atrion_lab.demo.services import MIX, SHAPES, Ask, Shape
 
 __all__ = ["DEADLINE", "PHASES"]

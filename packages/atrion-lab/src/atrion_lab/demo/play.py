@@ -15,9 +15,9 @@ from typing import Any
 from atrion.errors import AtrionError
 from atrion.providers import provider_from
 from atrion.state import Inspect
-from atrion_lab.demo.crew import Crew, Row
 from atrion_lab.demo.load import PHASES
 from atrion_lab.demo.plot import Recording
+from atrion_lab.demo.processes import Processes, Row
 from atrion_lab.demo.result import Service, summary, trouble
 from atrion_lab.demo.server import BACKLOG
 from atrion_lab.demo.services import DEMO, SHAPES
@@ -44,7 +44,7 @@ def _listen(workers: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def server(crew: Crew, shape: str, workers: int, provider: str | None) -> Iterator[int]:
+def server(processes: Processes, shape: str, workers: int, provider: str | None) -> Iterator[int]:
     """The port of so many worker processes; protected where they have a provider.
 
     Raises:
@@ -59,9 +59,9 @@ def server(crew: Crew, shape: str, workers: int, provider: str | None) -> Iterat
             descriptor = listeners[worker % len(listeners)].fileno()
             arguments = [shape, worker, workers, descriptor, *([provider] if provider else [])]
             name = "service" if workers == 1 else f"service {worker + 1}"
-            crew.start(name, "server", arguments, keep=[descriptor])
+            processes.start(name, "server", arguments, keep=[descriptor])
         ready = 0
-        for _, row in crew.rows():
+        for _, row in processes.rows():
             ready += bool(row.get("ready"))
             if ready == workers:
                 break
@@ -99,9 +99,9 @@ def measure(view: View, shape: str, workers: int, seconds: float, seed: int = 1)
     """The capacity of an unprotected service, in answers per second."""
     scene = Scene("measuring what the service can do")
     view.show(scene)
-    with Crew() as crew, server(crew, shape, workers, None) as port:
-        crew.start("load", "load", [port, shape, seed, 0.0, 0.0, seconds])
-        for name, row in crew.rows():
+    with Processes() as processes, server(processes, shape, workers, None) as port:
+        processes.start("load", "load", [port, shape, seed, 0.0, 0.0, seconds])
+        for name, row in processes.rows():
             if "capacity" in row:
                 return float(row["capacity"])
             if scene.take(name, row):
@@ -116,9 +116,9 @@ def play(
     phases: dict[str, Row] = {}
     seen: list[Row] = []
     view.show(scene)
-    with Crew() as crew, server(crew, shape, workers, provider) as port:
-        crew.start("load", "load", [port, shape, seed, scene.capacity, scene.overload, seconds])
-        for name, row in crew.rows():
+    with Processes() as processes, server(processes, shape, workers, provider) as port:
+        processes.start("load", "load", [port, shape, seed, scene.capacity, scene.overload, seconds])
+        for name, row in processes.rows():
             if name != "load" and scene.phase == "overload":
                 seen.append(row)
             if row.get("end"):

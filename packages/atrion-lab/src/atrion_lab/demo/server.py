@@ -10,7 +10,7 @@ from typing import Any
 
 from atrion.engine import Atrion
 from atrion.integrations.asgi import AtrionMiddleware
-from atrion_lab.demo.crew import event_loop, say, tied_to_parent
+from atrion_lab.demo.processes import event_loop, say, tied_to_parent
 from atrion_lab.demo.services import SHAPES, Shape, slots_of
 
 __all__ = ["BACKLOG"]

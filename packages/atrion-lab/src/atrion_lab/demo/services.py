@@ -63,8 +63,8 @@ def slots_of(worker: int, workers: int, slots: int) -> int:
 
 def _times(seconds: float) -> Callable[[], float]:
     """Lognormal times with a mean of ``seconds``."""
-    dice = random.Random(7)
-    return lambda: dice.lognormvariate(math.log(seconds) - SPREAD**2 / 2.0, SPREAD)
+    rng = random.Random(7)
+    return lambda: rng.lognormvariate(math.log(seconds) - SPREAD**2 / 2.0, SPREAD)
 
 
 def _pooled(seconds: float) -> Callable[[int], Work]:

@@ -126,7 +126,7 @@ class LiveView(QuietView):
         from rich.console import Console
         from rich.live import Live
 
-        from atrion_lab.demo.picture import picture
+        from atrion_lab.demo.live import picture
 
         self._draw = picture
         self._began = time.monotonic()

@@ -4,8 +4,8 @@ from typing import Final
 
 from atrion_lab.hypotheses.flapping import FLAPPING
 from atrion_lab.hypotheses.healing import HEALING
+from atrion_lab.hypotheses.hypothesis import Hypothesis, Measure, Trial, findings
 from atrion_lab.hypotheses.routing import ROUTING
-from atrion_lab.hypotheses.trial import Hypothesis, Measure, Trial, findings
 
 __all__ = ["HYPOTHESES", "Hypothesis", "Measure", "Trial", "findings"]
 

@@ -16,8 +16,8 @@ from typing import Final
 from atrion.engine import Atrion
 from atrion.physics import SLO, Mode, PhysicsConfig
 from atrion.sensing import Telemetry
-from atrion_lab.hypotheses.trial import Clock, Hypothesis, Measure, Trial
-from atrion_lab.kernel import Simulation
+from atrion_lab.hypotheses.hypothesis import Clock, Hypothesis, Measure, Trial
+from atrion_lab.simulator import Simulation
 
 __all__ = ["FLAPPING"]
 
@@ -34,15 +34,15 @@ HEALTHY: Final = 0.02
 VARIANTS: Final = ("threshold", "neither", "momentum", "hysteresis", "both")
 
 
-def _readings(dice: Random) -> list[tuple[bool, float]]:
+def _readings(rng: Random) -> list[tuple[bool, float]]:
     """For every tick, whether the dependency is dead, and the error rate its telemetry shows."""
     found = []
-    dead, left = False, dice.expovariate(1.0 / SPELL)
+    dead, left = False, rng.expovariate(1.0 / SPELL)
     for _ in range(round(SECONDS / TICK)):
         left -= TICK
         if left <= 0.0:
-            dead, left = not dead, dice.expovariate(1.0 / SPELL)
-        shown = dead != (dice.random() < (FALSE_LIFE if dead else FALSE_DEATH))
+            dead, left = not dead, rng.expovariate(1.0 / SPELL)
+        shown = dead != (rng.random() < (FALSE_LIFE if dead else FALSE_DEATH))
         found.append((dead, 1.0 if shown else HEALTHY))
     return found
 

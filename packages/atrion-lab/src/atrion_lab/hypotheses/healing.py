@@ -13,8 +13,8 @@ from typing import Final
 from atrion.engine import Atrion
 from atrion.physics import Mode, PhysicsConfig
 from atrion.sensing import Outcome
-from atrion_lab.hypotheses.trial import Clock, Hypothesis, Measure, Trace, Trial
-from atrion_lab.kernel import Simulation
+from atrion_lab.hypotheses.hypothesis import Clock, Hypothesis, Measure, Trace, Trial
+from atrion_lab.simulator import Simulation
 
 __all__ = ["HEALING"]
 
@@ -34,7 +34,7 @@ def _outage(seed: int, decay_rate: float, length: float) -> tuple[float, float, 
     """Seconds until everything is served for a second, the share of time then still broken, and R over time."""
     simulation = Simulation()
     engine = Atrion(clock=Clock(simulation), config=PhysicsConfig(decay_rate=decay_rate))
-    dice = Random(f"healing/{seed}/{length}")
+    rng = Random(f"healing/{seed}/{length}")
     end = START + length
     asked = [0] * round(AFTER)
     served = [0] * round(AFTER)
@@ -43,7 +43,7 @@ def _outage(seed: int, decay_rate: float, length: float) -> tuple[float, float, 
 
     def arrive(_: object) -> None:
         now = simulation.now
-        simulation.at(now + dice.expovariate(RATE), arrive)
+        simulation.at(now + rng.expovariate(RATE), arrive)
         flow = engine.flow("api")
         admitted = flow.decide().allowed
         if admitted:

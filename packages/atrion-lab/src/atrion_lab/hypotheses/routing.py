@@ -15,8 +15,8 @@ from atrion.engine import Atrion
 from atrion.errors import FlowRejected
 from atrion.physics import SLO, PhysicsConfig
 from atrion.sensing import Outcome
-from atrion_lab.hypotheses.trial import Clock, Hypothesis, Measure, Trace, Trial
-from atrion_lab.kernel import Simulation
+from atrion_lab.hypotheses.hypothesis import Clock, Hypothesis, Measure, Trace, Trial
+from atrion_lab.simulator import Simulation
 
 __all__ = ["ROUTING"]
 
@@ -42,13 +42,13 @@ def _sent(seed: int, sickness: str, config: PhysicsConfig) -> list[tuple[float, 
     """When each admitted call was sent, and to which route."""
     simulation = Simulation()
     engine = Atrion(clock=Clock(simulation), config=config, slo=SLO(latency=PROMISE))
-    dice = Random(f"routing/{seed}/{sickness}")
+    rng = Random(f"routing/{seed}/{sickness}")
     sent: list[tuple[float, str]] = []
 
     def arrive(_: object) -> None:
         now = simulation.now
-        simulation.at(now + dice.expovariate(RATE), arrive)
-        service = dice.expovariate(1.0 / SERVICE)
+        simulation.at(now + rng.expovariate(RATE), arrive)
+        service = rng.expovariate(1.0 / SERVICE)
         try:
             route = engine.select(ROUTES)
         except FlowRejected:

@@ -1,4 +1,4 @@
-"""What Atrion is compared with: every baseline by name, each made from dice and what an operator knows."""
+"""The baselines that Atrion is compared with, by name; each is built from a random generator and known settings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 from atrion_lab.policies.bbr import BbrShedder
 from atrion_lab.policies.breaker import BinaryBreaker
 from atrion_lab.policies.codel import Codel, FacebookCodel
+from atrion_lab.policies.common import Facts
 from atrion_lab.policies.dagor import Dagor
-from atrion_lab.policies.facts import Facts
 from atrion_lab.policies.failsafe import FailsafeLimiter, FailsafeThrottler
 from atrion_lab.policies.libraries import AioAdaptive, Interlock, PyBreaker
 from atrion_lab.policies.limits import Aimd, Gradient2, Vegas
@@ -25,31 +25,31 @@ __all__ = ["ABOUT", "BASELINES", "LIBRARIES"]
 Factory = Callable[[Random, Facts], Policy]
 
 LIBRARIES: Final[dict[str, Factory]] = {
-    "pybreaker": lambda dice, facts: PyBreaker(),
-    "interlock-cb": lambda dice, facts: Interlock(),
-    "aioadaptive": lambda dice, facts: AioAdaptive(),
+    "pybreaker": lambda rng, facts: PyBreaker(),
+    "interlock-cb": lambda rng, facts: Interlock(),
+    "aioadaptive": lambda rng, facts: AioAdaptive(),
 }
 """Those that need ``atrion[peers]``."""
 
 BASELINES: Final[dict[str, Factory]] = {
-    "none": lambda dice, facts: BasePolicy(),
-    "breaker": lambda dice, facts: BinaryBreaker(),
-    "client-throttle": lambda dice, facts: ClientThrottle(dice),
-    "aimd": lambda dice, facts: Aimd(),
-    "vegas": lambda dice, facts: Vegas(dice),
-    "vegas-windowed": lambda dice, facts: Vegas(dice, window=1.0),
-    "gradient2": lambda dice, facts: Gradient2(),
-    "bbr": lambda dice, facts: BbrShedder(facts.workers),
-    "bbr-keen": lambda dice, facts: BbrShedder(facts.workers, tick=0.025),
-    "codel": lambda dice, facts: Codel(),
-    "codel-facebook": lambda dice, facts: FacebookCodel(),
+    "none": lambda rng, facts: BasePolicy(),
+    "breaker": lambda rng, facts: BinaryBreaker(),
+    "client-throttle": lambda rng, facts: ClientThrottle(rng),
+    "aimd": lambda rng, facts: Aimd(),
+    "vegas": lambda rng, facts: Vegas(rng),
+    "vegas-windowed": lambda rng, facts: Vegas(rng, window=1.0),
+    "gradient2": lambda rng, facts: Gradient2(),
+    "bbr": lambda rng, facts: BbrShedder(facts.workers),
+    "bbr-keen": lambda rng, facts: BbrShedder(facts.workers, tick=0.025),
+    "codel": lambda rng, facts: Codel(),
+    "codel-facebook": lambda rng, facts: FacebookCodel(),
     "pid": PidRejector,
-    "dagor": lambda dice, facts: Dagor(dice),
-    "rajomon": lambda dice, facts: Rajomon(dice),
-    "failsafe-limiter": lambda dice, facts: FailsafeLimiter(dice),
-    "failsafe-throttler": lambda dice, facts: FailsafeThrottler(dice),
-    "token-bucket": lambda dice, facts: TokenBucket(facts.capacity, facts.workers),
-    "bounded-queue": lambda dice, facts: BoundedQueue(
+    "dagor": lambda rng, facts: Dagor(rng),
+    "rajomon": lambda rng, facts: Rajomon(rng),
+    "failsafe-limiter": lambda rng, facts: FailsafeLimiter(rng),
+    "failsafe-throttler": lambda rng, facts: FailsafeThrottler(rng),
+    "token-bucket": lambda rng, facts: TokenBucket(facts.capacity, facts.workers),
+    "bounded-queue": lambda rng, facts: BoundedQueue(
         facts.workers, int(facts.capacity * facts.deadline / 2.0)
     ),
     **LIBRARIES,

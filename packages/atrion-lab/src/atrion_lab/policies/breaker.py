@@ -6,7 +6,7 @@ from collections import deque
 from typing import final
 
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.policies.facts import failed
+from atrion_lab.policies.common import failed
 from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["BinaryBreaker"]

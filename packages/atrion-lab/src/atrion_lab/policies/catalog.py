@@ -23,7 +23,8 @@ class Controller:
     """A policy with its parameters.
 
     ``make`` builds it, with keyword options of the pod it runs in where it ``spans`` all routes of a pod;
-    others are built once for every route, from dice and the :class:`~atrion_lab.policies.Facts` of its server.
+    others are built once for every route, from a random generator and the :class:`~atrion_lab.policies.Facts` of its
+    server.
     ``fifo`` plays servers that share themselves as first-in first-out.
     """
 

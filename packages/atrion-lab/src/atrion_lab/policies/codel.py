@@ -6,7 +6,7 @@ import math
 from typing import final
 
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.policies.facts import waited
+from atrion_lab.policies.common import waited
 from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["Codel", "FacebookCodel"]

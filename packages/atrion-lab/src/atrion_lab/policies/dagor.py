@@ -6,7 +6,7 @@ from random import Random
 from typing import final
 
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.policies.facts import LEVELS, level, waited
+from atrion_lab.policies.common import LEVELS, level, waited
 from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["Dagor"]
@@ -26,7 +26,7 @@ class Dagor(BasePolicy):
     of whom they call, needs messages between services and is left out.
 
     Args:
-        dice: Gives requests without a key their user priority.
+        rng: Gives requests without a key their user priority.
         threshold: Seconds of mean queueing that are overload.
         window: Seconds of a window.
         requests: Requests that end a window early.
@@ -38,14 +38,14 @@ class Dagor(BasePolicy):
 
     def __init__(
         self,
-        dice: Random,
+        rng: Random,
         threshold: float = 0.02,
         window: float = 1.0,
         requests: int = 2000,
         alpha: float = 0.05,
         beta: float = 0.01,
     ) -> None:
-        self._dice = dice
+        self._rng = rng
         self._threshold = threshold
         self._window = window
         self._requests = requests
@@ -63,7 +63,7 @@ class Dagor(BasePolicy):
         """Admit down to the level."""
         if now - self._begun >= self._window or self._came >= self._requests:
             self._move(now)
-        place = level(call, now, self._dice)
+        place = level(call, now, self._rng)
         self._histogram[place] += 1
         self._came += 1
         admitted = place <= self.level

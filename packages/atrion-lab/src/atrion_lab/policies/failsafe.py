@@ -12,7 +12,7 @@ from random import Random
 from typing import final
 
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.policies.facts import Rolling, failed
+from atrion_lab.policies.common import Rolling, failed
 from atrion_lab.policies.port import BasePolicy, Call
 from atrion_lab.policies.priority import Threshold, Usage, random_level
 
@@ -147,15 +147,15 @@ class FailsafeLimiter(BasePolicy):
     that several limiters share is left out: every route has its own.
 
     Args:
-        dice: Gives requests without a key their level.
+        rng: Gives requests without a key their level.
         initial: Calls that may run to begin with.
     """
 
     name: str = "failsafe-limiter"
     QUEUE, FULL = 2.0, 3.0
 
-    def __init__(self, dice: Random, initial: int = 20) -> None:
-        self._dice = dice
+    def __init__(self, rng: Random, initial: int = 20) -> None:
+        self._rng = rng
         self._adaptive = AdaptiveLimit(initial)
         self._waiting: OrderedDict[int, Call] = OrderedDict()
         self._threshold = Threshold()
@@ -189,7 +189,7 @@ class FailsafeLimiter(BasePolicy):
         if self.queued >= int(self.FULL * self.limit):
             return False
         tier = call.tier
-        level = random_level(call, self._dice) if call.key is None else self._usage.level(call.key, tier)
+        level = random_level(call, self._rng) if call.key is None else self._usage.level(call.key, tier)
         if level < self._threshold.level:
             return False
         self._threshold.note(level)
@@ -247,7 +247,7 @@ class FailsafeThrottler(BasePolicy):
     here. A prioritizer that several throttlers share is left out: every route has its own.
 
     Args:
-        dice: Decides levels and who passes nevertheless.
+        rng: Decides levels and who passes nevertheless.
         success: Share of successes from which on nothing is rejected, in (0, 1].
         most: Highest rejection rate, in [0, 1].
         window: Seconds remembered, > 0.
@@ -255,8 +255,8 @@ class FailsafeThrottler(BasePolicy):
 
     name: str = "failsafe-throttler"
 
-    def __init__(self, dice: Random, success: float = 0.9, most: float = 0.9, window: float = 60.0) -> None:
-        self._dice = dice
+    def __init__(self, rng: Random, success: float = 0.9, most: float = 0.9, window: float = 60.0) -> None:
+        self._rng = rng
         self._success = success
         self._most = most
         self._executions = Rolling(window, 20)
@@ -280,8 +280,8 @@ class FailsafeThrottler(BasePolicy):
         """Admit from the threshold upwards, and a few below it."""
         if self._threshold.due(now):
             self._threshold.calibrate(now, self.rejection(now))
-        level = random_level(call, self._dice)
-        if level < self._threshold.level and self._dice.random() >= 1.0 - self._most:
+        level = random_level(call, self._rng)
+        if level < self._threshold.level and self._rng.random() >= 1.0 - self._most:
             return False
         self._threshold.note(level)
         return True

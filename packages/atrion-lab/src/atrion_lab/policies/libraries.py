@@ -17,7 +17,7 @@ from typing import Any, final
 
 from atrion.errors import MissingExtraError
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.policies.facts import failed
+from atrion_lab.policies.common import failed
 from atrion_lab.policies.limits import Limiter
 from atrion_lab.policies.port import BasePolicy, Call
 

@@ -146,7 +146,7 @@ class Vegas(WindowedLimiter):
     every call, as published; with windows, RTT is a window's mean.
 
     Args:
-        dice: Of the jitter.
+        rng: Of the jitter.
         initial: Calls in flight to begin with.
         high: Highest limit.
         probe: Samples per limit until RTT_min is measured anew.
@@ -156,23 +156,23 @@ class Vegas(WindowedLimiter):
     name: str = "vegas"
 
     def __init__(
-        self, dice: Random, initial: int = 20, high: int = 1000, probe: int = 30, window: float = 0.0
+        self, rng: Random, initial: int = 20, high: int = 1000, probe: int = 30, window: float = 0.0
     ) -> None:
         super().__init__(initial, window)
         if window > 0.0:
             self.name = "vegas-windowed"
-        self._dice = dice
+        self._rng = rng
         self._high = high
         self._probe = probe
         self._fastest = 0.0
         self._seen = 0
-        self._jitter = dice.uniform(0.5, 1.0)
+        self._jitter = rng.uniform(0.5, 1.0)
 
     def move(self, latency: float, in_flight: int, dropped: bool) -> None:
         """See the class."""
         self._seen += 1
         if self._seen >= self._jitter * self._probe * self.limit:
-            self._jitter = self._dice.uniform(0.5, 1.0)
+            self._jitter = self._rng.uniform(0.5, 1.0)
             self._seen = 0
             self._fastest = latency
         elif self._fastest == 0.0 or latency < self._fastest:

@@ -7,7 +7,7 @@ from random import Random
 from typing import final
 
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.policies.facts import Facts, level
+from atrion_lab.policies.common import Facts, level
 from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["PidRejector"]
@@ -27,7 +27,7 @@ class PidRejector(BasePolicy):
     may run at once; here that is known, the workers.
 
     Args:
-        dice: Gives requests without a key their cohort.
+        rng: Gives requests without a key their cohort.
         facts: Of the service.
         proportional: K_P.
         integral: K_I.
@@ -39,14 +39,14 @@ class PidRejector(BasePolicy):
 
     def __init__(
         self,
-        dice: Random,
+        rng: Random,
         facts: Facts,
         proportional: float = 0.05,
         integral: float = 0.05,
         interval: float = 0.5,
         patience: float = 10.0,
     ) -> None:
-        self._dice = dice
+        self._rng = rng
         self._workers = facts.workers
         self._proportional = proportional
         self._integral = integral
@@ -67,7 +67,7 @@ class PidRejector(BasePolicy):
         """Admit what is important enough."""
         if now - self._stepped >= self._interval:
             self._step(now)
-        place = level(call, now, self._dice)
+        place = level(call, now, self._rng)
         self._recent.append(place)
         if place > self._threshold:
             return False

@@ -12,7 +12,7 @@ from collections import deque
 from random import Random
 from typing import final
 
-from atrion_lab.policies.facts import Rolling
+from atrion_lab.policies.common import Rolling
 from atrion_lab.policies.port import Call
 
 __all__ = ["WIDTH", "Threshold", "Usage", "random_level"]
@@ -21,9 +21,9 @@ WIDTH = 100
 """Levels of a tier; there are five tiers, and 499 is the most important level."""
 
 
-def random_level(call: Call, dice: Random) -> int:
+def random_level(call: Call, rng: Random) -> int:
     """A level within the call's tier, another one for every call."""
-    return WIDTH * call.tier + dice.randrange(WIDTH)
+    return WIDTH * call.tier + rng.randrange(WIDTH)
 
 
 @final

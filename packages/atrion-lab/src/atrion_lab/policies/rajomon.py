@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, final
 
-from atrion_lab.policies.facts import LEVELS, level
+from atrion_lab.policies.common import LEVELS, level
 from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["Rajomon"]
@@ -32,7 +32,7 @@ class Rajomon(BasePolicy):
     are not rounded to integers, and every route has its own, also where several share a server.
 
     Args:
-        dice: Gives requests without a key their tokens.
+        rng: Gives requests without a key their tokens.
         threshold: Seconds of waiting that are fine, > 0.
         step: Tokens per second of waiting, in each update, > 0.
         interval: Seconds between two updates, > 0.
@@ -44,14 +44,14 @@ class Rajomon(BasePolicy):
 
     def __init__(
         self,
-        dice: Random,
+        rng: Random,
         threshold: float = 0.02,
         step: float = 1000.0,
         interval: float = 0.05,
         decay: float = 0.8,
         told: int = 5,
     ) -> None:
-        self._dice = dice
+        self._rng = rng
         self._threshold = threshold
         self._step = step
         self._interval = interval
@@ -75,7 +75,7 @@ class Rajomon(BasePolicy):
         if self._called is None:
             self._called = tuple(_policies(() if call.gate is None else call.gate.wanted))
         self._update(now)
-        tokens = TIERS * LEVELS - 1 - level(call, now, self._dice)
+        tokens = TIERS * LEVELS - 1 - level(call, now, self._rng)
         price = self.price
         if tokens % self._told == 0:
             self.announced = price

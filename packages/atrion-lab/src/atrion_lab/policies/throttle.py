@@ -6,7 +6,7 @@ from random import Random
 from typing import final
 
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.policies.facts import Rolling, failed
+from atrion_lab.policies.common import Rolling, failed
 from atrion_lab.policies.port import BasePolicy, Call
 
 __all__ = ["ClientThrottle"]
@@ -21,15 +21,15 @@ class ClientThrottle(BasePolicy):
     equation 1, https://sre.google/sre-book/handling-overload/ (K = 2, two minutes).
 
     Args:
-        dice: Decides who is rejected.
+        rng: Decides who is rejected.
         k: K, > 0.
         window: Seconds remembered, > 0.
     """
 
     name: str = "client-throttle"
 
-    def __init__(self, dice: Random, k: float = 2.0, window: float = 120.0) -> None:
-        self._dice = dice
+    def __init__(self, rng: Random, k: float = 2.0, window: float = 120.0) -> None:
+        self._rng = rng
         self._k = k
         self._requests = Rolling(window, 120)
         self._accepts = Rolling(window, 120)
@@ -45,7 +45,7 @@ class ClientThrottle(BasePolicy):
         """Draw."""
         probability = self.rejection(now)
         self._requests.add(now)
-        return self._dice.random() >= probability
+        return self._rng.random() >= probability
 
     def finish(self, call: Call, outcome: Outcome, now: float) -> None:
         """Count what was accepted; a client's own fault was answered as well."""

@@ -21,13 +21,13 @@ from atrion.physics.voltage import Tier
 from atrion.sensing.telemetry import Outcome
 from atrion_lab.clients import Clients, Traffic
 from atrion_lab.demo.connection import Connection
-from atrion_lab.kernel import Target
 from atrion_lab.metrics import Recorder, Run
 from atrion_lab.policies.port import Call
 from atrion_lab.real.server import READY, SETTING, RealTime
 from atrion_lab.real.streams import Companions
 from atrion_lab.scenario import Scenario
 from atrion_lab.scenarios.real import REAL
+from atrion_lab.simulator import Target
 
 __all__ = ["Strain", "Wires", "play", "served"]
 
@@ -240,19 +240,19 @@ def _send(
     recorder: Recorder,
     dice_seed: int,
 ) -> None:
-    """One kind of clients, with the simulation's own dice."""
+    """One kind of clients, with the simulation's random generators."""
 
-    def dice(purpose: str) -> Random:
+    def rng(purpose: str) -> Random:
         return Random(f"{dice_seed}/{(index, purpose)}")
 
-    sampler = scenario.servers[scenario.route(traffic.to[0]).server].law.sampler(dice("service"))
+    sampler = scenario.servers[scenario.route(traffic.to[0]).server].law.sampler(rng("service"))
     targets = [wires.to(route) for route in traffic.to]
-    chance = dice("route")
+    chance = rng("route")
     Clients(
         clock,
         traffic,
         recorder,
         lambda: traffic.work * sampler(),
         lambda _: targets[0] if len(targets) == 1 else chance.choice(targets),
-        dice,
+        rng,
     )

@@ -11,11 +11,11 @@ from typing import Any
 from atrion.engine import Atrion
 from atrion.integrations.asgi import AtrionMiddleware
 from atrion.sensing.telemetry import Outcome
-from atrion_lab.kernel import Gate, Pool
 from atrion_lab.metrics import Recorder
 from atrion_lab.policies.port import BasePolicy, Call
 from atrion_lab.real.streams import stream
 from atrion_lab.scenarios.real import REAL
+from atrion_lab.simulator import Gate, Pool
 
 __all__ = ["READY", "SETTING", "RealTime", "app"]
 

@@ -8,12 +8,12 @@ import pytest
 
 from atrion.sensing.telemetry import Outcome
 from atrion_lab.arrivals import Every, Instants
-from atrion_lab.kernel import Gate, Pool, Simulation
 from atrion_lab.metrics import Recorder
 from atrion_lab.policies.clairvoyant import Clairvoyant
 from atrion_lab.policies.port import BasePolicy, Call
 from atrion_lab.services import Fixed, Mixture, Phase, Recorded, Server
 from atrion_lab.sharing import SharedPool
+from atrion_lab.simulator import Gate, Pool, Simulation
 
 
 class Client:
@@ -268,13 +268,13 @@ def test_the_first_need_that_fails_ends_a_sequence_but_not_its_siblings() -> Non
 
 
 def test_laws_have_the_mean_they_say() -> None:
-    dice = Random(1)
+    rng = Random(1)
     mixture = Mixture(((0.9, Fixed(0.01)), (0.1, Fixed(0.31))))
     assert mixture.mean == pytest.approx(0.04)
-    draw = mixture.sampler(dice)
+    draw = mixture.sampler(rng)
     assert sum(draw() for _ in range(20_000)) / 20_000 == pytest.approx(0.04, rel=0.05)
     recorded = Recorded((0.1, 0.3))
-    draw = recorded.sampler(dice)
+    draw = recorded.sampler(rng)
     assert [draw() for _ in range(3)] == [0.1, 0.3, 0.1]
     assert recorded.mean == pytest.approx(0.2)
 

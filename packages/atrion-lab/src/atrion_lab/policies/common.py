@@ -65,9 +65,9 @@ def waited(call: Call) -> float:
     return max(call.started - call.arrived, 0.0)
 
 
-def level(call: Call, now: float, dice: Random) -> int:
+def level(call: Call, now: float, rng: Random) -> int:
     """A call's place among 5 × 128, 0 being the most important: its tier, then its key's hourly hash or a draw."""
-    place = dice.random() if call.key is None else unit_hash(call.key, now // ROTATION * GOLDEN % 1.0)
+    place = rng.random() if call.key is None else unit_hash(call.key, now // ROTATION * GOLDEN % 1.0)
     return (4 - call.tier) * LEVELS + int(place * LEVELS)
 
 

@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 
 from atrion.errors import AtrionError
 
-__all__ = ["Crew", "Row", "event_loop", "say", "tied_to_parent"]
+__all__ = ["Processes", "Row", "event_loop", "say", "tied_to_parent"]
 
 Row = dict[str, Any]
 
@@ -26,18 +26,18 @@ PATIENCE = 20.0
 """Seconds without output of any process after which the demo fails."""
 
 
-class Crew:
+class Processes:
     """Starts processes and reads their output; leaving the context ends them all."""
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[str]] = []
         self._errors: list[IO[bytes]] = []
-        self._ears: list[threading.Thread] = []
-        self._said: SimpleQueue[tuple[str, Row]] = SimpleQueue()
+        self._readers: list[threading.Thread] = []
+        self._lines: SimpleQueue[tuple[str, Row]] = SimpleQueue()
 
     def start(self, name: str, module: str, arguments: Sequence[object], keep: Sequence[int] = ()) -> None:
         """Run a module of this package; ``keep`` are file descriptors that it inherits."""
-        errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the crew is left
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed on leaving the context
         self._errors.append(errors)
         process = subprocess.Popen(
             [sys.executable, "-m", f"atrion_lab.demo.{module}", *map(str, arguments)],
@@ -49,19 +49,19 @@ class Crew:
             process_group=0,  # the parent handles Ctrl-C
         )
         self._processes.append(process)
-        ear = threading.Thread(target=self._listen, args=(name, process, errors), daemon=True)
-        self._ears.append(ear)
-        ear.start()
+        reader = threading.Thread(target=self._read, args=(name, process, errors), daemon=True)
+        self._readers.append(reader)
+        reader.start()
 
-    def _listen(self, name: str, process: subprocess.Popen[str], errors: IO[bytes]) -> None:
+    def _read(self, name: str, process: subprocess.Popen[str], errors: IO[bytes]) -> None:
         row: Row = {}
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
                 row = json.loads(line)
-                self._said.put((name, row))
+                self._lines.put((name, row))
         if not row.get("done"):
-            self._said.put((name, {"died": f"{_fate(process.wait())}{_last_line(errors)}"}))
+            self._lines.put((name, {"died": f"{_fate(process.wait())}{_last_line(errors)}"}))
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Names of processes with their lines, as they arrive; ends when a process reports that it is done.
@@ -71,7 +71,7 @@ class Crew:
         """
         while True:
             try:
-                name, row = self._said.get(timeout=PATIENCE)
+                name, row = self._lines.get(timeout=PATIENCE)
             except Empty:
                 raise AtrionError(
                     f"the demo heard nothing for {PATIENCE:g} s; is the machine too busy?"
@@ -94,8 +94,8 @@ class Crew:
             process.wait()
             assert process.stdin is not None
             process.stdin.close()
-        for ear in self._ears:
-            ear.join()
+        for reader in self._readers:
+            reader.join()
         for errors in self._errors:
             errors.close()
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from atrion.errors import ConfigurationError
-from atrion_lab.kernel import Simulation
 from atrion_lab.metrics import interval
+from atrion_lab.simulator import Simulation
 
 __all__ = ["Clock", "Hypothesis", "Measure", "Trial", "findings"]
 
