@@ -34,6 +34,7 @@ PURE = (
     "decorators.py",
     "observer.py",
     "plain_function.py",
+    "profiles.py",
     "route_log.py",
     "rules.py",
     "snapshot.py",

@@ -6,6 +6,7 @@ from atrion import _platform, physics
 from atrion.control.call import Call
 from atrion.control.decision import Decision, Reason
 from atrion.control.observer import Observer, Transition
+from atrion.control.profiles import Profile
 from atrion.control.route import Route as _Route
 from atrion.engine import Atrion, RouteSnapshot
 from atrion.errors import AtrionError, ConfigurationError, FlowRejected, MissingExtraError, ProviderError
@@ -30,6 +31,7 @@ __all__ = [
     "Outcome",
     "PhysicsConfig",
     "PhysicsVector",
+    "Profile",
     "ProviderError",
     "Reason",
     "RouteSnapshot",

@@ -42,7 +42,7 @@ ENGINE: Final = {
     "interval": "float",
     "enforce": "bool",
 }
-ROUTE: Final = ("gamma", "shared", "pool", "tier", "enforce")
+ROUTE: Final = ("gamma", "shared", "pool", "tier", "enforce", "profile")
 TABLES: Final[dict[str, Any]] = {"slo": SLO, "config": PhysicsConfig}
 OTHERS: Final = (
     "ATRION_ENFORCE",

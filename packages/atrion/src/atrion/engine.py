@@ -20,6 +20,7 @@ from atrion.control.decision import Decision, Reason
 from atrion.control.decorators import BY_NAME, decorator, options_from
 from atrion.control.listener import RouteListener
 from atrion.control.observer import AnyObserver, Observers
+from atrion.control.profiles import ProfileLike
 from atrion.control.reasons import decide, decision_of
 from atrion.control.route import Route
 from atrion.control.route_log import log_breaker, log_shedding
@@ -253,12 +254,14 @@ class Atrion(EngineBase):
         pool: str | None = None,
         tier: TierLike | None = None,
         enforce: bool | None = None,
+        profile: ProfileLike | None = None,
     ) -> None:
         """Set options of one route, or of all routes whose ids match a pattern such as ``"GET /reports/*"``.
 
         ``*`` matches any characters. Each option of a route comes from the most specific rule that sets it: the route's
         id, else the matching pattern with the most other characters, else the engine. Existing routes follow at once;
-        they start anew unless only ``tier`` or ``enforce`` changes.
+        they start anew unless only ``tier``, ``enforce`` or
+        ``profile`` changes.
 
         Args:
             route_id: The route, or a pattern.
@@ -270,6 +273,7 @@ class Atrion(EngineBase):
                 requests on one of them pass before unimportant ones on the others.
             tier: The tier of requests that name none.
             enforce: False for shadow mode.
+            profile: What is expected of the work: light, standard, heavy, extreme, or a :class:`~atrion.Profile`.
 
         Raises:
             ConfigurationError: a value is unusable.
@@ -285,6 +289,7 @@ class Atrion(EngineBase):
             "pool": pool,
             "tier": tier,
             "enforce": enforce,
+            "profile": profile,
         }
         self._rules.add(route_id, {name: value for name, value in options.items() if value is not None})
         self._apply_rules()

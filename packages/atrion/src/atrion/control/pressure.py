@@ -27,10 +27,8 @@ LATE: Final = 0.5
 """Share of late answers above which serving is not worth its cost."""
 FOLLOW: Final = 30.0
 """Seconds over which the usual latency of a caller's samples is averaged, in calm."""
-STALL: Final = 3.0
-"""Least seconds without any answer after which calls have stalled; pauses of a service are shorter."""
 STALL_LATENCIES: Final = 30.0
-"""The same in mean latencies."""
+"""Mean latencies without any answer after which calls have stalled, if that is longer than the profile's time."""
 STALL_CALLS: Final = 3
 """Least calls unanswered meanwhile: a single stuck call proves nothing about the others."""
 
@@ -124,7 +122,7 @@ class Pressure:
         """
         k = settings.constants.steepness
         finished = window.window_successes + window.window_failures
-        stalled = self._stalled(window, begun, settings.constants.tick, dt, usual)
+        stalled = self._stalled(window, begun, settings, dt, usual)
         if finished > 0 or (self.stalled and window.window_answers > 0):
             self.stalled = False
             self._errors.add(window.window_failures, finished)
@@ -141,7 +139,7 @@ class Pressure:
                 return max(finished + window.window_drops, 1)
         return finished + window.window_drops + stalled
 
-    def _stalled(self, window: Window, begun: int, tick: float, dt: float, usual: float) -> int:
+    def _stalled(self, window: Window, begun: int, settings: Settings, dt: float, usual: float) -> int:
         """How many calls are unanswered for so long that the dependency has stalled; 0 if it may be chance."""
         if window.window_answers > 0 or begun == self._begun_at_answer:
             self._begun_at_answer = begun
@@ -151,9 +149,9 @@ class Pressure:
             self.stall_age = 0.0
             return 0
         # A long step may be a pause of this process, in which no answer could have been seen.
-        self._quiet += min(dt, max(2.0 * tick, usual))
+        self._quiet += min(dt, max(2.0 * settings.constants.tick, usual))
         calls = begun - self._begun_at_answer
-        if calls < STALL_CALLS or usual <= 0.0 or self._quiet < max(STALL, STALL_LATENCIES * usual):
+        if calls < STALL_CALLS or usual <= 0.0 or self._quiet < max(settings.stall, STALL_LATENCIES * usual):
             self.stall_age = 0.0
             return 0
         self.stall_age = self._quiet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, final
 
+from atrion.control.profiles import STANDARD, Profile, profile_of
 from atrion.errors import ConfigurationError
 from atrion.physics.adaptive import AdaptiveThreshold, threshold_of
 from atrion.physics.config import SLO, PhysicsConfig, check_number
@@ -20,8 +21,6 @@ LEAST_BASELINE: Final = 0.05
 """Seconds that they may reach in any case: the scheduler of a busy machine pauses calls for as long."""
 OPEN: Final = 1000.0
 """Least ``floor`` in volts that opens the breaker."""
-SAMPLE_LATENCY_CEILING: Final = 1.0
-"""Seconds above which they are pressure in any case, if no latency was promised."""
 
 
 def check_name(field: str, name: object) -> None:
@@ -43,7 +42,9 @@ class Settings:
 
     Attributes:
         constants: The constants of the laws as plain floats.
-        promise: Promised latency in seconds; 0 if none was promised.
+        profile: What is expected of the route's work.
+        promise: Promised latency in seconds, of the SLO or else of the profile; 0 if none was promised.
+        stall: Least seconds without any answer after which unanswered calls count as failures.
         error_baseline: The SLO's share of failing calls.
         gamma: γ in [0, 1].
         shared: Whether scars are shared with other nodes.
@@ -64,9 +65,11 @@ class Settings:
         "floor",
         "gamma",
         "pool",
+        "profile",
         "promise",
         "shared",
         "slo",
+        "stall",
         "start",
     )
 
@@ -81,6 +84,7 @@ class Settings:
         tier: Any = Tier.NORMAL,
         enforce: Any = True,
         floor: float = 0.0,
+        profile: Any = STANDARD,
     ) -> None:
         if not isinstance(config, PhysicsConfig):
             raise ConfigurationError("config", config, "give a PhysicsConfig")
@@ -93,7 +97,10 @@ class Settings:
         self.config: PhysicsConfig = config
         self.slo: SLO = slo
         self.constants: Constants = Constants(config, slo.weights(config.gain))
-        self.promise: float = 0.0 if slo.latency is None else float(slo.latency)
+        self.profile: Profile = profile_of(profile)
+        promised = self.profile.latency if slo.latency is None else slo.latency
+        self.promise: float = 0.0 if promised is None else float(promised)
+        self.stall: float = float(self.profile.stall)
         self.error_baseline: float = float(slo.error_rate)
         self.gamma: float = float(gamma)
         self.shared: bool = shared
@@ -114,7 +121,7 @@ class Settings:
 
     def sample_latency_ceiling(self) -> float:
         """Seconds above which a latency sample is pressure in any case."""
-        return self.promise if self.promise > 0.0 else SAMPLE_LATENCY_CEILING
+        return self.promise if self.promise > 0.0 else float(self.profile.duration)
 
     def sample_latency_baseline(self, usual: float) -> float:
         """Seconds above which a latency sample is pressure: a multiple of the ``usual`` one, up to the ceiling."""
