@@ -8,10 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import grpc
 import pytest
+
+from atrion import Outcome, Tier
+from atrion.integrations.grpc import AioServerInterceptor
+from atrion.testing import force_shed
+from packages.atrion.tests.conformance.subject import Recorder
 
 SERVER = """
 import sys, time
@@ -94,3 +101,67 @@ def test_what_cannot_be_answered_in_time_is_refused() -> None:
     assert share(alone, "DEADLINE_EXCEEDED") > 0.5
     assert share(crowd, "OK", "critical") > 0.5
     assert sum(code == "OK" for _, code in crowd) > sum(code == "OK" for _, code in alone)
+
+
+def test_plain_functions_under_asyncio_are_guarded_in_their_threads() -> None:
+    def get(request: bytes, context: Any) -> bytes:
+        return b"ok"
+
+    def missing(request: bytes, context: Any) -> None:
+        context.abort(grpc.StatusCode.NOT_FOUND, "no")
+
+    def coded(request: bytes, context: Any) -> bytes:
+        context.set_code(grpc.StatusCode.INTERNAL)
+        context.set_trailing_metadata((("x-cost", "3"),))
+        return b""
+
+    def fail(request: bytes, context: Any) -> None:
+        raise RuntimeError("boom")
+
+    def several(request: bytes, context: Any) -> Iterator[bytes]:
+        yield b"1"
+        yield b"2"
+
+    unary = {"Get": get, "Missing": missing, "Coded": coded, "Fail": fail}
+    handlers: dict[str, Any] = {
+        name: grpc.unary_unary_rpc_method_handler(method) for name, method in unary.items()
+    }
+    handlers["Several"] = grpc.unary_stream_rpc_method_handler(several)
+    engine = Recorder()
+
+    async def call() -> dict[str, str]:
+        guards = [AioServerInterceptor(engine, load_reports=True)]
+        server = grpc.aio.server(migration_thread_pool=ThreadPoolExecutor(2), interceptors=guards)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Items", handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        codes = {}
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for name in unary:
+                answer = channel.unary_unary(f"/shop.Items/{name}")(b"", timeout=20.0)
+                codes[name] = (await answer.code()).name
+                if name == "Coded":
+                    assert dict(await answer.trailing_metadata())["x-cost"] == "3"
+            stream = channel.unary_stream("/shop.Items/Several")(b"", timeout=20.0)
+            assert [each async for each in stream] == [b"1", b"2"]
+            with force_shed(Tier.CRITICAL, engine=engine):
+                codes["shed"] = (await channel.unary_unary("/shop.Items/Get")(b"", timeout=20.0).code()).name
+        await server.stop(1.0)
+        return codes
+
+    assert asyncio.run(call()) == {
+        "Get": "OK",
+        "Missing": "NOT_FOUND",
+        "Coded": "INTERNAL",
+        "Fail": "UNKNOWN",
+        "shed": "RESOURCE_EXHAUSTED",
+    }
+    assert [call.outcome for call in engine.calls] == [
+        Outcome.SUCCESS,
+        Outcome.IGNORED,
+        Outcome.FAILURE,
+        Outcome.FAILURE,
+        Outcome.SUCCESS,
+        None,
+    ]
+    assert engine.in_flight() == 0

@@ -20,6 +20,7 @@ from atrion.control.process import Process
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.integrations._context import admit, check_peers
+from atrion.integrations._load_reports import ASKING, LoadReports
 from atrion.integrations._names import UNMATCHED
 from atrion.integrations._options import check_flag, check_function, excluded, prefixes
 from atrion.integrations._process import Loops, waited
@@ -44,7 +45,8 @@ class Options(TypedDict, Generic[R], total=False):
     whole segments, never shed nor measured. ``trust_tier_header``: take the tier from ``X-Atrion-Tier``; only behind a
     gateway that sets or strips it. ``trust_request_start``: let ``X-Request-Start`` say how long a request has waited.
     ``peers``: the services whose tier, place and deadline are accepted; the request's context is then set for its
-    handler.
+    handler. ``load_reports``: tell load balancers how loaded this process is, in responses to requests that ask for it
+    (and in every reply of gRPC).
     """
 
     tier: Callable[[R], TierLike | None] | None
@@ -56,6 +58,7 @@ class Options(TypedDict, Generic[R], total=False):
     trust_tier_header: bool
     trust_request_start: bool
     peers: Peers | None
+    load_reports: bool
 
 
 class Arrive(Protocol):
@@ -91,6 +94,7 @@ class Admission(ABC, Generic[R]):
         trust_tier_header: bool = False,
         trust_request_start: bool = False,
         peers: Peers | None = None,
+        load_reports: bool = False,
     ) -> None:
         if not callable(getattr(atrion, "flow", None)):
             raise ConfigurationError("atrion", atrion, "give an Atrion")
@@ -100,6 +104,7 @@ class Admission(ABC, Generic[R]):
         check_function("route", route, "a route id")
         check_flag("trust_tier_header", trust_tier_header)
         check_flag("trust_request_start", trust_request_start)
+        check_flag("load_reports", load_reports)
         if pool is not None:
             check_name("pool", pool)
         self.atrion: Atrion = atrion
@@ -117,6 +122,10 @@ class Admission(ABC, Generic[R]):
         self._peers = peers
         self._loops = Loops()
         self._complained: set[str] = set()
+        self.reports: LoadReports | None = None
+        """What tells load balancers of the load, if it is wanted."""
+        if load_reports and not getattr(atrion, "disabled", False):
+            self.reports = LoadReports(atrion, self.complain)
 
     # --- how a request of the framework is read ------------------------------------------------------------
 
@@ -177,6 +186,12 @@ class Admission(ABC, Generic[R]):
         if isinstance(verdict, Admitted):
             thread.admit()
         return verdict
+
+    def load_report(self, request: R) -> str | None:
+        """The value of the response header that reports the load; None if the request does not ask for it."""
+        reports = self.reports
+        wanted = None if reports is None else self.header(request, ASKING)
+        return None if wanted is None or reports is None else reports.header(wanted)
 
     def complain(self, what: str) -> None:
         """Log the exception being handled, once per kind: trouble at every request must not become a flood."""

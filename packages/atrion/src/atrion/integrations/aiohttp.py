@@ -9,6 +9,7 @@ from atrion.control.decision import Decision
 from atrion.engine import Atrion
 from atrion.errors import ConfigurationError
 from atrion.integrations._admission import Admission, Admitted, Options
+from atrion.integrations._load_reports import REPORT
 from atrion.integrations._missing import needs
 from atrion.integrations._names import METHODS, UNMATCHED
 from atrion.integrations._refusal import reply
@@ -110,6 +111,14 @@ def install(
 
     app.middlewares.insert(0, guard)
     app.on_response_prepare.append(_begun)
+
+    async def report(request: web.Request, response: web.StreamResponse) -> None:
+        value = admission.load_report(request)
+        if value is not None:
+            response.headers.setdefault(REPORT, value)
+
+    if admission.reports is not None:
+        app.on_response_prepare.append(report)
 
 
 async def _begun(request: web.Request, response: web.StreamResponse) -> None:

@@ -14,6 +14,7 @@ from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError
 from atrion.integrations._context import admit, check_peers
 from atrion.integrations._exchange import Exchange, Receive, Send
+from atrion.integrations._load_reports import ASKING, LoadReports
 from atrion.integrations._messages import receiving, sending
 from atrion.integrations._names import UNMATCHED, RouteNames, Scope
 from atrion.integrations._options import check_flag, check_function, excluded, prefixes
@@ -90,6 +91,7 @@ class AtrionMiddleware:
             proxy that sets it.
         peers: The services whose tier, place and deadline are accepted; the request's context is then set for the
             application, as :mod:`atrion.propagation` has it.
+        load_reports: Tell load balancers how loaded this process is, in responses to requests that ask for it.
 
     Raises:
         ConfigurationError: a value is invalid.
@@ -110,6 +112,7 @@ class AtrionMiddleware:
         trust_tier_header: bool = False,
         trust_request_start: bool = False,
         peers: Peers | None = None,
+        load_reports: bool = False,
     ) -> None:
         if not callable(app):
             raise ConfigurationError("app", app, "give an ASGI application")
@@ -121,6 +124,7 @@ class AtrionMiddleware:
         check_function("response", response, "an ASGI application")
         check_flag("trust_tier_header", trust_tier_header)
         check_flag("trust_request_start", trust_request_start)
+        check_flag("load_reports", load_reports)
         check_peers(peers)
         self.app = app
         self.atrion = atrion
@@ -141,9 +145,15 @@ class AtrionMiddleware:
         self._tiered = tier is not None or tiers is not None or trust_tier_header
         self._loops = Loops()
         self._complained: set[str] = set()
+        wanted = load_reports and not self._disabled
+        self._reports = LoadReports(atrion, self._complain) if wanted else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
+        if self._reports is not None and scope["type"] == "http":
+            wanted = _text_header(scope, ASKING)
+            if wanted is not None:
+                send = self._reports.sending(wanted, send)
         if scope["type"] != "http" or self._disabled or self._passes(scope):
             await self.app(scope, receive, send)
             return

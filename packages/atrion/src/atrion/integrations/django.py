@@ -11,6 +11,7 @@ from atrion.control.outcome import rejection_in
 from atrion.engine import Atrion
 from atrion.errors import ConfigurationError
 from atrion.integrations._admission import Admission, Admitted, Options, braced
+from atrion.integrations._load_reports import REPORT
 from atrion.integrations._missing import needs
 from atrion.integrations._names import METHODS, UNMATCHED
 from atrion.integrations._refusal import reply
@@ -38,6 +39,7 @@ KEYS = {
     "THREADS",
     "TRUST_TIER_HEADER",
     "TRUST_REQUEST_START",
+    "LOAD_REPORTS",
 }
 _engine: Atrion | None = None
 
@@ -138,6 +140,9 @@ class AtrionMiddleware:
         """Serve one request."""
         if self._asynchronous:
             return self._serve_async(request)
+        return self._reported(request, self._serve(request))
+
+    def _serve(self, request: HttpRequest) -> Any:
         port, wait = port_of(request.META), waited_in_kernel(request.META)
         verdict, leave = self._threads.begin(self._admission, request, port, wait)
         response: Any = None
@@ -158,6 +163,9 @@ class AtrionMiddleware:
                 leave()
 
     async def _serve_async(self, request: HttpRequest) -> Any:
+        return self._reported(request, await self._served_async(request))
+
+    async def _served_async(self, request: HttpRequest) -> Any:
         verdict = self._admission.begin_on_loop(request, port_of(request.META))
         if verdict is None:
             return await self.get_response(request)
@@ -170,6 +178,13 @@ class AtrionMiddleware:
             verdict.end(error)
             raise
         return _watched(response, verdict, None)
+
+    def _reported(self, request: HttpRequest, response: Any) -> Any:
+        """The response, with the load report if the request asks for it."""
+        report = self._admission.load_report(request)
+        if report is not None:
+            response.setdefault(REPORT, report)
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
         """A guard further in has shed the request."""

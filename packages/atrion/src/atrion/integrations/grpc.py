@@ -12,6 +12,7 @@ from atrion.control.decision import Decision
 from atrion.engine import Atrion
 from atrion.integrations._admission import Admission, Admitted, Options
 from atrion.integrations._missing import needs
+from atrion.integrations._plain_context import PlainContext
 from atrion.integrations._refusal import retry_after
 from atrion.integrations._threads import ServerThreads
 from atrion.physics.modes import Mode
@@ -47,7 +48,10 @@ def _answered(admitted: Admitted, context: Any) -> None:
     admitted.answer(200 if number == 0 else 500 if number in _FAULTS else 400)
 
 
-def _refusal(decision: Decision) -> tuple[Any, str, tuple[tuple[str, str | bytes], ...]]:
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+def _refusal(decision: Decision) -> tuple[Any, str, Metadata]:
     """Status code, details and trailing metadata, with the time after which to retry."""
     broken = decision.mode is Mode.CIRCUIT_BREAKER
     code = grpc.StatusCode.UNAVAILABLE if broken else grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -116,6 +120,11 @@ def _rebuilt(handler: Any, behavior: Callable[..., Any]) -> Any:
     return make(behavior, handler.request_deserializer, handler.response_serializer)
 
 
+def _plain(behavior: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function under asyncio, or a generator, whose context can be asked."""
+    return lambda request, context: behavior(request, PlainContext(context))
+
+
 def _behavior(handler: Any) -> Callable[..., Any]:
     found: Callable[..., Any] = (
         handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
@@ -138,6 +147,7 @@ class _Guard:
 
         def begin(context: Any) -> tuple[Admitted | Decision | None, Callable[[], None]]:
             wait = time.monotonic() - came
+            self.report(context)
             return self._threads.begin(self.admission, _request(details, context), wait=wait)
 
         def unary(request: Any, context: Any) -> Any:
@@ -153,6 +163,7 @@ class _Guard:
                 except BaseException as error:
                     return _failed(context, verdict, error)
                 _answered(verdict, context)
+                self.report(context)
                 verdict.end()
                 return answer
             finally:
@@ -172,9 +183,21 @@ class _Guard:
 
         return _rebuilt(handler, stream if handler.response_streaming else unary)
 
-    @staticmethod
+    def report(self, context: Any) -> None:
+        """Put the load report into the trailing metadata, if it is wanted.
+
+        This is done before a call is served, as one that is aborted takes no metadata any more, and again afterwards,
+        as handlers replace what is there.
+        """
+        reports = self.admission.reports
+        if reports is not None:
+            try:
+                _add_trailers(context, reports.trailer())
+            except Exception:
+                self.admission.complain("a load report")
+
     def _streamed(
-        behavior: Callable[..., Any], request: Any, context: Any, admitted: Admitted
+        self, behavior: Callable[..., Any], request: Any, context: Any, admitted: Admitted
     ) -> Iterator[Any]:
         # A generator that is not closed ends with the call at the latest.
         context.add_callback(lambda: admitted.end(left=True))
@@ -189,7 +212,19 @@ class _Guard:
         except BaseException as error:
             _failed(context, admitted, error)
         _answered(admitted, context)
+        self.report(context)
         admitted.end()
+
+
+def _add_trailers(context: Any, metadata: Metadata) -> None:
+    """Add trailing metadata to what the call has already; what it has of the same name stays."""
+    context.set_trailing_metadata(_trailers(context, metadata))
+
+
+def _trailers(context: Any, metadata: Metadata) -> Metadata:
+    found = tuple(context.trailing_metadata() or ())
+    names = {name for name, _ in found}
+    return (*found, *(each for each in metadata if each[0] not in names))
 
 
 def _next_answer(admitted: Admitted) -> None:
@@ -201,7 +236,7 @@ def _next_answer(admitted: Admitted) -> None:
 
 def _abort(context: Any, decision: Decision) -> Any:
     code, details, metadata = _refusal(decision)
-    context.set_trailing_metadata(metadata)
+    _add_trailers(context, metadata)
     context.abort(code, details)
 
 
@@ -270,12 +305,13 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
             return _rebuilt(handler, self._stream(behavior, handler_call_details))
         if inspect.iscoroutinefunction(behavior):
             return _rebuilt(handler, self._coroutine(behavior, handler_call_details))
-        return self._guard.in_thread(handler_call_details, handler)
+        return _rebuilt(handler, _plain(_behavior(self._guard.in_thread(handler_call_details, handler))))
 
     def _coroutine(self, behavior: Callable[..., Awaitable[Any]], details: Any) -> Callable[..., Any]:
         """The guard of a coroutine, which returns one response or writes several."""
 
         async def serve(request: Any, context: Any) -> Any:
+            self._guard.report(context)
             verdict = self._guard.admission.begin_on_loop(_request(details, context))
             if verdict is None:
                 return await behavior(request, context)
@@ -287,6 +323,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
             except BaseException as error:
                 return await _failed_async(context, verdict, error)
             _answered(verdict, context)
+            self._guard.report(context)
             verdict.end()
             return answer
 
@@ -296,6 +333,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
         self, behavior: Callable[..., AsyncIterator[Any]], details: Any
     ) -> Callable[..., AsyncIterator[Any]]:
         async def serve(request: Any, context: Any) -> AsyncIterator[Any]:
+            self._guard.report(context)
             verdict = self._guard.admission.begin_on_loop(_request(details, context))
             if verdict is None:
                 async for answer in behavior(request, context):
@@ -314,13 +352,15 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  #
                 except BaseException as error:
                     await _failed_async(context, verdict, error)
                 _answered(verdict, context)
+                self._guard.report(context)
                 verdict.end()
 
         return serve
 
 
 async def _abort_async(context: Any, decision: Decision) -> Any:
-    await context.abort(*_refusal(decision))
+    code, details, metadata = _refusal(decision)
+    await context.abort(code, details, _trailers(context, metadata))
 
 
 async def _failed_async(context: Any, admitted: Admitted, error: BaseException) -> Any:

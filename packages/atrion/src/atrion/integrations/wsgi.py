@@ -12,6 +12,7 @@ from atrion.engine import Atrion
 from atrion.errors import ConfigurationError
 from atrion.integrations._admission import Admission, Admitted, Options
 from atrion.integrations._environ import Environ, EnvironAdmission
+from atrion.integrations._load_reports import REPORT
 from atrion.integrations._refusal import reply
 from atrion.integrations._threads import ServerThreads, port_of, waited_in_kernel
 
@@ -63,6 +64,8 @@ class AtrionMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
+        if self._admission.reports is not None:
+            start_response = self._reporting(environ, start_response)
         port, wait = port_of(environ), waited_in_kernel(environ)
         verdict, leave = self._threads.begin(self._admission, environ, port, wait)
         body: Iterable[bytes] | None = None
@@ -78,6 +81,17 @@ class AtrionMiddleware:
         finally:
             if not isinstance(body, _Body):
                 leave()
+
+    def _reporting(self, environ: Environ, start_response: StartResponse) -> StartResponse:
+        """``start_response``, which adds the load report if the request asks for it."""
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            report = self._admission.load_report(environ)
+            if report is not None and all(name.lower() != REPORT for name, _ in headers):
+                headers = [*headers, (REPORT, report)]
+            return start_response(status, headers, *exc_info)
+
+        return start
 
     def _serve(self, admitted: Admitted, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
