@@ -22,7 +22,7 @@ from atrion.physics.modes import Mode
 from atrion.physics.voltage import Tier, TierLike, level_of
 from atrion.propagation import Peers, current
 
-__all__ = ["ClientOptions", "Clients", "Hold", "Sent", "holds", "patience", "until_answered"]
+__all__ = ["ClientOptions", "Clients", "Sent", "patience", "until_answered"]
 
 logger: logging.Logger = logging.getLogger("atrion.clients")
 
@@ -53,25 +53,25 @@ def patience() -> float | None:
     return None if remaining is None else max(remaining, LEAST_PATIENCE)
 
 
-class Hold:
+class _Hold:
     """A dependency asked to be left alone: until then all but critical calls of its route are shed."""
+
+    __slots__ = ("process", "until")
 
     def __init__(self) -> None:
         self.process = Process()
         self.until = 0.0
 
     def extend(self, seconds: float, now: float) -> None:
-        """Leave it alone for so many seconds from now on."""
         self.until = max(self.until, now + seconds)
-        self.press(now)
+        self.process.ohms = NOT_CRITICAL
 
-    def press(self, now: float) -> None:
-        """Set the resistance of this time: ``process`` has it for the route."""
-        self.process.ohms = NOT_CRITICAL if now < self.until else 0.0
-
-    def left(self, volts: float, now: float) -> float:
-        """Seconds until a call of ``volts`` may pass again, as far as is known."""
-        return max(self.until - now, 0.0)
+    def left(self, now: float) -> float:
+        """Seconds that are left of it."""
+        left = self.until - now
+        if left <= 0.0:
+            self.process.ohms = 0.0
+        return max(left, 0.0)
 
 
 class Clients:
@@ -127,12 +127,13 @@ class Clients:
             raise FlowRejected(late)
         place = context.place if self._key is None else None
         call = self.atrion.flow(name, tier, key=self._key_of(), place=place)
-        hold = holds(self.atrion).get(name)
+        hold = _holds(self.atrion).get(name)
+        left = 0.0
         if hold is not None:
             call.behind(hold.process)
-            hold.press(self.atrion.now())
+            left = hold.left(self.atrion.now())
         if not call.try_begin():
-            raise FlowRejected(_waiting(call.rejection(), hold, self.atrion.now()))
+            raise FlowRejected(_waiting(call.rejection(), left))
         requested(name)
         return Sent(call, self.atrion, name) if call.active else None
 
@@ -146,18 +147,17 @@ class Clients:
             return None
 
 
-_all_holds: WeakKeyDictionary[Atrion, dict[str, Hold]] = WeakKeyDictionary()
+_all_holds: WeakKeyDictionary[Atrion, dict[str, _Hold]] = WeakKeyDictionary()
 
 
-def holds(atrion: Atrion) -> dict[str, Hold]:
+def _holds(atrion: Atrion) -> dict[str, _Hold]:
     """What dependencies asked for, by name: shared by all clients of an engine."""
     found = _all_holds.get(atrion)
     return _all_holds.setdefault(atrion, {}) if found is None else found
 
 
-def _waiting(decision: Decision, hold: Hold | None, now: float) -> Decision:
+def _waiting(decision: Decision, left: float) -> Decision:
     """A rejection that says how long a dependency asked to be left alone."""
-    left = 0.0 if hold is None else hold.left(decision.voltage, now)
     if decision.retry_after >= left:
         return decision
     mode = int(Mode(decision.mode))
@@ -209,7 +209,8 @@ class Sent:
     def held(self, seconds: float) -> None:
         """The dependency is overloaded, and asks to be left alone for so many seconds."""
         seconds = min(seconds, LONGEST_HOLD)
-        holds(self._atrion).setdefault(self._name, Hold()).extend(seconds, self._call.now())
+        holds = _holds(self._atrion)
+        holds.setdefault(self._name, _Hold()).extend(seconds, self._call.now())
         self._call.ignore()
 
     def fail(self) -> None:
