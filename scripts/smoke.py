@@ -46,6 +46,7 @@ def core() -> None:
     except FlowRejected as error:
         assert error.decision.retry_after >= 0.0
     assert version("atrion") in command("--version")
+    assert "AtrionMiddleware" in command("init", "--framework", "starlette")
     assert metadata("atrion")["License-Expression"] == "Apache-2.0"
 
 

@@ -17,6 +17,7 @@ __all__ = ["main"]
 EXAMPLES = {
     "demo": "atrion demo                          a service beyond its capacity, without and with Atrion",
     "doctor": "atrion doctor workers:///var/lib/shop/atrion",
+    "init": "atrion init                          a starter for the framework of this folder",
     "lab": "atrion lab run flash-crowd           a crowd, simulated in a second",
     "migrate": "atrion migrate pybreaker src        what a program that uses a breaker becomes",
     "studio": "atrion studio --demo                 a dashboard in the browser",

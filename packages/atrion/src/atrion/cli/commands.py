@@ -12,7 +12,8 @@ __all__ = ["ELSEWHERE", "GROUP", "declare", "found"]
 GROUP = "atrion.commands"
 """Entry points of this group are functions that declare one command, of the entry point's name."""
 OWN = tuple(
-    EntryPoint(name, f"atrion.cli.{name}:add_parser", GROUP) for name in ("doctor", "metrics", "migrate")
+    EntryPoint(name, f"atrion.cli.{name}:add_parser", GROUP)
+    for name in ("doctor", "init", "metrics", "migrate")
 )
 ELSEWHERE = {
     "demo": 'pip install "atrion[demo]"',
