@@ -99,7 +99,7 @@ def test_a_wheel_holds_its_source_and_nothing_else(name: str, wheel: Callable[[s
     own = {
         path.relative_to(source).as_posix()
         for path in source.rglob("*")
-        if path.suffix in {".py", ".typed", ".toml", ".lua", ".sql", ".json"}
+        if path.suffix in {".py", ".typed", ".toml", ".lua", ".sql", ".json", ".txt"}
         and ".egg-info" not in path.as_posix()
     }
     assert files_of(wheel(name)) == own
