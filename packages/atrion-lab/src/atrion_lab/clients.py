@@ -40,6 +40,8 @@ class Traffic:
         budget: Retries allowed as a share of requests, or None for no bound.
         honour: Wait for the rejection's retry_after before a retry.
         work: Factor on the server's service times.
+        cost: What calls say that they cost: so much for a second of service; 0 says nothing.
+        cost_sigma: Spread of the logarithm by which they are wrong about it.
         tarpit: A rejection is answered only after its retry_after: who asks again at once is slowed down.
         steps: Levels of quality an answer may have, 0 for only one.
         fair: Note each key's experience.
@@ -56,6 +58,8 @@ class Traffic:
     budget: float | None = None
     honour: bool = False
     work: float = 1.0
+    cost: float = 0.0
+    cost_sigma: float = 0.0
     tarpit: bool = False
     steps: int = 0
     fair: bool = False
@@ -66,7 +70,19 @@ class Traffic:
 class Request:
     """What a client wants, over all its attempts. Born at ``born`` seconds."""
 
-    __slots__ = ("attempt", "born", "clients", "done", "key", "luck", "quality", "service", "steps", "tier")
+    __slots__ = (
+        "attempt",
+        "born",
+        "clients",
+        "cost",
+        "done",
+        "key",
+        "luck",
+        "quality",
+        "service",
+        "steps",
+        "tier",
+    )
 
     def __init__(
         self, clients: Clients, tier: int, key: str | None, born: float, service: float, luck: float
@@ -77,6 +93,7 @@ class Request:
         self.born: float = born
         self.service: float = service
         self.luck: float = luck
+        self.cost: float = 0.0
         self.steps: int = clients.traffic.steps
         self.quality: float = 1.0
         self.attempt: int = 0
@@ -103,6 +120,7 @@ class Clients:
         "_choose",
         "_closed",
         "_draw",
+        "_guess",
         "_impatient",
         "_jitter",
         "_levels",
@@ -133,6 +151,7 @@ class Clients:
         self._who = rng("who")
         self._luck = rng("luck")
         self._jitter = rng("backoff")
+        self._guess = rng("cost")
         total = sum(traffic.mix)
         self._levels = list(accumulate(weight / total for weight in traffic.mix))[:-1]
         self._told = iter(traffic.told) if traffic.told else None
@@ -157,6 +176,10 @@ class Clients:
             tier, luck = next(self._told)
         key = f"k{int(who.random() * traffic.keys)}" if traffic.keys else None
         request = Request(self, tier, key, now, self._draw(), luck)
+        if traffic.cost > 0.0:
+            request.cost = (
+                traffic.cost * request.service * self._guess.lognormvariate(0.0, traffic.cost_sigma)
+            )
         self._recorder.offered[self._recorder.slot(tier, now)] += 1
         if traffic.budget is not None:
             self._budget = min(self._budget + traffic.budget, BUDGET_BURST)
@@ -176,6 +199,7 @@ class Clients:
             request.attempt,
             request.luck,
             request,
+            request.cost,
         )
         self._recorder.attempts[self._recorder.slot(request.tier, now)] += 1
         if self._impatient:

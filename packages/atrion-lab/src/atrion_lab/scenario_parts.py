@@ -229,6 +229,8 @@ def read_traffic(table: Table, folder: Path, routes: tuple[str, ...], scale: flo
         backoff=table.number("backoff", 0.05, 0.0, LONGEST),
         honour=table.flag("honour"),
         budget=table.number("budget", None, 0.0, 100.0),
+        cost=table.number("cost", 0.0, 0.0, 1e9),
+        cost_sigma=table.number("cost_sigma", 0.0, 0.0, 5.0),
     )
     table.close()
     return traffic

@@ -402,6 +402,7 @@ class Atrion(EngineBase):
         *,
         tier: TierLike | None = ...,
         key: Callable[..., Key | None] | None = ...,
+        cost: Callable[..., float | None] | None = ...,
         ignore: type[BaseException] | tuple[type[BaseException], ...] = ...,
         failure: Callable[[Any], object] | None = ...,
         fallback: Callable[..., Any] | None = ...,
@@ -413,6 +414,7 @@ class Atrion(EngineBase):
         *,
         tier: TierLike | None = None,
         key: Callable[..., Key | None] | None = None,
+        cost: Callable[..., float | None] | None = None,
         ignore: type[BaseException] | tuple[type[BaseException], ...] = (),
         failure: Callable[[Any], object] | None = None,
         fallback: Callable[..., Any] | None = None,
@@ -427,17 +429,20 @@ class Atrion(EngineBase):
             route_id: The route.
             tier: The tier of the calls; None takes the route's own: normal, unless configured otherwise.
             key: A function of the call's arguments that returns the caller's stable name, or None.
+            cost: A function of the call's arguments that returns what the call costs, from 1e-9 to 1e15 in a unit such
+                as tokens, or None for the usual cost: see :meth:`flow`.
             ignore: Exception classes that are the caller's fault and do not count against the dependency.
             failure: A function of the result that returns whether it is a failure although nothing was raised.
             fallback: Called with the same arguments instead of a call that is shed; without it, ``FlowRejected`` is
                 raised. An async function's fallback may be async or plain.
 
-        Exceptions raised by ``key`` or ``failure`` are logged once and do not affect the call.
+        Exceptions raised by ``key``, ``cost`` or ``failure`` are logged once and do not affect the call; a cost that is
+        unusable is no cost.
 
         Raises:
             ConfigurationError: an unusable route id, tier or option; when decorating, an object that cannot be guarded.
         """
-        return decorator(self, route_id, tier, options_from(key, ignore, failure, fallback))
+        return decorator(self, route_id, tier, options_from(key, cost, ignore, failure, fallback))
 
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
         """Choose one of ``routes`` by softmax over their resistances; broken routes are only probed.
@@ -570,6 +575,9 @@ class Atrion(EngineBase):
             self.now = now
             for route in list(self.routes.values()):
                 route.window.in_flight = route.pool.window.in_flight = route.streaming = 0
+                route.pool.surplus = 0.0
+                if route.costs is not None:
+                    route.costs.drop()
                 if self.evicted is not None:
                     route.counters = Counters(route.window)
             if self.evicted is not None:

@@ -67,12 +67,12 @@ class Service:
             if due == end and self.running:
                 _, began, met = heapq.heappop(self.running)
                 self.contrast = self.contrast or self.capacity.claim()
-                self.capacity.end(self.window.in_flight, due, due - began, 0, met, 2, self.contrast)
+                self.capacity.end(self.window.in_flight, due, due - began, 0, met, 2, 1.0, self.contrast)
                 self.window.end(0, due - began)
             else:
                 self._tick = due
                 self.window.roll()
-                self.capacity.learn(self.window, 0.1, due, self._shed, 0.0)
+                self.capacity.learn(self.window, self.window.in_flight, 0.1, due, self._shed, 0.0)
                 self._shed = 0
         self.now = when
 
@@ -186,8 +186,8 @@ def test_what_teaches_nothing_changes_nothing() -> None:
     first = capacity.calls
     window = Window()
     window.roll()
-    capacity.learn(window, 0.1, 1.0, 0, 0.0)
-    capacity.learn(window, 0.0, 1.0, 0, 0.0)
+    capacity.learn(window, window.in_flight, 0.1, 1.0, 0, 0.0)
+    capacity.learn(window, window.in_flight, 0.0, 1.0, 0, 0.0)
     assert (capacity.calls, capacity.service_time) == (first, 0.0)
 
 
@@ -201,15 +201,15 @@ def contrast_of(low: float, high: float, shift: float = 0.0) -> Contrast:
 def feed(contrast: Contrast, low: float, high: float, shift: float = 0.0) -> None:
     for _ in range(8):
         for _ in range(10):
-            contrast.add_unloaded(low, 4, 2, 40.0)
-            contrast.add_loaded(high, 20, 2, 40.0, shift)
+            contrast.add_unloaded(low, 4, 2, 1.0, 40.0)
+            contrast.add_loaded(high, 20, 2, 1.0, 40.0, shift)
         contrast.measure(1.0)
 
 
 def test_high_calls_that_all_fail_spoil_no_later_measure() -> None:
     contrast = contrast_of(0.05, 0.05)
     for _ in range(500):
-        contrast.loaded.add(0.0, 20, 40.0)
+        contrast.loaded.add(0.0, 20, 1.0, 40.0)
         contrast.measure(1.0)
     assert math.isfinite(contrast.wait)
     feed(contrast, 0.05, 0.08)

@@ -49,12 +49,13 @@ class AtrionPolicy:
         slo: What its routes promise.
         skew: Seconds this process' clocks are ahead.
         source: The simulation's time, for an engine that also pulses; without it, time is what calls say.
+        costs: Whether it is told what calls cost.
         same: Everybody has the same place in a tier's band, so that a tier is shed as a whole.
         pools: Bottleneck of each route that shares one.
         options: Handed on to the engine: provider, node, gamma.
     """
 
-    __slots__ = ("_clock", "_config", "_same", "_weights", "engine", "name")
+    __slots__ = ("_clock", "_config", "_costs", "_same", "_weights", "engine", "name")
 
     def __init__(
         self,
@@ -65,11 +66,13 @@ class AtrionPolicy:
         skew: float = 0.0,
         source: Callable[[], float] | None = None,
         same: bool = False,
+        costs: bool = True,
         pools: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         self.name: str = name
         self._same = same
+        self._costs = costs
         self._clock = Clock(skew, source)
         self._config = config or PhysicsConfig()
         slo = slo or SLO()
@@ -81,7 +84,9 @@ class AtrionPolicy:
     def arrive(self, call: Call, now: float) -> bool:
         """Ask the engine."""
         self._clock.now = now
-        flow = self.engine.flow(call.route, TIERS[call.tier], key=EVERYBODY if self._same else call.key)
+        key = EVERYBODY if self._same else call.key
+        cost = call.cost if self._costs and call.cost > 0.0 else None
+        flow = self.engine.flow(call.route, TIERS[call.tier], key=key, cost=cost)
         if type(call.request) is Nested:
             flow.nest_in(call.request.outer.token)
         decision = flow.decide()

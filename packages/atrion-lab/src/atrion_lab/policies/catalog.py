@@ -59,6 +59,7 @@ CONTROLLERS: dict[str, Controller] = {
         _atrion("atrion-reference", "the RFC's own constants", PhysicsConfig.reference()),
         _atrion("atrion-no-momentum", "damping 0", PhysicsConfig(damping=0.0)),
         _atrion("atrion-no-scar", "scar factor 0", PhysicsConfig(scar_factor=0.0)),
+        _atrion("atrion-no-cost", "every call counts as one, whatever it costs", costs=False),
         _atrion("atrion-no-dither", "a tier is shed as a whole", same=True),
         Controller(
             "atrion-sampled", "saturation once a tick, not at every decision", SampledPolicy, spans=True

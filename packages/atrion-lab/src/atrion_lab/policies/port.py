@@ -21,6 +21,7 @@ class Call:
         started: When a worker took it; below zero until then.
         deadline: When its client stops waiting, absolute.
         service: Seconds of work it will take on an idle server; a policy must not look at it.
+        cost: What its client says that it costs, such as its tokens; 0 where it says nothing.
         attempt: 0 for a first attempt, then 1, 2, … for retries.
         token: The policy's own, to carry something from :meth:`Policy.arrive` to :meth:`Policy.finish`.
         retry_after: Seconds after which a policy that refuses it invites the client again; 0 says nothing.
@@ -31,6 +32,7 @@ class Call:
     __slots__ = (
         "arrived",
         "attempt",
+        "cost",
         "deadline",
         "gate",
         "key",
@@ -55,6 +57,7 @@ class Call:
         attempt: int = 0,
         luck: float = 0.0,
         request: Any = None,
+        cost: float = 0.0,
     ) -> None:
         self.route: str = route
         self.tier: int = tier
@@ -63,6 +66,7 @@ class Call:
         self.started: float = -1.0
         self.deadline: float = deadline
         self.service: float = service
+        self.cost: float = cost
         self.attempt: int = attempt
         self.token: Any = None
         self.retry_after: float = 0.0

@@ -167,15 +167,24 @@ class EngineBase:
         *,
         key: Key | None = None,
         place: float | None = None,
+        cost: float | None = None,
     ) -> Call:
         """One call, for ``with`` or ``async with``; entering raises :class:`FlowRejected` if it is shed.
 
         Without a tier, the route's own counts: normal, unless configured otherwise. A ``place`` in the tier's band, in
         [0, 1), counts more than a ``key``: services that take it from each other shed the same requests.
 
+        A ``cost``, in any unit such as tokens, makes capacity and calls in flight of the route count what calls cost:
+        a call of twice the usual cost counts as two. Calls without one are of usual cost. The real cost may be set
+        as :attr:`Call.cost` before the call ends.
+
         Raises:
-            ConfigurationError: an unusable route id or tier.
+            ConfigurationError: an unusable route id or tier, or a cost that is not a number from 1e-9 to 1e15.
         """
+        if cost is not None:
+            call = self.flow(route_id, tier, key=key, place=place)
+            call.cost = cost
+            return call
         if self._bypass is not None:
             return Call(self._bypass, 0.0, self.now).bypass()
         route = _find(self, route_id)
@@ -245,6 +254,18 @@ class CallFactory:
         if start < 0.0:
             start = route.settings.start
         call = Call(route, start + BAND_WIDTH * route.next_dither(), self._engine.now)
+        call.begin()
+        return call
+
+    def begin_costed(self, given: tuple[Key | None, float | None]) -> Call:
+        """The same with a key and a cost, each of which may be None."""
+        key, cost = given
+        engine, route = self._engine, self._route
+        now = 0.0 if key is None else engine.now()
+        start = self._start if self._start >= 0.0 else route.settings.start
+        call = Call(route, _voltage(engine, start, route, key, now), engine.now)
+        if cost is not None:
+            call.cost = cost
         call.begin()
         return call
 

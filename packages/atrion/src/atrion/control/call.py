@@ -16,6 +16,7 @@ from atrion.control.reasons import decide, rejection
 from atrion.control.route import Route
 from atrion.errors import AtrionError, FlowRejected
 from atrion.physics.config import check_number
+from atrion.sensing.costs import check_cost
 from atrion.sensing.telemetry import Outcome
 
 __all__ = ["Call"]
@@ -28,7 +29,7 @@ FIRST: Final = 32
 """First calls of a route, in each of which nested calls are detected."""
 EVERY: Final = 64
 """Afterwards, nested calls are detected in one call of so many: detection adds a tenth to the cost of a call."""
-BYPASSED: Final = -1
+BYPASSED: Final = -1.0
 """Value of ``_met`` for a call that is not measured."""
 _enclosing: Final[ContextVar[Call | None]] = ContextVar("atrion_enclosing", default=None)
 
@@ -44,6 +45,7 @@ class Call:
 
     __slots__ = (
         "_clock",
+        "_cost",
         "_epoch",
         "_latency",
         "_met",
@@ -64,7 +66,8 @@ class Call:
         self._clock: Callable[[], float] = clock
         self._outcome: int = -1
         self._started: float = 0.0
-        self._met: int = 0
+        self._met: float = 0.0
+        self._cost: float = 0.0
         self._epoch: int = 0
         self._waited: float = 0.0
         self._latency: float = -1.0  # until the answer
@@ -91,6 +94,29 @@ class Call:
         """Seconds to the call's end or answer; None before that."""
         return None if self._latency < 0.0 else self._latency
 
+    @property
+    def cost(self) -> float | None:
+        """What the call costs, in the unit of its route, such as tokens; None if that is not known.
+
+        It may be set before the call ends, when the real cost is known: from then on, that one counts.
+
+        Raises:
+            ConfigurationError: the cost is not a number from 1e-9 to 1e15.
+        """
+        return self._cost if self._cost > 0.0 else None
+
+    @cost.setter
+    def cost(self, cost: float) -> None:
+        cost = check_cost(cost)
+        before = self._cost
+        if self.active and before > 0.0:
+            self._route.change_cost(before, cost)
+        elif self.active and self._latency < 0.0:
+            self._route.begin_cost(self._met, cost)
+        elif self._used:
+            return  # it has ended, or never began
+        self._cost = cost
+
     def decide(self) -> Decision:
         """Decide, and begin the call if it is allowed; it must then be ended by :meth:`finish`.
 
@@ -108,6 +134,8 @@ class Call:
             self._met = route.begin(now)
             self._epoch = route.epoch
             self.active = True
+            if self._cost > 0.0:
+                route.begin_cost(self._met, self._cost)
         else:
             note_rejection()
         return decision
@@ -125,7 +153,7 @@ class Call:
         """Detect guarded calls that begin in this context until the end as nested in this one."""
         route = self._route
         pools = route.pools
-        if pools.watched > 0 and not route.membership.nested:
+        if pools.watched > 0 and not route.nested:
             outer = _enclosing.get()
             # Another engine has other pools, and an abandoned call may still be set here.
             if outer is not None and outer.active and outer._route.pools is pools:
@@ -165,10 +193,12 @@ class Call:
             else:
                 self._outcome = outcome
             if self._latency < 0.0:
-                self._latency = latency = self._elapsed(now)
-                self._route.end(now, outcome, latency, self._volts, self._met, self._epoch)
-            else:
+                self._latency = self._elapsed(now)
+            elif self._cost == 0.0:
                 self._route.close(outcome)
+                return
+            weight = self._route.end_cost(now, self._cost) if self._cost > 0.0 else 1.0
+            self._route.end(now, outcome, self._latency, weight, self._volts, self._met, self._epoch)
 
     def now(self) -> float:
         """The clock that measures the call, in seconds from an arbitrary start."""
@@ -185,12 +215,15 @@ class Call:
     def answer(self) -> None:
         """End the latency here, because the answer has arrived; the call stays in flight until it is finished.
 
+        What is sent from then on takes no capacity, unless the call has a cost: that is paid until the end.
+
         Has no effect after :meth:`fail`, :meth:`ignore` or :meth:`drop`.
         """
         if self.active and self._latency < 0.0 and self._outcome < 0:
             now = self._clock()
             self._latency = self._elapsed(now)
-            self._route.answer(now, self._latency, self._volts, self._met, self._epoch)
+            if self._cost == 0.0:
+                self._route.answer(now, self._latency, self._volts, self._met, self._epoch)
 
     def _elapsed(self, now: float) -> float:
         passed = now - self._started - self._waited
@@ -241,10 +274,12 @@ class Call:
         self._started = now = self._clock()
         route = self._route
         self._met = met = route.admit(self._volts, now)
-        if met == 0:
+        if met == 0.0:
             return False
         self._epoch = route.epoch
         self.active = True
+        if self._cost > 0.0:
+            route.begin_cost(self._met, self._cost)
         if route.admitted <= FIRST or route.admitted % EVERY == 0 or route.pools.watched > 0:
             self.enclose()
         return True

@@ -6,12 +6,14 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from atrion.control.base import CallFactory, EngineBase
 from atrion.control.plain_function import plain_function
 from atrion.control.settings import check_name
 from atrion.control.wrappers import (
+    Begin,
     Options,
     async_generator_function,
     coroutine_function,
@@ -19,6 +21,7 @@ from atrion.control.wrappers import (
 )
 from atrion.errors import ConfigurationError
 from atrion.physics.voltage import TierLike, band, level_of
+from atrion.sensing.costs import check_cost
 
 __all__ = ["BY_NAME", "decorator", "options_from", "protect", "qualified_name"]
 
@@ -105,7 +108,7 @@ def _is_generator_function(function: Any) -> bool:
     return inspect.isgeneratorfunction(function) and not old_coroutine
 
 
-def options_from(key: Any, ignore: Any, failure: Any, fallback: Any) -> Options:
+def options_from(key: Any, cost: Any, ignore: Any, failure: Any, fallback: Any) -> Options:
     """The options of ``protect``.
 
     Raises:
@@ -118,12 +121,26 @@ def options_from(key: Any, ignore: Any, failure: Any, fallback: Any) -> Options:
     if fallback is not None and not callable(fallback):
         raise ConfigurationError("fallback", fallback, "give a function of the same arguments")
     key = _checked("key", key, "of the call's arguments that returns the caller's name or None")
+    if cost is not None:
+        cost = _checked("cost", cost, "of the call's arguments that returns its cost", check_cost)
     failure = _checked("failure", failure, "of the result that says whether it is a failure")
-    return Options(key, classes, failure, fallback)
+    return Options(key, classes, failure, fallback, cost)
 
 
-def _checked(name: str, function: Any, what: str) -> Any:
-    """A user's function, wrapped: if it raises, it returns None, and the first failure is logged."""
+def _key_and_cost(key: Any, cost: Any) -> Any:
+    """A function of the call's arguments that returns both."""
+
+    def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        return None if key is None else key(*args, **kwargs), cost(*args, **kwargs)
+
+    return both
+
+
+def _checked(name: str, function: Any, what: str, check: Callable[[Any], Any] | None = None) -> Any:
+    """A user's function, wrapped: if it or the ``check`` of its result raises, it returns None.
+
+    The first failure is logged.
+    """
     if function is None:
         return None
     if not callable(function):
@@ -136,7 +153,8 @@ def _checked(name: str, function: Any, what: str) -> Any:
     def checked(*args: Any, **kwargs: Any) -> Any:
         nonlocal failed
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            return result if check is None or result is None else check(result)
         except Exception:
             if not failed:
                 failed = True
@@ -170,7 +188,10 @@ def protect(function: F, calls: CallFactory, options: Options) -> F:
     else:
         make = plain_function
     _check_options(options, make)
-    begin = calls.begin if options.key is None else calls.begin_keyed
+    begin: Begin = calls.begin if options.key is None else calls.begin_keyed
+    if options.cost is not None:
+        begin = calls.begin_costed
+        options = replace(options, key=_key_and_cost(options.key, options.cost))
     return make(function, begin, options)  # type: ignore[return-value]  # it has the wrapped one's signature
 
 

@@ -21,6 +21,7 @@ class Pool:
 
     Attributes:
         window: The calls of all routes.
+        surplus: What the calls in flight count as beyond one each, where calls have a cost.
         capacity: The learned capacity.
         saturation: The controller that turns overload into ohms.
         no_saturation_below: Calls in flight up to which saturation adds nothing; −1 if it always adds.
@@ -43,11 +44,13 @@ class Pool:
         "rank",
         "saturation",
         "shed",
+        "surplus",
         "window",
     )
 
     def __init__(self, now: float, rank: int = -1, name: str | None = None) -> None:
         self.window: Window = Window()
+        self.surplus: float = 0.0
         self.members: int = 0
         self.rank: int = rank
         self.name: str | None = name
@@ -63,6 +66,10 @@ class Pool:
         self.claims: float = 0.0
         self._last_tick: float = now
 
+    def load(self) -> float:
+        """Calls in flight, each counted by its cost where that is known."""
+        return self.window.in_flight + self.surplus
+
     def advance(self, now: float, settings: Settings) -> None:
         """Learn from the last tick, if one has passed; ``settings`` are those of the route that ticks."""
         constants = settings.constants
@@ -74,8 +81,8 @@ class Pool:
         capacity = self.capacity
         window.roll()
         if dt >= 0.0:
-            capacity.learn(window, dt, now, self.shed, settings.promise)
-            self.saturation.follow(capacity, window.in_flight, constants, dt)
+            capacity.learn(window, self.load(), dt, now, self.shed, settings.promise)
+            self.saturation.follow(capacity, self.load(), constants, dt)
         else:
             capacity.restart(now)
         busy = capacity.pressed or capacity.wait > 0.0

@@ -69,7 +69,6 @@ class Membership:
             route uses in calm are not shed because of others, until it is known to wait in the same queue.
         latency: Mean latency of the route's calls.
         believed: The last verdict: whether the route waits in the pool's queue.
-        nested: Whether the route's calls are made during another route's.
         alone: The route's own pool, once it had one.
         contrast: Its measurement of the wait, while the pool has one for it.
     """
@@ -84,7 +83,6 @@ class Membership:
         "believed",
         "contrast",
         "latency",
-        "nested",
         "rank",
         "share",
     )
@@ -96,7 +94,6 @@ class Membership:
         self.alone: Pool | None = None
         self.rank: int = 0
         self.believed: int = UNKNOWN
-        self.nested: bool = False
         self._claim: float = 0.0
         self._moves: int = 0
         self._until: float = 0.0
@@ -105,8 +102,6 @@ class Membership:
 
     def reason(self) -> str:
         """Why the route is in its pool."""
-        if self.nested:
-            return "its calls are made within those of another route"
         if self.rank >= ALONE:
             return "it does not wait or fail when the others do"
         if self.believed == SHARES:
@@ -128,13 +123,11 @@ class Membership:
         self.contrast = capacity.claim()
         return self.contrast
 
-    def review(self, pool: Pool, first: Pool, in_flight: int, failing: bool, now: float, dt: float) -> int:
+    def review(self, pool: Pool, first: Pool, in_flight: float, failing: bool, now: float, dt: float) -> int:
         """The rank of the pool where the route belongs, after ``dt`` seconds more in ``pool``.
 
         ``first`` is the pool of rank 0; ``failing`` says that the route's calls fail.
         """
-        if self.nested:
-            return ALONE
         if failing:
             self._until = max(self._until, now + BACKOFF)
         elif self.rank > 0 and now > self._until and (first.calm > RESTED or pool.calm < -RESTED):

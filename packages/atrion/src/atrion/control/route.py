@@ -15,6 +15,7 @@ from atrion.control.process import Process
 from atrion.control.settings import OPEN, Settings
 from atrion.control.shedding import Shedding
 from atrion.physics.voltage import level_at
+from atrion.sensing.costs import Costs
 from atrion.sensing.telemetry import Telemetry
 from atrion.sensing.window import Window
 from atrion.state.blending import EVIDENCE_CAP
@@ -68,6 +69,8 @@ class Route:
         counters: Counts for metrics; None while nobody counts.
         epoch: How many pools the route has been in.
         pinned: Whether a decorated function refers to it, so that it is never evicted.
+        nested: Whether its calls are made during another route's.
+        costs: What its calls cost; None until one has a cost.
         at_rest: Whether the pulse passes over the route until :meth:`RouteListener.on_active`.
     """
 
@@ -83,11 +86,13 @@ class Route:
         "at_rest",
         "broken",
         "clock_faults",
+        "costs",
         "counters",
         "epoch",
         "id",
         "membership",
         "model",
+        "nested",
         "pinned",
         "pool",
         "pools",
@@ -115,6 +120,7 @@ class Route:
         self.tick_resistance: float = 0.0
         self.broken: bool = False
         self.pinned: bool = False  # beside the other flags, which share a word
+        self.nested: bool = False
         self.at_rest: bool = False
         self.counters: Counters | None = None
         self.used: float = now
@@ -126,6 +132,7 @@ class Route:
         self._dither: float = 0.5
         self._shedding: Shedding | None = None  # most routes never shed
         self._probes: Probes | None = None
+        self.costs: Costs | None = None
         self.clock_faults: int = 0
         self.total_shed: int = 0
         self.would_shed: int = 0
@@ -141,15 +148,15 @@ class Route:
         """
         self.settings = settings
         self.membership.leave(self.pool)
-        nested = self.membership.nested
         self.membership = Membership()
-        self.membership.nested = nested
+        if self.costs is not None:
+            self.costs.forget()
         if self.pool.members == 1:
             self.pool.forget(now)
         if settings.pool is not None:
             self._join(self.pools.named(settings.pool, now))
         else:
-            self._move(ALONE if nested else 0, now)
+            self._move(ALONE if self.nested else 0, now)
         self.model.reset(settings, now)
         self._probes = None
         self._set_last_tick(now)
@@ -177,6 +184,10 @@ class Route:
         calls = self.window.in_flight
         old.window.in_flight -= calls
         pool.window.in_flight += calls
+        costs = self.costs
+        if costs is not None:
+            old.surplus -= costs.surplus
+            pool.surplus += costs.surplus
         old.members -= 1
         pool.members += 1
         self.epoch += 1
@@ -194,22 +205,24 @@ class Route:
         self._join(pool)
         membership.move_to(rank)
         if rank > 0:
-            pool.capacity.carry(float(pool.window.in_flight))
+            pool.capacity.carry(pool.load())
 
     def _review(self, now: float, dt: float) -> None:
         """Move to the pool where the evidence says that the route belongs, unless its pool is configured."""
-        if self.settings.pool is not None:
+        if self.settings.pool is not None or self.nested:
             return
         membership = self.membership
         failing = self.model.pressure.error > 0.0
         first = self.pools.ranked(0, now)
-        rank = membership.review(self.pool, first, self.window.in_flight, failing, now, dt)
+        rank = membership.review(self.pool, first, self._load(), failing, now, dt)
         if rank != membership.rank:
             self._move(rank, now)
 
     def detach(self) -> None:
         """Leave the pool for good: the route is dropped."""
         self.pool.window.in_flight -= self.window.in_flight
+        if self.costs is not None:
+            self.pool.surplus -= self.costs.surplus
         self.pool.members -= 1
         self.membership.leave(self.pool)
         if self.counters is not None:
@@ -220,9 +233,8 @@ class Route:
 
         The two share no unnamed pool: one would be shed because of the other.
         """
-        membership = self.membership
-        if outer is not self and not membership.nested:
-            membership.nested = True
+        if outer is not self and not self.nested:
+            self.nested = True
             if self.settings.pool is None:
                 self._move(ALONE, self._last_tick)
 
@@ -285,8 +297,10 @@ class Route:
         window.roll()
         if model.has_samples():
             return model.read_samples(self.settings, dt, self._shed)
-        self.pool.advance(now, self.settings)
         membership = self.membership
+        if self.costs is not None and self.costs.unit > 0.0 and membership.contrast is not None:
+            membership.contrast.rescale(self.costs.shrunk())
+        self.pool.advance(now, self.settings)
         membership.average(window.window_successes, window.window_latency)
         return model.pressure.read_calls(window, self.admitted, self.settings, now, dt, membership.latency)
 
@@ -369,12 +383,17 @@ class Route:
 
     # --- admission -----------------------------------------------------------------------------------------
 
+    def _load(self) -> float:
+        """The route's calls in flight, each counted by its cost where that is known."""
+        costs = self.costs
+        return self.window.in_flight + (0.0 if costs is None else costs.surplus)
+
     def resistance(self) -> float:
         """Resistance at this instant, in ohms: the last tick's, plus the saturation of the calls in flight now."""
         pool = self.pool
-        in_flight = pool.window.in_flight
+        in_flight = pool.window.in_flight + pool.surplus
         ohms = self.tick_resistance
-        if in_flight > pool.no_saturation_below and self.window.in_flight >= self.membership.share:
+        if in_flight > pool.no_saturation_below and self._load() >= self.membership.share:
             ohms += self._saturation(in_flight)
         process = self.process
         if process is not None and process.ohms > 0.0:
@@ -382,7 +401,7 @@ class Route:
             ohms = max(ohms, self.settings.constants.base + process.ohms)
         return ohms
 
-    def _saturation(self, in_flight: int) -> float:
+    def _saturation(self, in_flight: float) -> float:
         """Ohms for so many calls in flight."""
         pool = self.pool
         capacity = pool.capacity
@@ -402,13 +421,13 @@ class Route:
         self._dither = value
         return value
 
-    def admit(self, volts: float, now: float) -> int:
+    def admit(self, volts: float, now: float) -> float:
         """Begin a call if its ``volts`` flow now; returns what :meth:`begin` returns, or 0 if it is shed.
 
         Some requests that would be shed pass as probes, so that a failing route is still measured.
         """
         if self.judge(volts, now) == SHED and self.settings.enforce:
-            return 0
+            return 0.0
         return self.begin(now)
 
     def judge(self, volts: float, now: float) -> int:
@@ -449,7 +468,7 @@ class Route:
             return True
         # A route that is only overloaded needs no probe: the calls in flight measure it.
         failing = volts <= self.tick_resistance or self.broken
-        overloaded = self.pool.window.in_flight >= self.pool.capacity.limit + PROBES_IN_FLIGHT
+        overloaded = self.pool.load() >= self.pool.capacity.limit + PROBES_IN_FLIGHT
         if failing and not forced and probes.passes(now, overloaded):
             return True
         if self.settings.enforce:
@@ -499,10 +518,10 @@ class Route:
 
     # --- calls ---------------------------------------------------------------------------------------------
 
-    def begin(self, now: float) -> int:
+    def begin(self, now: float) -> float:
         """Count a call as begun; returns the calls in flight with it, for :meth:`end`."""
         pool = self.pool
-        met = pool.capacity.begin(pool.window.in_flight, now)
+        met = pool.capacity.begin(pool.window.in_flight + pool.surplus, now)
         # No function is called between these lines: another thread could move the route to another pool meanwhile.
         pool = self.pool
         self.window.in_flight += 1
@@ -510,8 +529,20 @@ class Route:
         self.admitted += 1
         return met
 
-    def end(self, now: float, outcome: int, latency: float, volts: float, met: int, epoch: int) -> None:
-        """Count a call as ended after ``latency`` seconds; ``met`` and ``epoch`` are those of its beginning."""
+    def end(
+        self,
+        now: float,
+        outcome: int,
+        latency: float,
+        weight: float,
+        volts: float,
+        met: float,
+        epoch: int,
+    ) -> None:
+        """Count a call as ended after ``latency`` seconds; ``met`` and ``epoch`` are those of its beginning.
+
+        It counts as ``weight`` calls: 1, or what :meth:`end_cost` has returned.
+        """
         pool = self.pool
         capacity = pool.capacity
         # A call that began in another pool is no measurement of this one.
@@ -522,7 +553,9 @@ class Route:
             level = level_at(volts)
             if contrast is None:
                 contrast = self.membership.claim_contrast(capacity)
-        capacity.end(pool.window.in_flight, now, latency, measured, met, level, contrast)
+        capacity.end(
+            pool.window.in_flight + pool.surplus, now, latency, measured, met, level, weight, contrast
+        )
         self.window.count(outcome, latency)
         pool.window.count(outcome, latency)
         pool = self.pool  # as in begin()
@@ -538,10 +571,39 @@ class Route:
         if now >= self._due or now < self._last_tick - STEP_BACK:
             self.advance(now)
 
-    def answer(self, now: float, latency: float, volts: float, met: int, epoch: int) -> None:
+    def begin_cost(self, met: float, cost: float) -> None:
+        """Count the call that has just begun, with ``met`` in flight, by its ``cost``."""
+        costs = self.costs
+        if costs is None:
+            costs = self.costs = Costs()
+        change = costs.begin(cost)
+        self.pool.surplus += change
+        self.pool.capacity.begin_surplus(met, costs.weight(cost) - 1.0)
+
+    def change_cost(self, before: float, cost: float) -> None:
+        """Count a call in flight by another ``cost`` than ``before``."""
+        costs = self.costs
+        if costs is not None:
+            change = costs.change(before, cost)
+            self.pool.surplus += change
+
+    def end_cost(self, now: float, cost: float) -> float:
+        """Count a call that ends now, by its ``cost``; returns how many calls it counts as, for :meth:`end`."""
+        costs = self.costs
+        if costs is None or costs.calls == 0:  # it began before a fork
+            return 1.0
+        pool = self.pool
+        pool.capacity.pass_time(pool.load(), now)
+        weight = costs.weight(cost)
+        change = costs.end(cost)
+        pool = self.pool
+        pool.surplus = pool.surplus + change if pool.window.in_flight > 1 else 0.0
+        return weight
+
+    def answer(self, now: float, latency: float, volts: float, met: float, epoch: int) -> None:
         """Count a call as ended because its answer begins; while it streams, it takes no capacity."""
         self.streaming += 1
-        self.end(now, SUCCESS, latency, volts, met, epoch)
+        self.end(now, SUCCESS, latency, 1.0, volts, met, epoch)
 
     def close(self, outcome: int) -> None:
         """Count a stream as ended."""

@@ -50,7 +50,7 @@ class Saturation:
             return 0.0
         return max(self.integral + self._proportional(overload, weight, steepness), 0.0)
 
-    def follow(self, capacity: Capacity, in_flight: int, constants: Constants, dt: float) -> None:
+    def follow(self, capacity: Capacity, in_flight: float, constants: Constants, dt: float) -> None:
         """Integrate for ``dt`` seconds with so many calls ``in_flight``, unless a dip of the limit reduces them."""
         if not capacity.holding:
             overload = capacity.overload_ratio(in_flight)

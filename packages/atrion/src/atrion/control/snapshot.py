@@ -93,7 +93,7 @@ def snapshot_of(route: Route) -> RouteSnapshot:
         capacity=route.pool.capacity.calls,
         service_time=route.membership.latency,
         pool=_pool_name(route),
-        pool_reason="configured" if route.pool.name is not None else route.membership.reason(),
+        pool_reason=_pool_reason(route),
         admitted=route.admitted,
         shed=route.total_shed,
         would_shed=route.would_shed,
@@ -112,6 +112,12 @@ def _tiers(counters: Counters | None) -> dict[str, dict[str, int]]:
         admitted, shed, would_shed = counters.tiers(int(tier))
         found[tier.name.lower()] = {"admitted": admitted, "shed": shed, "would_shed": would_shed}
     return found
+
+
+def _pool_reason(route: Route) -> str:
+    if route.pool.name is not None:
+        return "configured"
+    return "its calls are made within those of another route" if route.nested else route.membership.reason()
 
 
 def _pool_name(route: Route) -> str:

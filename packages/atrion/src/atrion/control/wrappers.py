@@ -23,7 +23,7 @@ __all__ = [
 
 Function = Callable[..., Any]
 Begin = Callable[..., Call]
-"""Begins a call; takes the caller's key if there is one."""
+"""Begins a call; takes what ``Options.key`` returns if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Options:
     ignore: tuple[type[BaseException], ...] = ()
     failure: Function | None = None
     fallback: Function | None = None
+    cost: Function | None = None
 
 
 NO_OPTIONS: Final = Options()

@@ -114,9 +114,9 @@ class Capacity:
         self._last: float = -1.0
         self._busy: float = 0.0
         self._calm_rate: float = 0.0
-        self._ended: int = 0
+        self._ended: float = 0.0
         self._done: float = 0.0
-        self._peak: int = 0
+        self._peak: float = 0.0
         self._born: float = -1.0
         self._first: float = -1.0
         self._settled: float = 0.0
@@ -124,7 +124,7 @@ class Capacity:
 
     # --- calls ---------------------------------------------------------------------------------------------
 
-    def _pass_time(self, in_flight: int, now: float, done: int) -> None:
+    def _pass_time(self, in_flight: float, now: float, done: float) -> None:
         dt = now - self._last
         if dt > 0.0:
             self._last = now
@@ -139,10 +139,14 @@ class Capacity:
                 queue.departures.pass_time(in_flight, dt, done)
         self._ended += done
 
-    def begin(self, in_flight: int, now: float) -> int:
+    def pass_time(self, in_flight: float, now: float) -> None:
+        """So many calls were ``in_flight`` until ``now``."""
+        self._pass_time(in_flight, now, 0.0)
+
+    def begin(self, in_flight: float, now: float) -> float:
         """A call begins beside ``in_flight`` others; returns the calls in flight with it, for :meth:`end`."""
         if in_flight > 0:
-            self._pass_time(in_flight, now, 0)
+            self._pass_time(in_flight, now, 0.0)
             if self.queue is None:  # a pool in which no two calls ever meet needs none
                 self.queue = Queue(self.calls, self._done)
         elif now > self._last:
@@ -150,34 +154,42 @@ class Capacity:
         if self._born < 0.0:
             self._born = now
         if self.dipping and in_flight < self.unloaded_below and self.queue is not None:
-            self.queue.dips.begun += 1
-        return in_flight + 1
+            self.queue.dips.begun += 1.0
+        return in_flight + 1.0
+
+    def begin_surplus(self, met: float, surplus: float) -> None:
+        """The call that has just made ``met`` in flight counts as so many more than one."""
+        if self.dipping and met - 1.0 < self.unloaded_below and self.queue is not None:
+            self.queue.dips.begun += surplus
 
     def end(
         self,
-        in_flight: int,
+        in_flight: float,
         now: float,
         latency: float,
         outcome: int,
-        met: int,
+        met: float,
         tier: int,
+        weight: float,
         contrast: Contrast | None,
     ) -> None:
-        """A call that made ``met`` in flight ends after ``latency`` seconds, as one of ``in_flight``.
+        """A call that met ``met`` − 1 others ends after ``latency`` seconds, as one of ``in_flight``.
+
+        It counts as ``weight`` calls.
 
         ``contrast`` is its route's, from :meth:`claim`; without one the call is not measured.
         """
         # A failed call may not have waited; every other one has left the queue.
-        self._pass_time(in_flight, now, 0 if outcome == FAILURE else 1)
+        self._pass_time(in_flight, now, 0.0 if outcome == FAILURE else weight)
         queue = self.queue
         if outcome != SUCCESS:
             if outcome == FAILURE and queue is not None and contrast is not None:
-                queue.fail(contrast, met)
+                queue.fail(contrast, met, weight)
             return
         if self._first < 0.0:
             self._first = now - self._born
         if queue is not None and contrast is not None:
-            queue.add(contrast, latency, in_flight, met, tier)
+            queue.add(contrast, latency, in_flight, met, tier, weight)
 
     def restart(self, now: float) -> None:
         """The clock was set back to ``now``."""
@@ -185,11 +197,15 @@ class Capacity:
 
     # --- learning ------------------------------------------------------------------------------------------
 
-    def learn(self, window: Window, dt: float, now: float, shed: int, promise: float) -> None:
-        """Learn from a window of ``dt`` seconds, with so many requests ``shed``; ``promise`` in seconds, 0 for none."""
-        in_flight = window.in_flight
-        self._pass_time(in_flight, now, 0)
-        done = float(self._ended)
+    def learn(
+        self, window: Window, in_flight: float, dt: float, now: float, shed: int, promise: float
+    ) -> None:
+        """Learn from a window of ``dt`` seconds that ends with so many calls ``in_flight``.
+
+        So many requests were ``shed``; ``promise`` is in seconds, 0 for none.
+        """
+        self._pass_time(in_flight, now, 0.0)
+        done = self._ended
         pressed = self.pressed = shed > 0 or self._peak >= self.base
         self._average(window, done)
         full = queued = False
@@ -221,7 +237,7 @@ class Capacity:
             self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._confirmed), seen)
         self._give_credit(in_flight, dt, done, shed, promise, seen)
         self._busy = 0.0
-        self._ended = 0
+        self._ended = 0.0
         self._peak = in_flight
         if queue is not None:
             queue.place(self.calls, self._deep)
@@ -296,13 +312,13 @@ class Capacity:
             return
         pace = FAST if unqueued else SLOW if self._confirmed else BLIND
         met = queue.loaded_met if queue is not None else 0.0
-        top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else float(self._peak))
+        top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else self._peak)
         if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
             # By Little's law: more calls would only take longer, whatever the few completed ones suggest.
             top = min(top, max(self.calls, STRETCH * self._throughput * queue.usual))
         self.calls = min(self.calls * (1.0 + pace * min(done / self.calls, 1.0)), top)
 
-    def _dip(self, queue: Queue, in_flight: int, done: float, shed: int, pressed: bool, seen: bool) -> None:
+    def _dip(self, queue: Queue, in_flight: float, done: float, shed: int, pressed: bool, seen: bool) -> None:
         """Dip where unloaded calls are needed for comparison and demand leaves none."""
         dips = queue.dips
         if queue.unloaded_met > 1.5 * UNLOADED * self.calls and queue.unloaded_seen > 4.0:
@@ -357,7 +373,7 @@ class Capacity:
         return self.service_time
 
     def _give_credit(
-        self, in_flight: int, dt: float, done: float, shed: int, promise: float, seen: bool
+        self, in_flight: float, dt: float, done: float, shed: int, promise: float, seen: bool
     ) -> None:
         """Admit a queue that came at once and will soon be gone, and not one that stays."""
         credit = self._credit
@@ -383,6 +399,6 @@ class Capacity:
         if self.dipping:
             self.limit = min(self.limit, self.unloaded_below)
 
-    def overload_ratio(self, in_flight: int) -> float:
+    def overload_ratio(self, in_flight: float) -> float:
         """(``in_flight`` − limit) / span: 1 is a whole pool and its queue too many; ≤ 0 up to the limit."""
         return (in_flight - self.base - self._credit.calls) / self.span

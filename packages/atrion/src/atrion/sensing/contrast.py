@@ -62,10 +62,10 @@ class Group:
         self.seen: float = 0.0
         self.met: float = 0.0
 
-    def add(self, value: float, met: int, memory: float) -> None:
-        """Take a call that made ``met`` calls in flight."""
-        self.seen = min(self.seen + 1.0, memory)
-        share = 1.0 / self.seen
+    def add(self, value: float, met: float, weight: float, memory: float) -> None:
+        """Take a call that made ``met`` calls in flight, and counts as ``weight`` of them."""
+        self.seen = min(self.seen + weight, memory)
+        share = min(weight / self.seen, 1.0)
         self.mean += share * (value - self.mean)
         self.square += share * (value * value - self.square)
         self.met += share * (met - self.met)
@@ -156,27 +156,30 @@ class Contrast:
         self.kept: bool = True
         self.verdict: int = 0
 
-    def add_unloaded(self, latency: float, met: int, tier: int, memory: float) -> None:
+    def add_unloaded(self, latency: float, met: float, tier: int, weight: float, memory: float) -> None:
         """A call of ``tier`` that made few calls, ``met``, in flight has succeeded after ``latency`` seconds."""
         log = math.log(latency) if latency > 1e-9 else -20.7
         if self.unloaded_total == 0.0:
             self._theta = 1.0 / max(latency, 1e-9)
-        seen = min(self._tiers_seen[tier] + 1.0, TIER_MEMORY)
+        seen = min(self._tiers_seen[tier] + weight, TIER_MEMORY)
         self._tiers_seen[tier] = seen
-        self._tier_logs[tier] += (log - self._tier_logs[tier]) / seen
-        self.unloaded_total = min(self.unloaded_total + 1.0, TIER_MEMORY)
-        self.log_latency += (log - self.log_latency) / self.unloaded_total
-        self.unloaded.add(math.exp(-self._theta * latency * self._factors[tier]), met, memory)
-        self.trend.add(math.log(float(met)), log, memory)
+        self._tier_logs[tier] += min(weight / seen, 1.0) * (log - self._tier_logs[tier])
+        self.unloaded_total = min(self.unloaded_total + weight, TIER_MEMORY)
+        self.log_latency += min(weight / self.unloaded_total, 1.0) * (log - self.log_latency)
+        self.unloaded.add(math.exp(-self._theta * latency * self._factors[tier]), met, weight, memory)
+        self.trend.add(math.log(met), log, memory)
 
-    def add_loaded(self, latency: float, met: int, tier: int, memory: float, shift: float) -> None:
+    def add_loaded(
+        self, latency: float, met: float, tier: int, weight: float, memory: float, shift: float
+    ) -> None:
         """The same for a call that made many in flight and is expected to have waited ``shift`` seconds."""
         theta = self._theta * self._factors[tier]
-        self.loaded.add(math.exp(-theta * latency), met, memory)
-        self.loaded_latency += (latency - self.loaded_latency) / self.loaded.seen
+        self.loaded.add(math.exp(-theta * latency), met, weight, memory)
+        share = min(weight / self.loaded.seen, 1.0)
+        self.loaded_latency += share * (latency - self.loaded_latency)
         exponent = min(theta * (shift - latency), MOST_EXPONENT)
-        self.shifted.add(math.exp(exponent), met, memory)
-        self._shift += (shift - self._shift) / self.shifted.seen
+        self.shifted.add(math.exp(exponent), met, weight, memory)
+        self._shift += min(weight / self.shifted.seen, 1.0) * (shift - self._shift)
 
     def judge(self, wait: float) -> None:
         """Set ``verdict``: 1 if the pool's wait of ``wait`` seconds is also this route's, −1 if not, 0 if unknown."""
@@ -203,6 +206,16 @@ class Contrast:
     def usual_latency(self) -> float:
         """Geometric mean latency of unloaded calls, in seconds; 0 before the first."""
         return math.exp(self.log_latency) if self.unloaded_total > 0.0 else 0.0
+
+    def rescale(self, factor: float) -> None:
+        """Let all calls so far count ``factor`` times as much."""
+        self.recent *= factor
+        self.loaded_done *= factor
+        self.unloaded_total *= factor
+        for group in (self.unloaded, self.loaded, self.shifted):
+            group.seen *= factor
+        for tier in range(TIERS):
+            self._tiers_seen[tier] *= factor
 
     def forget_unloaded(self) -> None:
         """Let few new unloaded calls replace the old ones."""

@@ -39,7 +39,7 @@ class Departures:
         self._met_square: float = 0.0
         self._done_met: float = 0.0
 
-    def pass_time(self, in_flight: int, dt: float, done: int) -> None:
+    def pass_time(self, in_flight: float, dt: float, done: float) -> None:
         """``dt`` seconds have passed with so many calls ``in_flight``, and ``done`` calls left at their end."""
         self._recent_time += dt
         self._recent_done += done

@@ -52,13 +52,13 @@ class Dips:
         self.active: bool = False
         self.holding: bool = False
         self.since: float = since
-        self.begun: int = 0
-        self.got: int = 0
+        self.begun: float = 0.0
+        self.got: float = 0.0
         self._calls: float = 0.0
         self._rate: float = 0.0
         self._every: float = 1.0
         self._done: float = 0.0
-        self._start: int = 0
+        self._start: float = 0.0
         self._failed: int = 0
 
     def hasten(self) -> None:
@@ -70,7 +70,7 @@ class Dips:
         """Whether refusing all but critical requests was not enough before, and this dip takes long again."""
         return self._failed >= 2 and self._done > 2.0 * calls + 8.0
 
-    def proceed(self, calls: float, rate: float, done: float, in_flight: int) -> bool:
+    def proceed(self, calls: float, rate: float, done: float, in_flight: float) -> bool:
         """End a dip that is over after ``done`` more completions; returns whether a new one may be due.
 
         ``calls`` is the capacity, ``rate`` the departures per second.
@@ -82,7 +82,7 @@ class Dips:
             if enough or self._done > self._start + 2.0 * need + 8.0:
                 self.active = False
                 self.since = 0.0
-                self.got = 0
+                self.got = 0.0
                 self._failed = 0 if enough else self._failed + 1
                 same = abs(calls - self._calls) < 0.25 * calls
                 same = same and abs(rate - self._rate) < 0.25 * rate
@@ -92,12 +92,14 @@ class Dips:
             return False
         if self.got >= need:
             self.since = 0.0
-            self.got = 0
+            self.got = 0.0
             self._every = 1.0
             return False
         return True
 
-    def start_if_due(self, calls: float, error: float, in_flight: int, compared: bool, closed: bool) -> None:
+    def start_if_due(
+        self, calls: float, error: float, in_flight: float, compared: bool, closed: bool
+    ) -> None:
         """Start a dip if it is time, with a queue known to a standard ``error``.
 
         ``compared`` says that unloaded calls have been seen; ``closed`` that departures do not grow with the calls.
@@ -110,9 +112,9 @@ class Dips:
         if self.since > wait:
             self.active = self.holding = True
             self._done = 0.0
-            self.begun = 0
+            self.begun = 0.0
             self._start = in_flight
-            self.got = 0
+            self.got = 0.0
 
     def release(self, calls: float, refilled: bool) -> None:
         """Stop holding once the calls in flight are back, or long after a dip."""

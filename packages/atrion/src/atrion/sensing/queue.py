@@ -139,29 +139,31 @@ class Queue:
 
     # --- calls ---------------------------------------------------------------------------------------------
 
-    def add(self, contrast: Contrast, latency: float, in_flight: int, met: int, tier: int) -> None:
-        """A call that made ``met`` in flight has succeeded after ``latency`` seconds, one of ``in_flight``."""
-        contrast.recent += 1.0
+    def add(
+        self, contrast: Contrast, latency: float, in_flight: float, met: float, tier: int, weight: float
+    ) -> None:
+        """``weight`` calls that made ``met`` in flight have succeeded after ``latency`` seconds, of ``in_flight``."""
+        contrast.recent += weight
         if in_flight >= self.loaded_from:
-            contrast.loaded_done += 1.0
+            contrast.loaded_done += weight
         if met <= self.unloaded_below:
-            contrast.add_unloaded(latency, met, tier, self._unloaded_memory)
-            self.dips.got += 1
+            contrast.add_unloaded(latency, met, tier, weight, self._unloaded_memory)
+            self.dips.got += weight
         elif met >= self.loaded_from:
             shift = (met - self.loaded_from) * self._pace
-            contrast.add_loaded(latency, met, tier, self._loaded_memory, shift)
+            contrast.add_loaded(latency, met, tier, weight, self._loaded_memory, shift)
 
-    def fail(self, contrast: Contrast, met: int) -> None:
+    def fail(self, contrast: Contrast, met: float, weight: float) -> None:
         """A call that made ``met`` in flight has failed, which counts as an endless wait.
 
         If all calls fail alike, this says nothing. If only loaded calls fail, as with a server that rejects what
         exceeds its queue, they show a queue.
         """
         if met <= self.unloaded_below:
-            contrast.unloaded.add(0.0, met, self._unloaded_memory)
+            contrast.unloaded.add(0.0, met, weight, self._unloaded_memory)
         elif met >= self.loaded_from:
-            contrast.loaded.add(0.0, met, self._loaded_memory)
-            contrast.shifted.add(0.0, met, self._loaded_memory)
+            contrast.loaded.add(0.0, met, weight, self._loaded_memory)
+            contrast.shifted.add(0.0, met, weight, self._loaded_memory)
 
     # --- results -------------------------------------------------------------------------------------------
 
