@@ -170,8 +170,8 @@ class Capacity:
         outcome: int,
         met: float,
         tier: int,
-        weight: float,
         contrast: Contrast | None,
+        weight: float = 1.0,
     ) -> None:
         """A call that met ``met`` − 1 others ends after ``latency`` seconds, as one of ``in_flight``.
 
