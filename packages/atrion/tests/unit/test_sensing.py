@@ -67,7 +67,7 @@ class Service:
             if due == end and self.running:
                 _, began, met = heapq.heappop(self.running)
                 self.contrast = self.contrast or self.capacity.claim()
-                self.capacity.end(self.window.in_flight, due, due - began, 0, met, 2, 1.0, self.contrast)
+                self.capacity.end(self.window.in_flight, due, due - began, 0, met, 2, self.contrast)
                 self.window.end(0, due - began)
             else:
                 self._tick = due
