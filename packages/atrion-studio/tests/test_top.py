@@ -60,6 +60,8 @@ def test_the_worst_route_comes_first_with_mark_word_and_sentence(frame: dict[str
 def test_it_fits_a_small_terminal(frame: dict[str, Any]) -> None:
     for width in (60, 80):
         assert all(len(line) <= width for line in shown(frame, width).splitlines())
+    assert "payments" in shown(frame, 80)
+    assert {*"BLNHC"} <= {*shown(frame, 80).split("flowing")[1].split("\n")[0]}
     short = shown(frame, 110, 7)
     assert "and 1 more" in short
     frame["routes"].clear()

@@ -17,8 +17,8 @@ __all__ = ["overview"]
 SCALE = 110.0
 """Volts at the end of the scale."""
 WIDE, WIDEST = 100, 160
-"""Columns from which on the sentence is shown, and that are used at most."""
-CELLS = 22
+"""Columns from which on the bands have their full length, and that are used at most."""
+CELLS, FEW_CELLS = 22, 11
 
 
 def _state(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -36,13 +36,13 @@ def _state(row: dict[str, Any]) -> tuple[str, str, str]:
     return "0", "● flowing", "green"
 
 
-def _bands(row: dict[str, Any]) -> Text:
+def _bands(row: dict[str, Any], cells: int) -> Text:
     """The tiers' bands on a scale of volts, those below the resistance struck out, and a needle."""
     ohms = SCALE if row["mode"] == "circuit_breaker" else row["resistance"]
     text = Text()
-    needle = min(int(row["resistance"] / SCALE * CELLS), CELLS - 1)
-    for cell in range(CELLS):
-        volts = (cell + 0.5) * SCALE / CELLS
+    needle = min(int(row["resistance"] / SCALE * cells), cells - 1)
+    for cell in range(cells):
+        volts = (cell + 0.5) * SCALE / cells
         tier = next((tier for tier in Tier if band(tier) <= volts < band(tier) + BAND_WIDTH), None)
         letter = "·" if tier is None else tier.name[0]
         style = "dim" if tier is None else "red strike" if volts < ohms else "green"
@@ -74,11 +74,12 @@ def overview(frame: dict[str, Any], width: int, height: int | None) -> Renderabl
         f"{nodes} node{'' if nodes == 1 else 's'}{store}   {time.strftime('%H:%M:%S', time.localtime(frame['at']))}",
         style="dim",
     )
+    cells = CELLS if width >= WIDE else FEW_CELLS
     table = Table(box=None, pad_edge=False, width=min(width, WIDEST) - 1, header_style="dim")
     table.add_column("route", ratio=3, no_wrap=True, overflow="ellipsis")
     table.add_column("state", no_wrap=True, width=14)
     table.add_column("Ω", justify="right", width=6)
-    table.add_column("bands", no_wrap=True, width=CELLS)
+    table.add_column("bands", no_wrap=True, width=cells)
     for name in ("in/s", "shed/s", "flight"):
         table.add_column(name, justify="right", no_wrap=True, min_width=6)
     room = len(order) if height is None else max(height - 6, 1)
@@ -89,7 +90,7 @@ def overview(frame: dict[str, Any], width: int, height: int | None) -> Renderabl
             Text(route),
             Text(state, style=style),
             f"{row['resistance']:.1f}",
-            _bands(row),
+            _bands(row, cells),
             f"{row['rates']['admitted']:.0f}",
             Text(f"{row['rates']['shed']:.0f}", style="yellow" if row["rates"]["shed"] else "dim"),
             f"{row['in_flight']}/{row['limit']:.0f}",

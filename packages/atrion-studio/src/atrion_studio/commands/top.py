@@ -70,11 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if arguments.demo or (url is not None and not url.startswith(("http://", "https://"))):
             read = _of_source(stack, url, arguments.demo)
-            if once:
-                read()
-                time.sleep(SETTLED)
         else:
             read = _of_studio(url or LOCAL, arguments.token)
+        if once:  # rates need two readings, also in a Studio that nobody has asked before
+            read()
+            time.sleep(SETTLED)
         if arguments.json:
             print(json.dumps(read()))
         elif once:
