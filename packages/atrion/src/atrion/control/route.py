@@ -554,7 +554,7 @@ class Route:
             if contrast is None:
                 contrast = self.membership.claim_contrast(capacity)
         capacity.end(
-            pool.window.in_flight + pool.surplus, now, latency, measured, met, level, weight, contrast
+            pool.window.in_flight + pool.surplus, now, latency, measured, met, level, contrast, weight
         )
         self.window.count(outcome, latency)
         pool.window.count(outcome, latency)
