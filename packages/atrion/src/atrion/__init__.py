@@ -9,11 +9,19 @@ from atrion.control.observer import Observer, Transition
 from atrion.control.profiles import Profile
 from atrion.control.route import Route as _Route
 from atrion.engine import Atrion, RouteSnapshot
-from atrion.errors import AtrionError, ConfigurationError, FlowRejected, MissingExtraError, ProviderError
+from atrion.errors import (
+    AtrionError,
+    ConfigurationError,
+    FlowRejected,
+    LeaseCancelled,
+    MissingExtraError,
+    ProviderError,
+)
 from atrion.physics import SLO, AdaptiveBreak, Mode, PhysicsConfig, Tier
 from atrion.providers import InMemoryProvider
 from atrion.sensing import Outcome, Telemetry
 from atrion.state import PhysicsVector, StateManager, StateProvider
+from atrion.workload import Lease, LeaseSnapshot, Swarm
 
 __all__ = [
     "SLO",
@@ -25,6 +33,9 @@ __all__ = [
     "Decision",
     "FlowRejected",
     "InMemoryProvider",
+    "Lease",
+    "LeaseCancelled",
+    "LeaseSnapshot",
     "MissingExtraError",
     "Mode",
     "Observer",
@@ -37,6 +48,7 @@ __all__ = [
     "RouteSnapshot",
     "StateManager",
     "StateProvider",
+    "Swarm",
     "Telemetry",
     "Tier",
     "Transition",

@@ -7,7 +7,7 @@ import math
 import os
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
@@ -15,12 +15,14 @@ from typing import Any, Final, Self, TypeVar, overload
 from atrion._platform import at_fork
 from atrion.config import Config, ConfigSource, Switches
 from atrion.control.base import EngineBase, Key, RouteId
+from atrion.control.budget import limits_from
 from atrion.control.counters import Counters
 from atrion.control.decision import Decision, Reason
 from atrion.control.decorators import BY_NAME, decorator, options_from
+from atrion.control.lease import SwarmRecord
 from atrion.control.listener import RouteListener
 from atrion.control.observer import AnyObserver, Observers
-from atrion.control.profiles import ProfileLike
+from atrion.control.profiles import ProfileLike, profile_of
 from atrion.control.reasons import decide, decision_of
 from atrion.control.route import Route
 from atrion.control.route_log import log_breaker, log_shedding
@@ -33,7 +35,7 @@ from atrion.control.totals import Totals
 from atrion.errors import ConfigurationError
 from atrion.physics.config import SLO, PhysicsConfig, check_number
 from atrion.physics.modes import Mode
-from atrion.physics.voltage import TierLike
+from atrion.physics.voltage import BAND_WIDTH, TierLike, band, level_of
 from atrion.providers.licences import use_license
 from atrion.providers.provider_urls import provider_from
 from atrion.sensing.telemetry import Telemetry
@@ -42,6 +44,10 @@ from atrion.state.lifecycle import Lifecycle
 from atrion.state.manager import StateManager
 from atrion.state.port import ClusterSync, PhysicsVector, StateProvider
 from atrion.vitals import VitalsPublisher, route_vitals
+from atrion.workload.lease import Lease
+from atrion.workload.manager import LeaseManager
+from atrion.workload.swarm import Swarm
+from atrion.workload.view import LeaseSnapshot
 
 __all__ = ["MAX_ROUTE_ID", "Atrion", "RouteSnapshot", "check_name", "engines", "on_engine"]
 
@@ -184,6 +190,7 @@ class Atrion(EngineBase):
         events = _Events()
         super().__init__(self._clock.monotonic, self._clock.wall, rules, max_routes, events)
         self._observers = Observers(events)
+        self._leases = LeaseManager(self.now(), watched=isinstance(self._clock, SystemClock))
         self.evicted: Totals | None = None
         """What evicted routes have counted; None while nobody counts."""
         self._selector = Selector()
@@ -462,6 +469,112 @@ class Atrion(EngineBase):
         now = self.now()
         return self._selector.select([self.find(route_id) for route_id in routes], beta, u, now).id
 
+    # --- long work -----------------------------------------------------------------------------------------
+
+    def lease(
+        self,
+        route_id: RouteId,
+        tier: TierLike | None = None,
+        *,
+        key: Key | None = None,
+        place: float | None = None,
+        profile: ProfileLike | None = None,
+        budget: Mapping[str, float] | None = None,
+        soft: float = 0.8,
+        interruptible: bool = False,
+    ) -> Lease:
+        """Long work, for ``with`` or ``async with``; entering raises :class:`FlowRejected` if it is shed.
+
+        It is admitted like a :meth:`flow`. Its holder calls :meth:`~atrion.Lease.heartbeat` from time to time, with its
+        progress and use; a lease without heartbeats expires, and is counted again from the next one on. A lease near
+        the end of its budget raises the route's resistance, and one that has used it up is cancelled: in asyncio, the
+        ``async with`` block is, and raises :class:`~atrion.LeaseCancelled`; elsewhere, ``lease.cancelled`` is set and
+        ``lease.check()`` raises. Shadow mode cancels nothing.
+
+        Args:
+            route_id: The route.
+            tier: The tier; None takes the route's own: normal, unless configured otherwise.
+            key: The caller's stable name.
+            place: A place in the tier's band, in [0, 1), that counts more than a key.
+            profile: What is expected of this lease; None takes the route's profile.
+            budget: Hard limits by resource, > 0. ``seconds`` are measured, others are what the holder tells; ``memory``
+                is given back at the end.
+            soft: Share of a limit, in (0, 1], from which the lease raises resistance.
+            interruptible: Whether the lease may be cancelled if it is asked to stop and does not do so within the
+                profile's ``grace``.
+
+        Raises:
+            ConfigurationError: a value is unusable.
+        """
+        return self._lease(
+            route_id,
+            tier,
+            key=key,
+            place=place,
+            profile=profile,
+            budget=budget,
+            soft=soft,
+            interruptible=interruptible,
+        )
+
+    def _lease(
+        self,
+        route_id: RouteId,
+        tier: TierLike | None = None,
+        *,
+        key: Key | None = None,
+        place: float | None = None,
+        profile: ProfileLike | None = None,
+        budget: Mapping[str, float] | None = None,
+        soft: float = 0.8,
+        interruptible: bool = False,
+        swarm: SwarmRecord | None = None,
+    ) -> Lease:
+        check_number("soft", soft, 0.0, 1.0, above=True)
+        if place is None:
+            place = self.place(route_id, key)
+        route = self.find(route_id)
+        start = route.settings.start if tier is None else band(level_of(tier))
+        return Lease(
+            self._leases,
+            self._read_clock,
+            route,
+            start + BAND_WIDTH * place,
+            None if profile is None else profile_of(profile),
+            limits_from(budget),
+            float(soft),
+            interruptible,
+            swarm,
+            self.disabled,
+        )
+
+    def _read_clock(self) -> float:
+        return self.now()  # which a forked child replaces
+
+    def leases(self) -> tuple[LeaseSnapshot, ...]:
+        """The leases that are held now, in the order in which they began."""
+        return self._leases.snapshot(self.now())
+
+    def swarm(
+        self, route_id: RouteId, *, budget: Mapping[str, float] | None = None, soft: float = 0.8
+    ) -> Swarm:
+        """Workers that share a budget, such as the agents of one task, for ``with`` or ``async with``.
+
+        Each member is a lease: ``async with swarm.member(tier="low") as member``. From the soft budget on, members of
+        the lowest tiers are refused and asked to stop first; when a resource is used up, all are cancelled.
+
+        Args:
+            route_id: The route of the members.
+            budget: Hard limits of all together, by resource, > 0; ``members`` is how many there may be at a time.
+            soft: Share of a limit, in (0, 1], from which low tiers are refused.
+
+        Raises:
+            ConfigurationError: a value is unusable.
+        """
+        check_number("soft", soft, 0.0, 1.0, above=True)
+        name = self.find(route_id).id
+        return Swarm(self._leases, self._read_clock, name, limits_from(budget), float(soft), self._lease)
+
     # --- state ---------------------------------------------------------------------------------------------
 
     def restore(self, route_id: str, vector: PhysicsVector, age: float = 0.0) -> None:
@@ -496,6 +609,7 @@ class Atrion(EngineBase):
     async def _turn(self) -> bool:
         self._report_unused(self.now())
         began = self.now()
+        self._leases.review(began)
         answered = await self.state.pulse()
         ended = self.now()
         self.pulse_seconds = max(ended - began, 0.0)
@@ -566,6 +680,7 @@ class Atrion(EngineBase):
         if self._auto_named:
             self.node = _new_node()
         self._lifecycle.after_fork(self.node)
+        self._leases.after_fork(self._clock.monotonic())
         self.now = self._first_now
 
     def _first_now(self) -> float:
@@ -574,7 +689,7 @@ class Atrion(EngineBase):
         if self.now != now:
             self.now = now
             for route in list(self.routes.values()):
-                route.window.in_flight = route.pool.window.in_flight = route.streaming = 0
+                route.window.in_flight = route.pool.window.in_flight = route.streaming = route.pool.places = 0
                 route.pool.surplus = 0.0
                 if route.costs is not None:
                     route.costs.drop()

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from atrion.control.decision import Decision
 
-__all__ = ["AtrionError", "ConfigurationError", "FlowRejected", "MissingExtraError", "ProviderError"]
+__all__ = [
+    "AtrionError",
+    "ConfigurationError",
+    "FlowRejected",
+    "LeaseCancelled",
+    "MissingExtraError",
+    "ProviderError",
+]
 
 
 class AtrionError(Exception):
@@ -95,6 +102,45 @@ class MissingExtraError(AtrionError, ImportError):
 
 class ProviderError(AtrionError):
     """A state provider failed. Raised by providers that are called directly, never by a guarded call."""
+
+
+class LeaseCancelled(AtrionError):
+    """A lease was cancelled: its budget or its swarm's is used up, or it did not stop when it was asked to.
+
+    Raised where an ``async with`` block of a lease is left, and by ``lease.check()``.
+    """
+
+    def __init__(
+        self, route: str, reason: str, resource: str = "", used: float = 0.0, limit: float = 0.0
+    ) -> None:
+        super().__init__(route, reason, resource, used, limit)
+
+    @property
+    def route(self) -> str:
+        """The lease's route."""
+        return str(self.args[0])
+
+    @property
+    def reason(self) -> str:
+        """``budget`` if a budget is used up; ``culprit`` or ``swarm`` if the lease was asked to stop, and did not."""
+        return str(self.args[1])
+
+    @property
+    def resource(self) -> str:
+        """The resource whose budget is used up; empty if that is not why."""
+        return str(self.args[2])
+
+    def as_dict(self) -> dict[str, Any]:
+        """As of every error, with ``route``, ``reason``, ``resource``, ``used`` and ``limit``."""
+        names = ("route", "reason", "resource", "used", "limit")
+        return {**super().as_dict(), **dict(zip(names, self.args, strict=True))}
+
+    def __str__(self) -> str:
+        route, reason, resource, used, limit = self.args
+        if resource:
+            return f"{route}: the lease was cancelled after {used:g} of {limit:g} {resource}"
+        why = "a swarm's budget runs out" if reason == "swarm" else "it holds what other calls wait for"
+        return f"{route}: the lease was cancelled because it did not stop when asked to ({why})"
 
 
 class FlowRejected(AtrionError):

@@ -107,7 +107,7 @@ class EngineBase:
     def _evict(self) -> None:
         """Drop the least recently used of the oldest routes. Busy and decorated ones stay and move to the back."""
         oldest = self._oldest(EVICTION_CANDIDATES)
-        idle = [route for route in oldest if route.window.in_flight == 0 and not route.pinned]
+        idle = [route for route in oldest if route.in_flight() == 0 and not route.pinned]
         victim = min(idle, key=lambda route: route.used) if idle else None
         for route in oldest:
             self.routes.pop(route.id, None)

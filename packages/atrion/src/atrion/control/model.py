@@ -20,6 +20,7 @@ from atrion.state.port import PhysicsVector
 __all__ = ["RouteModel"]
 
 RESISTANCE: Final = Reason.RESISTANCE
+SATURATED: Final = Reason.SATURATED
 
 MAX_SAMPLE_AGE: Final = 1.0
 """Most seconds that one sample stands for: scars count time and not calls, also where calls are rare."""
@@ -116,6 +117,11 @@ class RouteModel:
         if constants.directed and pressure.error <= 0.0 and pressure.latency <= 0.0:
             state.heal(window.window_successes)
         return state.scar_tissue - scar > JUMP
+
+    def wound(self, ohms: float) -> None:
+        """Add ``ohms`` of scar tissue for work that used more than it was admitted for."""
+        self.state.wound(ohms)
+        self.scarred_by = SATURATED
 
     # --- the cluster ---------------------------------------------------------------------------------------
 

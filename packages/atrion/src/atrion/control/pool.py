@@ -31,6 +31,7 @@ class Pool:
         shed: Requests shed since the last tick.
         calm: Seconds for which nothing has waited or been shed; below 0, seconds for which it has.
         claims: Calls in flight that its routes are entitled to, in all.
+        places: Leases that take a call's place: they are among the calls in flight of ``window``.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Pool:
         "members",
         "name",
         "no_saturation_below",
+        "places",
         "rank",
         "saturation",
         "shed",
@@ -52,6 +54,7 @@ class Pool:
         self.window: Window = Window()
         self.surplus: float = 0.0
         self.members: int = 0
+        self.places: int = 0
         self.rank: int = rank
         self.name: str | None = name
         self.forget(now)

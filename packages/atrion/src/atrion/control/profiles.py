@@ -38,10 +38,11 @@ class Profile(Plain):
     grace: float = 5.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not 0 < len(self.name) <= 256:
-            raise ConfigurationError("Profile.name", self.name, "give 1 to 256 characters")
-        for name in ("duration", "stall", "heartbeat"):
-            check_number(f"Profile.{name}", getattr(self, name), 0.0, above=True)
+        name: object = self.name
+        if not isinstance(name, str) or not 0 < len(name) <= 256:
+            raise ConfigurationError("Profile.name", name, "give 1 to 256 characters")
+        for field in ("duration", "stall", "heartbeat"):
+            check_number(f"Profile.{field}", getattr(self, field), 0.0, above=True)
         if self.latency is not None:
             check_number("Profile.latency", self.latency, 0.0, above=True)
         check_number("Profile.grace", self.grace, 0.0)

@@ -6,6 +6,7 @@ from typing import Final, final
 
 from atrion.control.counters import Counters
 from atrion.control.decision import Reason
+from atrion.control.held import Held
 from atrion.control.listener import RouteListener
 from atrion.control.model import RouteModel
 from atrion.control.pool import Pool
@@ -47,6 +48,8 @@ NOT_CRITICAL: Final = 91.9
 """Volts just below the critical band: while the capacity dips, only critical requests pass."""
 SHED_ALL: Final = 1000.0
 """Ohms above every voltage, for the moments in which even critical requests would prolong a dip."""
+PLACES: Final = 0.5
+"""Share of a pool's capacity that leases may take up."""
 INITIAL_RATIO: Final = 1.2
 """Resistance of a new route, in multiples of R_base."""
 DITHER: Final = 0.6180339887498949
@@ -66,6 +69,7 @@ class Route:
         used: When a request last came.
         admitted: Calls admitted so far.
         streaming: Calls that have been answered and still send.
+        leases: Counts of its leases; None until the first one.
         counters: Counts for metrics; None while nobody counts.
         epoch: How many pools the route has been in.
         pinned: Whether a decorated function refers to it, so that it is never evicted.
@@ -90,6 +94,7 @@ class Route:
         "counters",
         "epoch",
         "id",
+        "leases",
         "membership",
         "model",
         "nested",
@@ -136,6 +141,7 @@ class Route:
         self.clock_faults: int = 0
         self.total_shed: int = 0
         self.would_shed: int = 0
+        self.leases: Held | None = None
         self.pools: Pools = pools
         self.pool.members += 1
         self.model: RouteModel = RouteModel(settings, now)
@@ -182,6 +188,11 @@ class Route:
         # No function is called before the pool is assigned, so no other thread's call begins or ends meanwhile.
         old = self.pool
         calls = self.window.in_flight
+        leases = self.leases
+        if leases is not None:
+            calls += leases.places
+            old.places -= leases.places
+            pool.places += leases.places
         old.window.in_flight -= calls
         pool.window.in_flight += calls
         costs = self.costs
@@ -219,7 +230,7 @@ class Route:
             self._move(rank, now)
 
     def detach(self) -> None:
-        """Leave the pool for good: the route is dropped."""
+        """Leave the pool for good: the route is dropped. It has no leases."""
         self.pool.window.in_flight -= self.window.in_flight
         if self.costs is not None:
             self.pool.surplus -= self.costs.surplus
@@ -302,7 +313,8 @@ class Route:
             membership.contrast.rescale(self.costs.shrunk())
         self.pool.advance(now, self.settings)
         membership.average(window.window_successes, window.window_latency)
-        return model.pressure.read_calls(window, self.admitted, self.settings, now, dt, membership.latency)
+        calls = self.admitted if self.leases is None else self.admitted - self.leases.begun
+        return model.pressure.read_calls(window, calls, self.settings, now, dt, membership.latency)
 
     def _report(self, now: float, before: int) -> None:
         """Tell the listener what has begun or ended with this tick; ``before`` it, the mode had this index."""
@@ -322,7 +334,12 @@ class Route:
     def _refresh_cache(self) -> None:
         """Store what decisions read until the next tick."""
         self.broken = self.model.state.mode_index == CIRCUIT_BREAKER or self.settings.floor >= OPEN
-        self.tick_resistance = self.model.tick_resistance(self.settings)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compute the resistance of the last tick anew."""
+        ohms = self.model.tick_resistance(self.settings)
+        self.tick_resistance = ohms if self.leases is None else ohms + self.leases.ohms()
 
     def _notify_active(self) -> None:
         """Let the pulse visit this route, which it passes over while the route is at rest."""
@@ -360,7 +377,7 @@ class Route:
     def apply_cluster_scar(self, scar: float, evidence: float) -> None:
         """Take the other nodes' opinion: scar tissue in ohms, and their evidence."""
         self.model.set_cluster_scar(scar, evidence, self.settings)
-        self.tick_resistance = self.model.tick_resistance(self.settings)
+        self.refresh()
 
     def vector(self) -> PhysicsVector:
         """This node's own vector."""
@@ -514,7 +531,10 @@ class Route:
         process = self.process
         if process is not None and process.ohms > 0.0 and constants.base + process.ohms >= resistance:
             return PROCESS_SATURATED
-        return SATURATED if resistance - self.tick_resistance > ohms else reason
+        live = resistance - self.tick_resistance
+        if self.leases is not None:
+            live += self.leases.ohms()
+        return SATURATED if live > ohms else reason
 
     # --- calls ---------------------------------------------------------------------------------------------
 
@@ -613,3 +633,77 @@ class Route:
             self.window.fail()
             if self.counters is not None:
                 self.counters.broken_streams += 1
+
+    # --- leases --------------------------------------------------------------------------------------------
+
+    def in_flight(self) -> int:
+        """Calls in flight, streams and leases included."""
+        calls = self.window.in_flight + self.streaming
+        return calls if self.leases is None else calls + self.leases.held
+
+    def lease(self) -> Held:
+        """Count a lease as admitted; returns the counts of leases."""
+        leases = self.leases
+        if leases is None:
+            leases = self.leases = Held()
+        leases.begun += 1
+        self.admitted += 1
+        return leases
+
+    def hold(self, now: float) -> bool:
+        """Count a lease as held; returns whether it takes a call's place in the pool.
+
+        Leases do so up to half of the capacity: the other half still shows how long the calls of a shorter queue take.
+        """
+        leases = self.leases
+        if leases is None:
+            return False
+        leases.held += 1
+        pool = self.pool
+        if pool.places >= PLACES * pool.capacity.calls:
+            return False
+        pool.capacity.begin(pool.window.in_flight + pool.surplus, now)
+        pool = self.pool  # as in begin()
+        leases.places += 1
+        pool.places += 1
+        pool.window.in_flight += 1
+        return True
+
+    def release(self, place: bool, now: float) -> None:
+        """Count a lease as not held any more; ``place`` is what :meth:`hold` returned."""
+        leases = self.leases
+        if leases is None:
+            return
+        leases.held = max(leases.held - 1, 0)
+        if leases.held == 0:
+            leases.strain = 0.0
+        if place:
+            pool = self.pool
+            # Like a failed call, which is no measurement of the queue.
+            pool.capacity.end(pool.window.in_flight + pool.surplus, now, 0.0, FAILURE, 1.0, 0, None)
+            pool = self.pool  # as in begin()
+            if leases.places > 0:
+                leases.places -= 1
+                pool.places -= 1
+                pool.window.in_flight -= 1
+        self.refresh()
+
+    def end_lease(self, outcome: int, seconds: float, overrun: float, now: float) -> None:
+        """Count the outcome of a lease that took so many ``seconds`` and used ``overrun`` more than its budget.
+
+        Its duration is no latency of the route. An overrun leaves a scar in proportion, at most that of one tick.
+        """
+        leases = self.leases
+        self.window.count(outcome, self.membership.latency)
+        if leases is not None:
+            if outcome == SUCCESS:
+                leases.learn(seconds)
+            if overrun > 0.0:
+                leases.overruns += 1
+        if overrun > 0.0:
+            self.model.wound(self.settings.constants.scar_factor * min(overrun, 1.0))
+            self.refresh()
+            self._notify_active()
+        if self.counters is not None:
+            self.counters.count_ended(seconds)
+        self.advance(now)

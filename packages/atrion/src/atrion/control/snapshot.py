@@ -30,7 +30,8 @@ class RouteSnapshot(Plain):
         pressure_latency: Latency pressure, in [−1, 1].
         pressure_error: Error pressure, in [−1, 1].
         pressure_saturation: Saturation pressure from the caller's own telemetry, in [−1, 1].
-        in_flight: Calls in flight, streams included.
+        in_flight: Calls in flight, streams and leases included.
+        leases: Leases held.
         capacity: Learned capacity of the route's pool, in calls in flight.
         service_time: Mean latency of the route's calls, in seconds.
         pool: Name of the route's pool. Routes of one pool share a bottleneck.
@@ -57,6 +58,7 @@ class RouteSnapshot(Plain):
     pressure_error: float
     pressure_saturation: float
     in_flight: int
+    leases: int
     capacity: float
     service_time: float
     pool: str
@@ -89,7 +91,8 @@ def snapshot_of(route: Route) -> RouteSnapshot:
         pressure_latency=state.latency,
         pressure_error=state.error,
         pressure_saturation=state.saturation,
-        in_flight=route.window.in_flight + route.streaming,
+        in_flight=route.in_flight(),
+        leases=0 if route.leases is None else route.leases.held,
         capacity=route.pool.capacity.calls,
         service_time=route.membership.latency,
         pool=_pool_name(route),

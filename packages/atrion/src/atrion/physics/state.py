@@ -185,6 +185,12 @@ class PhysicsState:
         self.scar_tissue = min(scar_tissue, self.constants.scar_cap, MAX_RESISTANCE)
         self.resistance = self._resistance(0.0)
 
+    def wound(self, ohms: float) -> None:
+        """Add ``ohms`` of scar tissue, up to the cap."""
+        before = self.scar_tissue
+        self.scar_tissue = max(min(before + ohms, self.constants.scar_cap), before)
+        self.resistance = min(self.resistance + self.scar_tissue - before, MAX_RESISTANCE)
+
     def heal(self, successes: int) -> None:
         """Reduce scar tissue by ``successes``, which show that the dependency works, and not by time alone."""
         if successes > 0 and self.scar_tissue > 0.0:

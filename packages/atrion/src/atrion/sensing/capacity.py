@@ -366,6 +366,10 @@ class Capacity:
         queue = self.queue
         return queue is not None and queue.dips.stubborn(self.calls)
 
+    def throughput(self) -> float:
+        """Mean completions per second in which calls were in flight; 0 before the first."""
+        return self._throughput
+
     def pace(self) -> float:
         """Seconds of one service: the fastest pace at which the calls in flight can show anything."""
         if self._throughput > 0.0:
