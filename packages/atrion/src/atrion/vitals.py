@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from atrion.control.parts import PARTS, resistance_parts
 from atrion.control.route import Route
 from atrion.control.snapshot import RouteSnapshot
 from atrion.physics.laws import seconds_until_scar
@@ -44,17 +45,7 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
     """
     settings = route.settings
     k = settings.constants
-    parts = {
-        "base": k.base,
-        "latency": k.weight_latency * max(seen.pressure_latency, 0.0),
-        "errors": k.weight_error * max(seen.pressure_error, 0.0),
-        "saturation": k.weight_saturation * max(seen.pressure_saturation, 0.0),
-        "momentum": min(k.damping * seen.momentum, k.momentum_cap),
-        "scar": seen.scar_tissue,
-        "cluster": seen.blended_scar - seen.scar_tissue,
-    }
-    # What is left is what the calls in flight add at this instant, or a new route's caution before it has learned.
-    parts["queue"] = seen.resistance - sum(parts.values())
+    parts = dict(zip(PARTS, resistance_parts(route, seen.resistance), strict=True))
     slo = settings.slo
     return {
         "resistance": round(seen.resistance, 2),
@@ -134,7 +125,7 @@ _SHAPE: Final[Mapping[str, tuple[type, ...]]] = {
     "clears_in": (int, float, type(None)),
     "tiers": (dict,),
 }
-_PARTS: Final = frozenset(("base", "latency", "errors", "saturation", "momentum", "scar", "cluster", "queue"))
+_PARTS: Final = frozenset(PARTS)
 _MODES: Final = frozenset(mode.name.lower() for mode in Mode)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import shutil
 import signal
 import socket
@@ -19,13 +20,19 @@ from wsgiref.util import setup_testing_defaults
 import httpx
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
+from prometheus_client.utils import floatToGoString
 
 from atrion import Atrion, ConfigurationError, FlowRejected, Tier
 from atrion.integrations.prometheus import AtrionCollector, metrics_asgi_app, metrics_wsgi_app
 from atrion.metrics import names
-from atrion.testing import force_shed
+from atrion.metrics.exposition import written
+from atrion.metrics.reading import Reading
+from atrion.testing import VirtualClock, force_shed
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 WORKER = Path(__file__).with_name("metrics_process.py")
@@ -113,6 +120,49 @@ def test_openmetrics_has_the_trace_of_a_shed_request() -> None:
         if sample.exemplar is not None
     ]
     assert exemplar.labels["trace_id"] == f"{span.get_span_context().trace_id:032x}"
+
+
+@pytest.mark.parametrize("accept", ["", "text/plain;version=1.0.0;escaping=allow-utf-8", OPEN])
+def test_the_endpoint_writes_the_lines_that_the_client_library_writes(accept: str) -> None:
+    clock = VirtualClock()
+    engine = Atrion(clock=clock, max_routes=5)
+    registry = CollectorRegistry()
+    Counter("beside", "What the application counts itself.", ["by"], registry=registry).labels('a"b').inc()
+    app = metrics_asgi_app(engine, registry=registry, max_routes=4)
+    trace = SpanContext(7, 9, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    for number in range(120):
+        clock.advance(0.013)
+        # Routes with what labels must escape, one without ended calls, and more than have series of their own.
+        for route in ('say "hi"', "back\\slash\nline", "50 % {id} é", "GET /orders"):
+            with suppress(FlowRejected, OSError), engine.flow(route, Tier(number % 5)):
+                clock.advance(0.0007 * number)
+                if number % 3 == 0:
+                    raise OSError
+    engine.configure("shadowed", enforce=False)
+    with use_span(NonRecordingSpan(trace)), force_shed("low", engine=engine):
+        engine.decide("shadowed", Tier.LOW)
+        engine.decide("GET /orders", Tier.LOW)
+    encode, content_type = choose_encoder(accept)
+    answer = get(app, accept)
+    assert answer.headers["content-type"] == content_type
+    expected = encode(registry).decode()
+    if accept != OPEN:
+        assert "# {" not in answer.text
+    assert sorted(answer.text.splitlines()) == sorted(expected.splitlines())
+    assert "_other" in expected
+    # The lines of a family stand together, behind what it is called, and the end is at the end.
+    families = {family.name for family in (parse_open if accept == OPEN else parse)(answer.text)}
+    assert {"beside", "atrion_decision", "atrion_call_duration_seconds"} <= families
+    assert answer.text.count("# TYPE") == expected.count("# TYPE")
+    assert ("# {" in expected) == (accept == OPEN)
+
+
+@pytest.mark.parametrize(
+    "value", [0.1 + 0.2, 1e-7, 123456.5, 1234567.0, 1.5e15, 3e22, -2e9, math.inf, -math.inf, math.nan]
+)
+def test_numbers_are_written_as_go_does(value: float) -> None:
+    text = written(Reading(gauges={names.PULSE_DURATION.name: value}))
+    assert f"\natrion_pulse_duration_seconds {floatToGoString(value)}\n" in text
 
 
 def test_the_wsgi_endpoint_tells_the_same() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from functools import partial
 from time import time
 from typing import Any, Final
 
-from atrion.control.counters import BOUNDS
 from atrion.control.decision import Decision
 from atrion.engine import Atrion
 from atrion.errors import ConfigurationError
 from atrion.integrations._missing import needs
 from atrion.metrics import names
+from atrion.metrics.exposition import LE, written
 from atrion.metrics.host import HostReadings
 from atrion.metrics.reading import MOST_ROUTES, Reader, Reading
-from atrion.metrics.series import buckets, series
+from atrion.metrics.series import Labels, buckets, series
 from atrion.physics.config import check_number
 from atrion.physics.voltage import Tier, level_at
 from atrion.providers.workers import WorkersProvider
@@ -28,7 +30,7 @@ with needs("metrics for Prometheus", "prometheus"):
 
 __all__ = ["AtrionCollector", "metrics_asgi_app", "metrics_wsgi_app"]
 
-_BOUNDS: Final = [*(f"{bound:g}" if bound % 1 else f"{bound:.1f}" for bound in BOUNDS), "+Inf"]
+_EOF: Final = b"# EOF\n"
 MOST_EXEMPLARS: Final = 1000
 
 
@@ -58,6 +60,7 @@ class AtrionCollector(Collector):
             self._host = HostReadings(provider.path / "metrics", self._reader.read)
             atrion.each_pulse(self._host.look)
         self._exemplars: dict[tuple[str, ...], Exemplar] = {}
+        self._writing: ContextVar[bool] = ContextVar("atrion_writing", default=False)
         if _current_span() is not None:
             atrion.observe(_Sheds(self._exemplars))
 
@@ -74,28 +77,54 @@ class AtrionCollector(Collector):
         return self._reader.read() if self._host is None else self._host.collect()
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric that has a value."""
+        """Every metric that has a value; nothing to the endpoints of this module, which write it themselves."""
+        if self._writing.get():
+            return
         reading = self.read()
         for metric, values in series(reading):
             if not values:
                 continue
             family = Metric(metric.prometheus, metric.text, metric.kind)
-            suffix = "_total" if metric.kind == "counter" else ""
-            name, labels = metric.prometheus + suffix, metric.labels
             decisions = metric is names.DECISION
             for given, value in values:
                 exemplar = self._exemplars.get(given) if decisions and self._exemplars else None
-                family.add_sample(name, dict(zip(labels, given, strict=True)), value, exemplar=exemplar)
+                labels = dict(zip(metric.labels, given, strict=True))
+                family.add_sample(metric.series, labels, value, exemplar=exemplar)
             yield family
         name = names.DURATION.prometheus
         histogram = Metric(name, names.DURATION.text, "histogram")
         for route, counts, seconds in buckets(reading):
-            for bound, count in zip(_BOUNDS, counts, strict=True):
+            for bound, count in zip(LE, counts, strict=True):
                 histogram.add_sample(f"{name}_bucket", {"route": route, "le": bound}, count)
             histogram.add_sample(f"{name}_count", {"route": route}, counts[-1])
             histogram.add_sample(f"{name}_sum", {"route": route}, seconds)
         if histogram.samples:
             yield histogram
+
+    def render(self, registry: CollectorRegistry, accept: str) -> tuple[str, bytes]:
+        """The content type that a scraper asks for, and everything in ``registry``, in which this collector is.
+
+        Raises:
+            OSError: the workers' folder cannot be used.
+        """
+        encode, content_type = choose_encoder(accept)
+        token = self._writing.set(True)
+        try:
+            others = encode(registry)
+        finally:
+            self._writing.reset(token)
+        if not content_type.startswith("application/openmetrics-text"):
+            return content_type, others + written(self.read()).encode()
+        text = written(self.read(), openmetrics=True, exemplar=self._exemplar if self._exemplars else None)
+        return content_type, others.removesuffix(_EOF) + text.encode() + _EOF
+
+    def _exemplar(self, series: Labels) -> str:
+        """What follows the value of a series in OpenMetrics."""
+        found = self._exemplars.get(series)
+        if found is None:
+            return ""
+        labels = ",".join(f'{name}="{value}"' for name, value in sorted(found.labels.items()))
+        return f" # {{{labels}}} {found.value} {found.timestamp}"
 
 
 def _current_span() -> Callable[[], Any] | None:
@@ -127,15 +156,14 @@ class _Sheds:
             self._kept[key] = Exemplar(trace, 1.0, time())
 
 
-def _render(registry: CollectorRegistry, accept: str) -> tuple[str, bytes]:
-    encode, content_type = choose_encoder(accept)
-    return content_type, encode(registry)
-
-
-def _registry(atrion: Atrion, max_routes: int, registry: CollectorRegistry | None) -> CollectorRegistry:
+def _registered(
+    atrion: Atrion, max_routes: int, registry: CollectorRegistry | None
+) -> Callable[[str], tuple[str, bytes]]:
+    """A function that renders a registry in which there is a new collector of the engine."""
     chosen = CollectorRegistry() if registry is None else registry
-    chosen.register(AtrionCollector(atrion, max_routes=max_routes))
-    return chosen
+    collector = AtrionCollector(atrion, max_routes=max_routes)
+    chosen.register(collector)
+    return partial(collector.render, chosen)
 
 
 def metrics_asgi_app(
@@ -150,7 +178,7 @@ def metrics_asgi_app(
     Raises:
         ConfigurationError: a value is unusable.
     """
-    chosen = _registry(atrion, max_routes, registry)
+    render = _registered(atrion, max_routes, registry)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -161,7 +189,7 @@ def metrics_asgi_app(
                 "latin-1"
             )
             # Files are read and written where workers share a host, so the event loop is kept free.
-            content_type, body = await asyncio.to_thread(_render, chosen, accept)
+            content_type, body = await asyncio.to_thread(render, accept)
             status, headers = 200, [(b"content-type", content_type.encode())]
         headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -178,14 +206,14 @@ def metrics_wsgi_app(
     Raises:
         ConfigurationError: a value is unusable.
     """
-    chosen = _registry(atrion, max_routes, registry)
+    render = _registered(atrion, max_routes, registry)
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         if method not in {"GET", "HEAD"}:
             start_response("405 Method Not Allowed", [("allow", "GET, HEAD"), ("content-length", "0")])
             return [b""]
-        content_type, body = _render(chosen, environ.get("HTTP_ACCEPT", ""))
+        content_type, body = render(environ.get("HTTP_ACCEPT", ""))
         start_response("200 OK", [("content-type", content_type), ("content-length", str(len(body)))])
         return [b"" if method == "HEAD" else body]
 

@@ -8,13 +8,12 @@ from itertools import islice
 from typing import Any, Final
 
 from atrion.control.counters import Counters
+from atrion.control.parts import GAUGES, gauges_of
 from atrion.control.route import Route
-from atrion.control.snapshot import snapshot_of
 from atrion.control.totals import LENGTH, Totals, counts_of
 from atrion.engine import Atrion
 from atrion.metrics import names
 from atrion.metrics.names import OTHER, Metric
-from atrion.vitals import route_vitals
 
 __all__ = ["MOST_ROUTES", "Reader", "Reading", "RouteReading", "merged"]
 
@@ -172,12 +171,11 @@ class Reader:
             counts = counts_of(route)
             if series is None:
                 others.append(counts)
-                live = route.window.in_flight + route.streaming
-                add_gauges(lumped.gauges, {"in_flight": float(live)}, _SUMMED)
+                add_gauges(lumped.gauges, {"in_flight": float(route.in_flight())}, _SUMMED)
             else:
                 route.advance(now)
                 series.last = counts
-                reading.routes[name] = RouteReading(counts, _gauges(route))
+                reading.routes[name] = RouteReading(counts, dict(zip(GAUGES, gauges_of(route), strict=True)))
         total = minus([sum(column) for column in zip(*others, strict=True)], self._retired)
         # A route that another thread evicts meanwhile may be missing once: counts stand still rather than fall.
         lumped.counts = self._other = list(map(max, total, self._other))
@@ -241,16 +239,3 @@ def license_end(provider: object) -> float | None:
         return None if ends is None else float(ends)
     except Exception:
         return None
-
-
-def _gauges(route: Route) -> dict[str, float]:
-    vitals = route_vitals(route, snapshot_of(route))
-    gauges = {
-        "resistance": vitals["resistance"],
-        "in_flight": float(vitals["in_flight"]),
-        "limit": vitals["limit"],
-        "open": float(vitals["mode"] == "circuit_breaker"),
-    }
-    for part, ohms in vitals["parts"].items():
-        gauges[f"part.{part}"] = ohms
-    return gauges
