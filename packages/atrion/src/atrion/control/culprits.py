@@ -40,14 +40,14 @@ MOST: Final = 3
 class Blockage:
     """Watches one pool. Times in seconds."""
 
-    __slots__ = ("_answers", "_asked", "_last", "_missed", "_next", "_rate", "_since")
+    __slots__ = ("_answered", "_answers", "_asked", "_last", "_next", "_rate", "_since")
 
     def __init__(self, pool: Pool, now: float) -> None:
         self._answers: int = _answers(pool)
         self._last: float = now
         self._rate: float = pool.capacity.throughput()
         self._since: float = -1.0
-        self._missed: int = 0
+        self._answered: int = 0
         self._asked: int = 0
         self._next: float = 0.0
 
@@ -61,15 +61,19 @@ class Blockage:
         if not 0.0 < dt < PAUSE:
             self._since = -1.0
             return 0.0
-        waiting = pool.window.in_flight - pool.places >= WAITING or pool.calm < 0.0
-        since = self._since if self._since >= 0.0 else now - dt
-        missed = self._missed + done if self._since >= 0.0 else done
-        if waiting and missed < SLOW * self._rate * (now - since):
-            if self._since < 0.0:
+        began = self._since >= 0.0
+        waiting = pool.window.in_flight - pool.places >= WAITING
+        # While the capacity dips, few calls are admitted, and few answers mean nothing; once calls were waiting, all
+        # that come may be shed.
+        waits = waiting or pool.calm < 0.0 if began else waiting and not pool.capacity.holding
+        since = self._since if began else now - dt
+        answered = self._answered + done if began else done
+        if waits and answered < SLOW * self._rate * (now - since):
+            if not began:
                 self._asked = 0
                 self._next = 0.0
             self._since = since
-            self._missed = missed
+            self._answered = answered
             blocked = now - since
             return blocked if blocked >= LEAST and self._rate * blocked >= EXPECTED else 0.0
         self._since = -1.0

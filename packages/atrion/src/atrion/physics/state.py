@@ -186,7 +186,9 @@ class PhysicsState:
         self.resistance = self._resistance(0.0)
 
     def wound(self, ohms: float) -> None:
-        """Add ``ohms`` of scar tissue, up to the cap."""
+        """Add ``ohms`` of scar tissue, up to the cap. What is known of the route ends its BOOTSTRAP."""
+        if self.mode_index == BOOTSTRAP:
+            self.mode_index = OPERATIONAL
         before = self.scar_tissue
         self.scar_tissue = max(min(before + ohms, self.constants.scar_cap), before)
         self.resistance = min(self.resistance + self.scar_tissue - before, MAX_RESISTANCE)
