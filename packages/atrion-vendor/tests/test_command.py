@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from atrion.errors import ConfigurationError
-from atrion_cluster.licence import Secret, read_license
-from atrion_cluster.licence.keyring import read_keyring
+from atrion_cluster.licence import Secret, read_license, shipped_keyring
+from atrion_cluster.licence.keyring import parse_keyring, read_keyring
 from atrion_vendor.command import main
 
 EMPTY = b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"
@@ -59,6 +60,42 @@ def test_what_is_issued_is_accepted(
         "v1",
     )
     assert json.loads(err.splitlines()[-1])["id"] == license.id
+
+
+def test_a_key_that_is_added_to_the_shipped_keyring_signs_what_the_release_accepts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = files("atrion_cluster.licence") / "keyring.json"
+    release, private = tmp_path / "release.json", tmp_path / "new.pem"
+    release.write_bytes(shipped.read_bytes())
+    made = ["keygen", "--private", str(private), "--id", "new-in-this-test", "--keyring", str(release)]
+    assert main(made) == 0
+    capsys.readouterr()
+    words = ["issue", "--private", str(private), "--tier", "pro", "--customer", "Example GmbH"]
+    words += ["--expires", "2899-12-31", "--id", "new-in-this-test"]
+    assert main(words) == 0
+    text = Secret(capsys.readouterr().out)
+    found = parse_keyring(release.read_bytes())
+    assert set(found.keys) == {*shipped_keyring().keys, "new-in-this-test"}
+    assert read_license(text, found).key_id == "new-in-this-test"
+    # A customer whose release is older is told what to do.
+    with pytest.raises(ConfigurationError, match=r"'new-in-this-test'.*ATRION_LICENSE_KEYRING"):
+        read_license(text, shipped_keyring())
+
+
+def test_a_licence_that_the_keyring_would_refuse_is_not_issued(
+    private: Path, keyring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*issue(str(private), "--tier", "pro"), "--keyring", str(keyring)]
+    assert main(words) == 0
+    other = tmp_path / "v2.pem"
+    assert main(["keygen", "--private", str(other), "--id", "v2", "--keyring", str(keyring)]) == 0
+    capsys.readouterr()
+    words[words.index(str(private))] = str(other)  # whose id is not v1
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "does not match" in err
 
 
 def test_the_private_key_is_its_owners_alone(private: Path, keyring: Path) -> None:

@@ -122,6 +122,18 @@ def test_a_key_id_must_be_known(header: dict[str, Any]) -> None:
     assert "ATRION_LICENSE_KEYRING" in refusal(VENDOR.sign(header, json.dumps(VENDOR.claims()).encode()))
 
 
+def test_a_key_that_is_not_in_the_keyring_is_named_with_what_to_do() -> None:
+    cure = refusal(Vendor("vendor-2031").issue())
+    assert "signed with the key 'vendor-2031', which this version does not know: upgrade" in cure
+    text = Vendor("vendor-2026").issue()
+    cure = refusal(text, Keyring())
+    assert "signed with the key 'vendor-2026'" in cure
+    assert "built without the vendor's public keys: install a release of the vendor, or name" in cure
+    # What a forger writes there is not repeated.
+    header = VENDOR.header(kid="x" * 65 + " call 555-1234")
+    assert "555" not in refusal(VENDOR.sign(header, b"{}"))
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -203,7 +215,12 @@ def test_a_hundred_thousand_mutated_keys_are_refused() -> None:
             continue
         try:
             read_license(Secret(text), KEYRING)
-        except ConfigurationError:
+        except ConfigurationError as error:
+            message = str(error)
+            assert message.startswith("license = ")
+            assert message.isprintable()
+            assert len(message) < 400
+            assert text not in message
             continue
         pytest.fail(f"accepted: {text!r}")
 

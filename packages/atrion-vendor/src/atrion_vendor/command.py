@@ -12,8 +12,9 @@ from pathlib import Path
 
 from atrion.cli.parser import Parser, examples
 from atrion.errors import AtrionError, ConfigurationError
-from atrion_cluster.licence import LICENSE_TIERS, LicenseKey
+from atrion_cluster.licence import LICENSE_TIERS, LicenseKey, Secret, read_license
 from atrion_cluster.licence.key import LIMITS, claims_of, key_of
+from atrion_cluster.licence.keyring import parse_keyring
 from atrion_vendor.issuing import issue
 from atrion_vendor.keyrings import add_key, read, revoke
 from atrion_vendor.keys import generate, read_private
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     issuing.add_argument("--expires", required=True, help="its last day, YYYY-MM-DD")
     issuing.add_argument("--not-before", help="its first day, YYYY-MM-DD (default: today in UTC)")
     issuing.add_argument("--limit", type=int, help="clusters it covers (default: the tier's)")
+    issuing.add_argument(
+        "--keyring", type=Path, help="keyring that must accept it: asks before a customer does"
+    )
     issuing.set_defaults(run=_issue)
     listing = commands.add_parser(
         "revoke-list",
@@ -86,7 +90,10 @@ def _keygen(arguments: argparse.Namespace) -> int:
 
 def _issue(arguments: argparse.Namespace) -> int:
     license = _license(arguments)
-    print(issue(license, read_private(arguments.private)))
+    text = issue(license, read_private(arguments.private))
+    if arguments.keyring is not None:
+        read_license(Secret(text), parse_keyring(json.dumps(read(arguments.keyring)).encode()))
+    print(text)
     print(json.dumps(claims_of(license), ensure_ascii=False), file=sys.stderr)
     return 0
 

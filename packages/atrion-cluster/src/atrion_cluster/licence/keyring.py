@@ -18,14 +18,15 @@ from joserfc.util import to_bytes, urlsafe_b64decode, urlsafe_b64encode
 from atrion.errors import ConfigurationError
 from atrion_cluster.licence.key import ALGORITHM
 
-__all__ = ["MAX_BYTES", "VARIABLE", "Keyring", "parse_keyring", "read_keyring", "shipped_keyring"]
+__all__ = ["KEY_ID", "MAX_BYTES", "VARIABLE", "Keyring", "parse_keyring", "read_keyring", "shipped_keyring"]
 
 VARIABLE: Final = "ATRION_LICENSE_KEYRING"
 MAX_BYTES: Final = 1_000_000
 """Bytes of a keyring file, at most."""
 MAX_KEYS: Final = 1000
 _MEMBERS: Final = frozenset({"kty", "crv", "x", "kid", "alg", "use"})
-_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+KEY_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What the id of a key looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _public_key(member: Any, where: str) -> tuple[str, OKPKey]:
     if "d" in member:
         raise ValueError(f"{where} is a private key, which belongs nowhere but to the vendor")
     kid, x = member.get("kid"), member.get("x")
-    if not isinstance(kid, str) or _ID.fullmatch(kid) is None:
+    if not isinstance(kid, str) or KEY_ID.fullmatch(kid) is None:
         raise ValueError(f"{where} needs a kid of 1 to 64 letters, digits, dots, dashes or underscores")
     expected = {"kty": "OKP", "crv": "Ed25519", "alg": ALGORITHM, "use": "sig"}
     if not set(member) <= _MEMBERS or any(

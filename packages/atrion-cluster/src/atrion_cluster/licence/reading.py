@@ -12,7 +12,7 @@ from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from atrion.errors import ConfigurationError
 from atrion_cluster.licence.key import ALGORITHM, PREFIXES, TYPE, LicenseKey, key_of
-from atrion_cluster.licence.keyring import Keyring
+from atrion_cluster.licence.keyring import KEY_ID, Keyring
 from atrion_cluster.licence.secret import Secret, masked
 
 __all__ = ["FIELD", "MAX_LENGTH", "read_license"]
@@ -57,10 +57,7 @@ def _examine(given: object, keyring: Keyring) -> LicenseKey | str:
     kid = str(header["kid"])
     key = keyring.keys.get(kid)
     if key is None:
-        return (
-            "it is signed with a key that this version does not know: upgrade atrion-cluster, or name the vendor's "
-            "newer keyring in ATRION_LICENSE_KEYRING"
-        )
+        return _unknown(kid, keyring)
     try:
         # The last character of a signature has bits that no byte takes: other spellings of the same one are refused.
         if urlsafe_b64encode(urlsafe_b64decode(form[4].encode())).decode() != form[4]:
@@ -75,6 +72,20 @@ def _examine(given: object, keyring: Keyring) -> LicenseKey | str:
     if PREFIXES[license.tier] != form[1]:
         return f"it begins with {form[1]} and is of the tier {license.tier}; {_AGAIN}"
     return license
+
+
+def _unknown(kid: str, keyring: Keyring) -> str:
+    """Why there is no public key of that id, and what to do."""
+    named = f"the key {kid!r}" if KEY_ID.fullmatch(kid) else "a key"
+    if not keyring.keys:
+        return (
+            f"it is signed with {named}, and this copy of atrion-cluster was built without the vendor's public keys: "
+            "install a release of the vendor, or name the vendor's keyring in ATRION_LICENSE_KEYRING"
+        )
+    return (
+        f"it is signed with {named}, which this version does not know: upgrade atrion-cluster, or name the vendor's "
+        "newer keyring in ATRION_LICENSE_KEYRING"
+    )
 
 
 def _object(part: str) -> dict[str, object] | None:
