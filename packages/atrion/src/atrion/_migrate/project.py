@@ -214,9 +214,13 @@ class _Elsewhere:
     """What the other files say of names of one file's module. It looks at words, so it may see uses that are none."""
 
     def __init__(self, path: Path, texts: dict[Path, bytes]) -> None:
-        stem = path.parent.name if path.name == "__init__.py" else path.stem
-        module = re.compile(rb"\b(?:import|from)\b[^\n]*\b%s\b" % re.escape(stem.encode()))
-        self._others = {other: text for other, text in texts.items() if other != path and module.search(text)}
+        stem = (path.parent.name if path.name == "__init__.py" else path.stem).encode()
+        module = re.compile(rb"\b(?:import|from)\b[^\n]*\b%s\b" % re.escape(stem))
+        self._others = {
+            other: text
+            for other, text in texts.items()
+            if other != path and stem in text and module.search(text)  # most files lack the word
+        }
 
     def use_of(self, name: str) -> str | None:
         """Where a guard is used otherwise than as a decorator; ``import NAME`` asks for any use."""
