@@ -104,10 +104,10 @@ class _Events(RouteListener):
         if engine is not None:
             engine._observers.ticked(route, mode_before)
 
-    def on_decision(self, route: Route, volts: float, verdict: int) -> None:
+    def on_decision(self, route: Route, volts: float, verdict: int, cost: float) -> None:
         engine = self.engine()
         if engine is not None:
-            engine._observers.decided(decision_of(route, volts, verdict))
+            engine._observers.decided(decision_of(route, volts, verdict, cost))
 
     def on_shed(self, route: Route, volts: float, reason: Reason | None) -> None:
         engine = self.engine()

@@ -19,6 +19,7 @@ from atrion.control.rules import RouteRules
 from atrion.control.settings import check_name
 from atrion.control.snapshot import RouteSnapshot, snapshot_of
 from atrion.physics.voltage import BAND_WIDTH, TierLike, band, level_of, unit_hash
+from atrion.sensing.costs import check_cost
 from atrion.sensing.telemetry import Telemetry
 
 __all__ = ["CallFactory", "EngineBase", "Key", "RouteId"]
@@ -144,21 +145,30 @@ class EngineBase:
 
     # --- requests ------------------------------------------------------------------------------------------
 
-    def decide(self, route_id: RouteId, tier: TierLike | None = None, *, key: Key | None = None) -> Decision:
+    def decide(
+        self,
+        route_id: RouteId,
+        tier: TierLike | None = None,
+        *,
+        key: Key | None = None,
+        cost: float | None = None,
+    ) -> Decision:
         """Whether a request of ``tier`` may flow now. This admits no call: nothing counts as in flight.
 
         Without a tier, the route's own counts: normal, unless configured otherwise. The same ``key`` gets the same
-        answer for minutes, so that a caller does not see random errors.
+        answer for minutes, so that a caller does not see random errors. A ``cost`` asks for a request that costs as
+        much, on a route whose calls have costs: see :meth:`flow`.
 
         Raises:
-            ConfigurationError: an unusable route id or tier.
+            ConfigurationError: an unusable route id or tier, or a cost that is not a number from 1e-9 to 1e15.
         """
+        costs = 0.0 if cost is None else check_cost(cost)
         if self._bypass is not None:
             return bypassed(str(route_id))
         route = _find(self, route_id)
         start = route.settings.start if tier is None else band(level_of(tier))
         now = self.now()
-        return decide(route, _voltage(self, start, route, key, now), now)
+        return decide(route, _voltage(self, start, route, key, now), now, costs)
 
     def flow(
         self,
@@ -175,16 +185,14 @@ class EngineBase:
         [0, 1), counts more than a ``key``: services that take it from each other shed the same requests.
 
         A ``cost``, in any unit such as tokens, makes capacity and calls in flight of the route count what calls cost:
-        a call of twice the usual cost counts as two. Calls without one are of usual cost. The real cost may be set
-        as :attr:`Call.cost` before the call ends.
+        a call of twice the mean cost counts as two, and one without a cost as one. Where the cost at the beginning is
+        an estimate, or unknown, :meth:`Call.report` takes the real one.
 
         Raises:
             ConfigurationError: an unusable route id or tier, or a cost that is not a number from 1e-9 to 1e15.
         """
         if cost is not None:
-            call = self.flow(route_id, tier, key=key, place=place)
-            call.cost = cost
-            return call
+            return self.flow(route_id, tier, key=key, place=place).priced(cost)
         if self._bypass is not None:
             return Call(self._bypass, 0.0, self.now).bypass()
         route = _find(self, route_id)
@@ -265,7 +273,7 @@ class CallFactory:
         start = self._start if self._start >= 0.0 else route.settings.start
         call = Call(route, _voltage(engine, start, route, key, now), engine.now)
         if cost is not None:
-            call.cost = cost
+            call.priced(cost)
         call.begin()
         return call
 

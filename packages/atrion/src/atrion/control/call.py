@@ -94,28 +94,31 @@ class Call:
         """Seconds to the call's end or answer; None before that."""
         return None if self._latency < 0.0 else self._latency
 
-    @property
-    def cost(self) -> float | None:
-        """What the call costs, in the unit of its route, such as tokens; None if that is not known.
-
-        It may be set before the call ends, when the real cost is known: from then on, that one counts.
+    def priced(self, cost: float) -> Call:
+        """Make this a call of a known ``cost``, in the unit of its route; before it begins.
 
         Raises:
             ConfigurationError: the cost is not a number from 1e-9 to 1e15.
         """
-        return self._cost if self._cost > 0.0 else None
+        self._cost = check_cost(cost)
+        return self
 
-    @cost.setter
-    def cost(self, cost: float) -> None:
+    def report(self, *, cost: float) -> None:
+        """Report what the call really costs, in the unit of its route, such as tokens; before it ends.
+
+        It may have begun with another cost, an estimate: what estimates are wrong by on average is learned. Has no
+        effect on a call that has ended or was shed.
+
+        Raises:
+            ConfigurationError: the cost is not a number from 1e-9 to 1e15.
+        """
         cost = check_cost(cost)
-        before = self._cost
-        if self.active and before > 0.0:
-            self._route.change_cost(before, cost)
-        elif self.active and self._latency < 0.0:
-            self._route.begin_cost(self._met, cost)
-        elif self._used:
-            return  # it has ended, or never began
-        self._cost = cost
+        if self.active:
+            if self._cost > 0.0:
+                self._cost = self._route.change_cost(self._cost, cost)
+            elif self._latency < 0.0:
+                self._route.begin_cost(self._met, cost)
+                self._cost = cost
 
     def decide(self) -> Decision:
         """Decide, and begin the call if it is allowed; it must then be ended by :meth:`finish`.
@@ -128,7 +131,7 @@ class Call:
         if self._met == BYPASSED:
             return bypassed(route.id)
         now = self._clock()
-        decision = decide(route, self._volts, now)
+        decision = decide(route, self._volts, now, self._cost)
         if decision.allowed:
             self._started = now
             self._met = route.begin(now)
@@ -273,7 +276,7 @@ class Call:
         """The same, for a call that was just created."""
         self._started = now = self._clock()
         route = self._route
-        self._met = met = route.admit(self._volts, now)
+        self._met = met = route.admit(self._volts, now, self._cost)
         if met == 0.0:
             return False
         self._epoch = route.epoch
@@ -287,7 +290,7 @@ class Call:
     def rejection(self) -> Decision:
         """The decision of a call that :meth:`try_begin` has just shed."""
         note_rejection()
-        return rejection(self._route, self._volts)
+        return rejection(self._route, self._volts, self._cost)
 
     def finish_with(self, error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()) -> None:
         """End the call with the outcome of ``error``, or a success; classes in ``ignore`` are ignored."""

@@ -36,8 +36,11 @@ class RouteListener:
     def on_tick(self, route: Route, mode_before: int) -> None:
         """The law advanced; before it, the mode had this index."""
 
-    def on_decision(self, route: Route, volts: float, verdict: int) -> None:
-        """A request of ``volts`` was admitted, shed or let through as a probe; see ``atrion.control.route``."""
+    def on_decision(self, route: Route, volts: float, verdict: int, cost: float) -> None:
+        """A request of ``volts`` was admitted, shed or let through as a probe; see ``atrion.control.route``.
+
+        ``cost`` is what it costs, 0 for the usual cost.
+        """
 
     def on_shed(self, route: Route, volts: float, reason: Reason | None) -> None:
         """A request of ``volts`` was shed, or would be if the route's settings were enforced."""

@@ -20,22 +20,22 @@ MIN_RETRY: Final = 0.05
 MAX_RETRY: Final = 60.0
 
 
-def decide(route: Route, volts: float, now: float) -> Decision:
-    """Decide on a request of ``volts`` without admitting a call."""
-    return decision_of(route, volts, route.judge(volts, now))
+def decide(route: Route, volts: float, now: float, cost: float = 0.0) -> Decision:
+    """Decide on a request of ``volts`` and a ``cost``, 0 for the usual one, without admitting a call."""
+    return decision_of(route, volts, route.judge(volts, now, cost), cost)
 
 
-def decision_of(route: Route, volts: float, verdict: int) -> Decision:
+def decision_of(route: Route, volts: float, verdict: int, cost: float = 0.0) -> Decision:
     """The decision that tells a ``verdict`` just given by the route."""
     if verdict == SHED:
-        return rejection(route, volts)
+        return rejection(route, volts, cost)
     reason = FLOWS if verdict == ADMITTED else PROBE
-    return Decision(True, route.id, route.resistance(), volts, route.model.state.mode_index, reason, 0.0)
+    return Decision(True, route.id, route.resistance(cost), volts, route.model.state.mode_index, reason, 0.0)
 
 
-def rejection(route: Route, volts: float) -> Decision:
+def rejection(route: Route, volts: float, cost: float = 0.0) -> Decision:
     """The decision for a request just shed, or that would be shed if the route's settings were enforced."""
-    resistance = route.resistance()
+    resistance = route.resistance(cost)
     reason = route.reason(resistance)
     return Decision(
         not route.settings.enforce,

@@ -309,12 +309,23 @@ class Route:
         if model.has_samples():
             return model.read_samples(self.settings, dt, self._shed)
         membership = self.membership
-        if self.costs is not None and self.costs.unit > 0.0 and membership.contrast is not None:
-            membership.contrast.rescale(self.costs.shrunk())
+        if self.costs is not None:
+            self._follow_costs(self.costs)
         self.pool.advance(now, self.settings)
         membership.average(window.window_successes, window.window_latency)
         calls = self.admitted if self.leases is None else self.admitted - self.leases.begun
         return model.pressure.read_calls(window, calls, self.settings, now, dt, membership.latency)
+
+    def _follow_costs(self, costs: Costs) -> None:
+        """Let the measurements follow the usual cost and its spread."""
+        shrunk = costs.shrunk()
+        contrast = self.membership.contrast
+        if contrast is not None:
+            contrast.rescale(shrunk)
+        load = self.pool.load()
+        if load > 0.0:
+            share = min(max(self._load() / load, 0.0), 1.0)
+            self.pool.capacity.follow_spread(1.0 + share * (costs.spread() - 1.0))
 
     def _report(self, now: float, before: int) -> None:
         """Tell the listener what has begun or ended with this tick; ``before`` it, the mode had this index."""
@@ -405,10 +416,17 @@ class Route:
         costs = self.costs
         return self.window.in_flight + (0.0 if costs is None else costs.surplus)
 
-    def resistance(self) -> float:
-        """Resistance at this instant, in ohms: the last tick's, plus the saturation of the calls in flight now."""
+    def resistance(self, cost: float = 0.0) -> float:
+        """Resistance at this instant, in ohms: the last tick's, plus the saturation of the calls in flight now.
+
+        A call of a ``cost`` meets the resistance of the room that it needs; 0 stands for the usual cost.
+        """
         pool = self.pool
         in_flight = pool.window.in_flight + pool.surplus
+        if cost > 0.0 and self.costs is not None:
+            # A costly call is not shed for its own cost alone: it needs no more room than an empty pool has.
+            spare = max(pool.capacity.limit - 1.0 - in_flight, 0.0)
+            in_flight += min(self.costs.weight(cost) - 1.0, spare)
         ohms = self.tick_resistance
         if in_flight > pool.no_saturation_below and self._load() >= self.membership.share:
             ohms += self._saturation(in_flight)
@@ -438,29 +456,29 @@ class Route:
         self._dither = value
         return value
 
-    def admit(self, volts: float, now: float) -> float:
+    def admit(self, volts: float, now: float, cost: float = 0.0) -> float:
         """Begin a call if its ``volts`` flow now; returns what :meth:`begin` returns, or 0 if it is shed.
 
         Some requests that would be shed pass as probes, so that a failing route is still measured.
         """
-        if self.judge(volts, now) == SHED and self.settings.enforce:
+        if self.judge(volts, now, cost) == SHED and self.settings.enforce:
             return 0.0
         return self.begin(now)
 
-    def judge(self, volts: float, now: float) -> int:
-        """The verdict on a request of ``volts``: ADMITTED, PROBING or SHED."""
+    def judge(self, volts: float, now: float, cost: float = 0.0) -> int:
+        """The verdict on a request of ``volts`` and a ``cost``, 0 for the usual one: ADMITTED, PROBING or SHED."""
         if now >= self._due or now < self._last_tick - STEP_BACK:
             self.advance(now)
         self.used = now
         verdict = ADMITTED
-        if volts <= self.resistance() or self.broken:
-            verdict = PROBING if self._try_probe(volts, now) else SHED
+        if volts <= self.resistance(cost) or self.broken:
+            verdict = PROBING if self._try_probe(volts, now, cost) else SHED
         counters = self.counters
         if counters is not None and verdict != SHED:
             counters.count_admitted(volts, verdict == PROBING)
         listener = self._listener
         if listener.wants_decisions:
-            listener.on_decision(self, volts, verdict)
+            listener.on_decision(self, volts, verdict, cost)
         return verdict
 
     def offer_probe(self, now: float) -> bool:
@@ -477,7 +495,7 @@ class Route:
             self._probes = Probes(self.model.last_sample)
         return self._probes
 
-    def _try_probe(self, volts: float, now: float) -> bool:
+    def _try_probe(self, volts: float, now: float, cost: float) -> bool:
         """Whether a request that does not flow passes as a probe; if not, it is counted as shed."""
         forced = volts < self.settings.floor
         probes = self._get_probes()
@@ -498,7 +516,7 @@ class Route:
             self._shedding = Shedding(now, self.admitted)
         self._shedding.count(volts, now)
         if self.counters is not None:
-            self._count_shed(volts, self.reason(self.resistance()), self.settings.enforce)
+            self._count_shed(volts, self.reason(self.resistance(cost)), self.settings.enforce)
         return False
 
     def refuse(self, volts: float, reason: Reason) -> None:
@@ -600,12 +618,15 @@ class Route:
         self.pool.surplus += change
         self.pool.capacity.begin_surplus(met, costs.weight(cost) - 1.0)
 
-    def change_cost(self, before: float, cost: float) -> None:
-        """Count a call in flight by another ``cost`` than ``before``."""
+    def change_cost(self, before: float, cost: float) -> float:
+        """A call in flight that counts by a cost of ``before`` really costs ``cost``; returns what it counts by now."""
         costs = self.costs
-        if costs is not None:
-            change = costs.change(before, cost)
-            self.pool.surplus += change
+        if costs is None or costs.calls == 0:  # it began before a fork
+            return before
+        comparable = costs.comparable(before, cost)
+        change = costs.change(before, comparable)
+        self.pool.surplus += change
+        return comparable
 
     def end_cost(self, now: float, cost: float) -> float:
         """Count a call that ends now, by its ``cost``; returns how many calls it counts as, for :meth:`end`."""

@@ -15,6 +15,8 @@ __all__ = ["Capacity"]
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
+SPREAD_PACE: Final = 0.1
+"""Share of a tick in the average of how much loads spread."""
 INITIAL: Final = 16.0
 """Capacity of a new route, in calls in flight, before anything was measured."""
 SLACK: Final = 1.75
@@ -57,6 +59,7 @@ class Capacity:
         base: The capacity and the queue that random arrivals need.
         limit: ``base`` and the credit for bursts; lower in a dip.
         span: Calls beyond the limit that are an overload ratio of 1.
+        spread: How much more loads vary than those of equal calls, whose number varies by its square root.
         service_time: Mean latency: the pace of learning, never a lower bound.
         wait: Measured wait in front of full workers; 0 if they are not full.
         pressed: Whether demand was at the limit at the last tick.
@@ -90,6 +93,7 @@ class Capacity:
         "queue",
         "service_time",
         "span",
+        "spread",
         "unloaded_below",
         "wait",
     )
@@ -100,6 +104,7 @@ class Capacity:
         self.base: float = 0.0
         self.limit: float = 0.0
         self.span: float = 1.0
+        self.spread: float = 1.0
         self.unloaded_below: float = UNLOADED * INITIAL
         self.dipping: bool = False
         self.holding: bool = False
@@ -387,9 +392,13 @@ class Capacity:
         refill = shed == 0 and not self.dipping
         credit.update(full, self.pace(), self._first, dt, in_flight > self.base, done <= 0.0, refill)
 
+    def follow_spread(self, square: float) -> None:
+        """Average the spread of loads, by the mean square of what calls count as: 1 for equal calls."""
+        self.spread += SPREAD_PACE * (math.sqrt(square) - self.spread)
+
     def _bound(self) -> None:
         calls = self.calls
-        root = math.sqrt(calls)
+        root = self.spread * math.sqrt(calls)
         base = calls + SLACK * root
         if not self._confirmed:
             wide = HEADROOM * calls

@@ -1,9 +1,8 @@
 """What the calls of one route cost, for routes whose calls differ: tokens, rows, seconds.
 
-A pool counts calls. A call of known cost counts there as its cost over the route's ``unit``: a prompt of 32,000 tokens
-as many short ones. The unit is the mean cost of the work, ``E[c²] / E[c]``, in which each call counts by its cost: so
-many units in flight vary by the root of their number, as equal calls do, and a server of n slots that are all busy
-has about n units in flight, whatever the mix.
+A pool counts calls. A call of known cost counts there as its cost over the mean cost of the route's calls, its
+``unit``: a prompt of 32,000 tokens counts as many short ones. So everything that is learned about calls holds for
+calls of mean cost, and the calls of several routes of one pool add up, whatever units their costs are in.
 """
 
 from __future__ import annotations
@@ -39,27 +38,40 @@ class Costs:
     """Costs of the calls in flight, and the usual cost, in a unit of the caller's choice.
 
     Attributes:
-        unit: The cost that counts as one call; 0 before the first.
+        unit: Mean cost, which counts as one call; 0 before the first.
         calls: Calls in flight whose cost is known.
         in_flight: What they cost.
         surplus: What they count as beyond one each; negative if they cost less than the unit.
     """
 
-    __slots__ = ("_mean", "_seen", "_square", "_told", "calls", "in_flight", "surplus", "unit")
+    __slots__ = (
+        "_estimates",
+        "_reals",
+        "_reported",
+        "_seen",
+        "_square",
+        "_told",
+        "calls",
+        "in_flight",
+        "surplus",
+        "unit",
+    )
 
     def __init__(self) -> None:
         self.unit: float = 0.0
         self.calls: int = 0
         self.in_flight: float = 0.0
         self.surplus: float = 0.0
-        self._mean: float = 0.0
         self._square: float = 0.0
         self._seen: float = 0.0
         self._told: float = 0.0
+        self._reported: float = 0.0
+        self._estimates: float = 0.0
+        self._reals: float = 0.0
 
     def forget(self) -> None:
         """Let the next calls replace the usual cost; what is in flight stays counted."""
-        self._seen = 0.0
+        self._seen = self._reported = 0.0
 
     def drop(self) -> None:
         """Count nothing as in flight."""
@@ -69,16 +81,29 @@ class Costs:
     def begin(self, cost: float) -> float:
         """Count a call as begun; returns the change of ``surplus``."""
         self._seen = min(self._seen + 1.0, MEMORY)
-        self._learn(cost - self._mean, cost * cost - self._square)
+        share = 1.0 / self._seen
+        self.unit = max(self.unit + share * (cost - self.unit), SMALLEST)
+        self._square = max(self._square + share * (cost * cost - self._square), SMALLEST * SMALLEST)
         self.calls += 1
         self.in_flight += cost
         return self._weigh()
 
+    def comparable(self, estimate: float, real: float) -> float:
+        """The estimate of which the ``real`` cost of a call is the usual outcome; learns how far estimates are off."""
+        self._reported = min(self._reported + 1.0, MEMORY)
+        share = 1.0 / self._reported
+        self._estimates += share * (estimate - self._estimates)
+        self._reals += share * (real - self._reals)
+        return min(max(real * self._estimates / self._reals, SMALLEST), LARGEST)
+
     def change(self, before: float, cost: float) -> float:
         """Count a call in flight as of another ``cost`` than ``before``; returns the change of ``surplus``."""
-        self._learn(cost - before, cost * cost - before * before)
         self.in_flight += cost - before
         return self._weigh()
+
+    def spread(self) -> float:
+        """Mean square of the costs over the square of their mean: 1 for equal costs."""
+        return self._square / (self.unit * self.unit)
 
     def shrunk(self) -> float:
         """What the calls before count as now, over what they counted as at the last time: the unit may have grown."""
@@ -97,12 +122,6 @@ class Costs:
         if self.calls == 0:
             self.in_flight = 0.0  # without the rounding errors of the sum
         return self._weigh()
-
-    def _learn(self, first: float, second: float) -> None:
-        share = 1.0 / max(self._seen, 1.0)
-        self._mean = max(self._mean + share * first, SMALLEST)
-        self._square = max(self._square + share * second, SMALLEST * SMALLEST)
-        self.unit = self._square / self._mean
 
     def _weigh(self) -> float:
         before = self.surplus
