@@ -17,6 +17,7 @@ from benchmarks.measure import (
     async_refused_batch,
     bare_async_tried_batch,
     bare_tried_batch,
+    long_batch,
     named_batch,
     refused_batch,
     rested_batch,
@@ -26,6 +27,8 @@ from benchmarks.measure import (
 
 MANY = 10_000
 """Routes of the cases that must be as fast with many routes as with one."""
+EXPORTED = 1_000
+"""Routes of a scrape."""
 
 Build = Callable[[Guard, asyncio.Runner], Batch | None]
 
@@ -58,6 +61,16 @@ MANY_NAMES = _shuffled_names()
 def _sync_ok(guard: Guard, runner: asyncio.Runner) -> Batch | None:
     call = guard.sync_ok()
     return sync_batch(call) if call else None
+
+
+def _watched(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.watched()
+    return sync_batch(call) if call else None
+
+
+def _export(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.export(MANY_NAMES[:EXPORTED])
+    return long_batch(call) if call else None
 
 
 def _sync_refused(guard: Guard, runner: asyncio.Runner) -> Batch | None:
@@ -129,6 +142,13 @@ CASES: tuple[Case, ...] = (
         "a guarded function that succeeds",
         lambda runner: sync_batch(work),
         _sync_ok,
+    ),
+    Case(
+        "guarded-sync-watched",
+        "sync-ok",
+        "the same, with metrics for Prometheus and OpenTelemetry, and a dashboard that watches",
+        lambda runner: sync_batch(work),
+        _watched,
     ),
     Case(
         "guarded-sync-rejected",
@@ -216,6 +236,14 @@ CASES: tuple[Case, ...] = (
         "sharing state once, beside the calls, where 10,000 routes are idle",
         lambda runner: async_batch(runner, work_async),
         _pulse,
+    ),
+    Case(
+        "export-1000-routes",
+        "export",
+        "a scrape of Prometheus for 1,000 routes with series of their own: CPU time",
+        lambda runner: sync_batch(_nothing),
+        _export,
+        fewest_calls=1,
     ),
     Case(
         "asgi-request-200-routes",

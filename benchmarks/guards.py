@@ -59,6 +59,14 @@ class Guard:
         """A guarded call that succeeds."""
         return None
 
+    def watched(self) -> Call | None:
+        """The same, while everything that can watch the library watches it: metrics and a dashboard."""
+        return None
+
+    def export(self, names: Iterable[str]) -> Call | None:
+        """A scrape of Prometheus, for these routes, each of which has seen calls."""
+        return None
+
     def sync_refusing(self) -> Refusing | None:
         """A guard that raises instead of calling."""
         return None

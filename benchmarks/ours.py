@@ -1,13 +1,20 @@
 """Atrion, measured through its public API like every other library."""
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable
+from tempfile import TemporaryDirectory
 from typing import ClassVar
+
+from opentelemetry.sdk.metrics import MeterProvider
 
 import atrion
 from atrion import Atrion, FlowRejected, Telemetry, Tier
 from atrion.integrations.asgi import AtrionMiddleware
+from atrion.integrations.otel import instrument
+from atrion.integrations.prometheus import AtrionCollector, metrics_wsgi_app
+from atrion.providers.workers import WorkersProvider
 from atrion.testing import VirtualClock
 from benchmarks.guards import KEY, ROUTE, Guard, fail, fail_async, work, work_async
 from benchmarks.measure import AsyncCall, AsyncRefusing, Call, NamedCall, Refusing, Void
@@ -37,6 +44,34 @@ class Ours(Guard):
     def sync_ok(self) -> Call:
         guarded: Call = Atrion().protect(ROUTE, tier=Tier.NORMAL)(work)
         return guarded
+
+    def watched(self) -> Call:
+        # In a folder of its own, which is removed when this process ends.
+        self._folder = TemporaryDirectory(prefix="atrion-bench-")
+        provider = WorkersProvider(self._folder.name)
+        engine = Atrion(provider)
+        self._watching = AtrionCollector(engine), instrument(engine, meter_provider=MeterProvider())
+        guarded: Call = engine.protect(ROUTE, tier=Tier.NORMAL)(work)
+        guarded()
+
+        async def watch() -> None:
+            await provider.watch_vitals()
+            await engine.pulse_once()  # as the pulse does ten times a second, beside the calls
+            if not await provider.watch_vitals():
+                raise Void("no vitals were published")
+
+        asyncio.run(watch())
+        return guarded
+
+    def export(self, names: Iterable[str]) -> Call:
+        names = list(names)
+        engine = Atrion(max_routes=MANY_ROUTES)
+        app = metrics_wsgi_app(engine, max_routes=len(names))
+        for name in names:
+            for tier in (Tier.NORMAL, Tier.HIGH, Tier.CRITICAL):
+                with engine.flow(name, tier):
+                    work()
+        return lambda: app({"REQUEST_METHOD": "GET"}, lambda status, headers: None)
 
     def sync_refusing(self) -> Refusing:
         engine = Atrion()

@@ -161,7 +161,7 @@ def test_the_endpoint_writes_the_lines_that_the_client_library_writes(accept: st
     "value", [0.1 + 0.2, 1e-7, 123456.5, 1234567.0, 1.5e15, 3e22, -2e9, math.inf, -math.inf, math.nan]
 )
 def test_numbers_are_written_as_go_does(value: float) -> None:
-    text = written(Reading(gauges={names.PULSE_DURATION.name: value}))
+    text = written(Reading(gauges={names.PULSE_DURATION.name: value})).decode()
     assert f"\natrion_pulse_duration_seconds {floatToGoString(value)}\n" in text
 
 

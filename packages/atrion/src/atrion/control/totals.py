@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from atrion.control.counters import ended_calls
 from atrion.control.route import Route
 
 __all__ = [
@@ -43,20 +42,21 @@ def counts_of(route: Route) -> list[float]:
     counters = route.counters
     if counters is None:
         return [0.0] * LENGTH
-    found: list[float] = []
-    found.extend(counters.admitted)
-    found.extend(counters.probes)
-    found.extend(_NONE if counters.shed is None else counters.shed)
-    found.extend(_NONE if counters.would_shed is None else counters.would_shed)
-    ended = [
-        now - before for now, before in zip(ended_calls(route.window), counters.calls_before, strict=True)
+    window = route.window
+    before = counters.calls_before
+    return [
+        *counters.admitted,
+        *counters.probes,
+        *(_NONE if counters.shed is None else counters.shed),
+        *(_NONE if counters.would_shed is None else counters.would_shed),
+        window.successes_total - before[0] + counters.broken_streams,
+        window.failures_total - before[1],
+        window.ignored_total - before[2],
+        window.drops_total - before[3],
+        *counters.transitions,
+        *counters.buckets,
+        counters.seconds,
     ]
-    ended[0] += counters.broken_streams
-    found.extend(ended)
-    found.extend(counters.transitions)
-    found.extend(counters.buckets)
-    found.append(counters.seconds)
-    return found
 
 
 @final

@@ -114,9 +114,9 @@ class AtrionCollector(Collector):
         finally:
             self._writing.reset(token)
         if not content_type.startswith("application/openmetrics-text"):
-            return content_type, others + written(self.read()).encode()
-        text = written(self.read(), openmetrics=True, exemplar=self._exemplar if self._exemplars else None)
-        return content_type, others.removesuffix(_EOF) + text.encode() + _EOF
+            return content_type, others + written(self.read())
+        own = written(self.read(), openmetrics=True, exemplar=self._exemplar if self._exemplars else None)
+        return content_type, others.removesuffix(_EOF) + own + _EOF
 
     def _exemplar(self, series: Labels) -> str:
         """What follows the value of a series in OpenMetrics."""
