@@ -53,7 +53,7 @@ def gauges_of(route: Route) -> list[float]:
     is_open = route.broken or route.model.state.mode_index == CIRCUIT_BREAKER
     found = [
         round(resistance, 2),
-        float(route.window.in_flight + route.streaming),
+        float(route.in_flight()),
         round(capacity.limit or capacity.calls, 1),
         1.0 if is_open else 0.0,
     ]
