@@ -25,7 +25,17 @@ from atrion.errors import ConfigurationError
 from atrion.physics.config import check_number
 from atrion.physics.voltage import Tier, TierLike
 
-__all__ = ["FIELDS", "GRPC_DEADLINE", "NOTHING", "Header", "Peers", "RequestContext", "current", "use"]
+__all__ = [
+    "FIELDS",
+    "GRPC_DEADLINE",
+    "MAX_ATTEMPT",
+    "NOTHING",
+    "Header",
+    "Peers",
+    "RequestContext",
+    "current",
+    "use",
+]
 
 DEADLINE: Final = "x-request-deadline"
 """Header with the milliseconds that remain."""

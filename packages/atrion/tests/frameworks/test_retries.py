@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
+from typing import Any
 
 import httpx
 import pytest
@@ -13,9 +15,11 @@ from atrion import ConfigurationError, FlowRejected
 from atrion.integrations import stamina as for_stamina
 from atrion.integrations.httpx import AtrionTransport
 from atrion.integrations.tenacity import RetryBudget, budget, policy
-from atrion.propagation import use
+from atrion.integrations.wsgi import AtrionMiddleware
+from atrion.propagation import Peers, current, use
 from atrion.testing import VirtualClock, force_shed
 from packages.atrion.tests.conformance.http_clients import http_upstream
+from packages.atrion.tests.conformance.http_services import served_by_threads
 from packages.atrion.tests.conformance.subject import Recorder
 
 _names = count()
@@ -142,3 +146,76 @@ def test_stamina_tries_failures_again_within_the_budget_and_nothing_else(destina
 def test_an_unusable_policy_is_refused(unusable: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         policy(**unusable)  # type: ignore[arg-type]  # it is wrong on purpose
+
+
+def test_a_retry_of_tenacity_has_its_number_in_the_context(destination: str) -> None:
+    seen: list[int] = []
+
+    @tenacity.retry(**policy(destination), sleep=lambda seconds: None)
+    def call() -> int:
+        seen.append(current().attempt)
+        if len(seen) < 3:
+            raise ConnectionError
+        return len(seen)
+
+    assert call() == 3
+    assert seen == [0, 1, 2]
+    assert current().attempt == 0
+
+
+def test_a_retry_of_stamina_has_its_number_in_the_context(destination: str) -> None:
+    seen: list[int] = []
+
+    @for_stamina.retry(destination, attempts=3, wait_initial=0.0, wait_jitter=0.0)
+    def call() -> None:
+        seen.append(current().attempt)
+        raise ConnectionError
+
+    @for_stamina.retry(f"{destination}, async", attempts=3, wait_initial=0.0, wait_jitter=0.0)
+    async def called() -> int:
+        seen.append(current().attempt)
+        if len(seen) < 2:
+            raise ConnectionError
+        return len(seen)
+
+    with pytest.raises(ConnectionError):
+        call()
+    assert seen == [0, 1, 2]
+    seen.clear()
+    assert asyncio.run(called()) == 2
+    assert seen == [0, 1]
+    assert current().attempt == 0
+
+
+def test_nothing_is_tried_again_within_a_retry(destination: str) -> None:
+    seen: list[int] = []
+
+    @tenacity.retry(**policy(destination), sleep=lambda seconds: None)
+    def call() -> None:
+        seen.append(current().attempt)
+        raise ConnectionError
+
+    with use(attempt=1), pytest.raises(ConnectionError):
+        call()
+    assert seen == [1]
+
+
+def test_a_client_sends_the_attempt_on_and_a_server_reads_it(destination: str) -> None:
+    heard: list[int] = []
+
+    def app(environ: dict[str, object], start: Any) -> list[bytes]:
+        heard.append(current().attempt)
+        start("503 Service Unavailable" if len(heard) < 2 else "200 OK", [])
+        return [b""]
+
+    peers = Peers(networks=["127.0.0.0/8"], hosts=["127.0.0.1"])
+    transport = AtrionTransport(Recorder(), dependency=destination, peers=peers)
+
+    @for_stamina.retry(destination, attempts=3, wait_initial=0.0, wait_jitter=0.0)
+    def call(client: httpx.Client, port: int) -> None:
+        client.get(f"http://127.0.0.1:{port}/").raise_for_status()
+
+    guarded = AtrionMiddleware(app, Recorder(), peers=peers)
+    with served_by_threads(guarded) as service, httpx.Client(transport=transport) as client:
+        call(client, service.port)
+    assert heard == [0, 1]

@@ -93,8 +93,11 @@ def asked_to_wait(error: BaseException | None) -> float | None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether another attempt may succeed, and in time: not after what was the caller's fault, but for 429."""
-    if not isinstance(error, Exception):
+    """Whether another attempt may succeed, and in time: not after what was the caller's fault, but for 429.
+
+    Nothing is tried again within a request that is a retry itself: the retries of several services would multiply.
+    """
+    if not isinstance(error, Exception) or current().attempt > 0:
         return False
     rejected = isinstance(error, FlowRejected) or status_of(error) == 429
     if not rejected and outcome_of(error) != Outcome.FAILURE:

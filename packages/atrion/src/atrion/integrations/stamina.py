@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
+from atrion.errors import ConfigurationError
 from atrion.integrations._budget import RetryBudget, asked_to_wait, budget, may_pass
 from atrion.integrations._missing import needs
+from atrion.propagation import MAX_ATTEMPT, current, use
 
 with needs("atrion.integrations.stamina", "stamina"):
-    import stamina  # noqa: F401  # a missing one is told at once
+    import stamina
 
-__all__ = ["RetryBudget", "budget", "on"]
+__all__ = ["RetryBudget", "budget", "on", "retry"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def on(destination: str) -> Callable[[Exception], bool | float]:
     """What to try again, for stamina: ``@stamina.retry(on=on("payments"))``.
 
     What was the caller's fault is not tried again, nor what could not be answered before the deadline of the request
-    being served, nor anything beyond the destination's budget, which all its retries share. A rejection and a 429
-    wait for as long as they ask.
+    being served, nor anything within a request that is a retry itself, nor anything beyond the destination's budget,
+    which all its retries share. A rejection and a 429 wait for as long as they ask.
 
     Args:
         destination: The ``dependency`` of a guard, or the host that it goes by.
@@ -34,3 +42,48 @@ def on(destination: str) -> Callable[[Exception], bool | float]:
         return asked_to_wait(error) or True
 
     return again
+
+
+def retry(destination: str, **options: Any) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator that tries a function again as :func:`on` says: ``@retry("payments", attempts=3)``.
+
+    The context of a retry has its number as ``attempt``, which guards of clients send on.
+
+    Args:
+        destination: As for :func:`on`.
+        options: Those of ``stamina.retry``, such as ``attempts`` and ``timeout``.
+
+    Raises:
+        ConfigurationError: the destination has no name, or the function is a generator function.
+    """
+    again = on(destination)
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError("function", function, "give one that is no generator function")
+        if inspect.iscoroutinefunction(function):
+            asynchronous = cast("Callable[P, Awaitable[Any]]", function)
+
+            @wraps(function)
+            async def awaited(*arguments: P.args, **given: P.kwargs) -> Any:
+                async for attempt in stamina.retry_context(again, **options):
+                    with attempt, use(attempt=_attempt(attempt)):
+                        return await asynchronous(*arguments, **given)
+                raise AssertionError("an attempt returns or raises")
+
+            return cast("Callable[P, T]", awaited)
+
+        @wraps(function)
+        def called(*arguments: P.args, **given: P.kwargs) -> T:
+            for attempt in stamina.retry_context(again, **options):
+                with attempt, use(attempt=_attempt(attempt)):
+                    return function(*arguments, **given)
+            raise AssertionError("an attempt returns or raises")
+
+        return called
+
+    return decorate
+
+
+def _attempt(attempt: stamina.Attempt) -> int:
+    return min(current().attempt + attempt.num - 1, MAX_ATTEMPT)
