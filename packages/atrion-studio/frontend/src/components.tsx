@@ -17,7 +17,7 @@ function place(volts: number): string {
 }
 
 /** Resistance against the bands of the tiers: what is left of the needle is refused. */
-export function BandBar({ row, tall = false }: { row: Pick<Row, "resistance" | "mode">; tall?: boolean }) {
+export function BandBar({ row, tall = false }: { row: { resistance: number; mode: Row["mode"] | null }; tall?: boolean }) {
   const broken = row.mode === "circuit_breaker";
   const ohms = broken ? SCALE : row.resistance;
   return (

@@ -96,6 +96,8 @@ export interface Meta {
     steps: [number, number][];
     from: number | null;
     to: number | null;
+    /** Since when the store remembers resistances and scars; null where it does not. */
+    stored_from: number | null;
   };
 }
 
@@ -241,13 +243,14 @@ export function headline(sum: Totals): string {
 
 // --- numbers for people ---------------------------------------------------------------------------------------
 
-export function number(value: number, digits = 0): string {
-  if (!Number.isFinite(value)) return "–";
+export function number(value: number | null, digits = 0): string {
+  if (value === null || !Number.isFinite(value)) return "–";
   if (Math.abs(value) >= 100_000) return `${(value / 1000).toFixed(0)}k`;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-export function rate(value: number): string {
+export function rate(value: number | null): string {
+  if (value === null) return "–";
   return `${number(value, value > 0 && value < 10 ? 1 : 0)}/s`;
 }
 
@@ -260,8 +263,23 @@ export function seconds(value: number): string {
   return `${Math.floor(large)} ${unit}${rest > 0 ? ` ${rest} ${part}` : ""}`;
 }
 
+/** The time of day, with the date where that is not today. */
 export function clock(at: number): string {
-  return new Date(at * 1000).toLocaleTimeString("en-GB");
+  const then = new Date(at * 1000);
+  const time = then.toLocaleTimeString("en-GB");
+  return then.toDateString() === new Date().toDateString()
+    ? time
+    : `${then.toLocaleDateString("en-GB", { day: "numeric", month: "short" })}, ${time}`;
+}
+
+/** What a column was `before` seconds before each point: the last value then or earlier, whatever the steps. */
+export function shifted(history: History, column: string, before: number): (number | null)[] {
+  const values = history.columns[column] ?? [];
+  let place = -1;
+  return history.at.map((at) => {
+    while (place + 1 < history.at.length && (history.at[place + 1] ?? Infinity) <= at - before) place += 1;
+    return place < 0 ? null : (values[place] ?? null);
+  });
 }
 
 /** When normal requests flow again, in a few words. */

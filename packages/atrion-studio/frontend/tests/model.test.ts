@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clears, headline, joined, number, ordered, rate, seconds, split, stateOf, totals, type Row } from "../src/model.ts";
+import { clears, headline, joined, number, ordered, rate, seconds, shifted, split, stateOf, totals, type Row } from "../src/model.ts";
 
 function row(changes: Partial<Row> = {}): Row {
   const none = { admitted: 0, shed: 0, would_shed: 0 };
@@ -83,4 +83,16 @@ test("a small frame adds to the full one of its key, and to no other", () => {
   assert.deepEqual(joined(full, small)?.routes, { a: row(), b: refusing });
   assert.equal(joined(full, small)?.at, 2);
   assert.equal(joined(full, { ...small, key: 4 }), null);
+});
+
+test("a comparison looks back in time, whatever the steps", () => {
+  const history = { route: "a", step: 1, at: [0, 1800, 3600, 3601, 3602], columns: { resistance: [5, 6, 7, 8, null] }, transitions: [] };
+  assert.deepEqual(shifted(history, "resistance", 1), [null, 5, 6, 7, 8]);
+  assert.deepEqual(shifted(history, "resistance", 1800), [null, 5, 6, 6, 6]);
+  assert.deepEqual(shifted(history, "nothing", 1), [null, null, null, null, null]);
+});
+
+test("what the store does not tell is a dash", () => {
+  assert.equal(rate(null), "–");
+  assert.equal(number(null), "–");
 });

@@ -21,6 +21,7 @@ from atrion import Atrion
 from atrion.errors import AtrionError, ConfigurationError
 from atrion.physics.config import check_number
 from atrion_studio.access import Access
+from atrion_studio.archive import Archive
 from atrion_studio.changes import Changes
 from atrion_studio.demo import SCENES, DemoSource
 from atrion_studio.guard import Guard, Receive, Scope, Send, is_loopback
@@ -80,6 +81,7 @@ class AtrionStudio:
         self._history = History(max_history)
         self._ticker = Ticker(self._source, self._history)
         engine = self._source.engine
+        self._archive = Archive(engine, self._history)
         self._changes = Changes(engine) if allow_changes and engine is not None else None
         self._lab = Lab()
         self._guard = Guard(self._pages(), Access(token), hosts)
@@ -96,6 +98,7 @@ class AtrionStudio:
     def close(self) -> None:
         """Stop reading for good."""
         self._ticker.close()
+        self._archive.close()
 
     async def snapshot(self) -> dict[str, Any]:
         """What ``GET api/snapshot`` answers.
@@ -151,7 +154,8 @@ class AtrionStudio:
         return FileResponse(STATIC / "login.html", headers={"cache-control": "no-cache"})
 
     async def _get_meta(self, request: Request) -> Response:
-        span = self._history.span()
+        span, stored = self._history.span(), await self._archive.begins()
+        begins = [at for at in (stored, None if span is None else span[0]) if at is not None]
         try:
             number = version("atrion")
         except PackageNotFoundError:  # a bundle may leave the package's metadata out
@@ -169,8 +173,9 @@ class AtrionStudio:
                     "max_routes": self._history.max_routes,
                     "steps": [list(step) for step in STEPS],
                     "columns": COLUMNS,
-                    "from": None if span is None else span[0],
-                    "to": None if span is None else span[1],
+                    "from": min(begins, default=None),
+                    "to": time.time() if begins and span is None else None if span is None else span[1],
+                    "stored_from": stored,
                 },
             }
         )
@@ -198,7 +203,7 @@ class AtrionStudio:
         route = request.query_params.get("route", "")
         seconds = _number(request, "seconds", 300.0)
         until = _number(request, "until", 0.0) or time.time()
-        found = self._history.of(route, until - seconds)
+        found = await self._archive.of(route, until - seconds)
         if until < time.time() - 1.0:
             count = sum(at <= until for at in found["at"])
             found["at"] = found["at"][:count]
@@ -207,7 +212,7 @@ class AtrionStudio:
         return JSONResponse(found)
 
     async def _get_moment(self, request: Request) -> Response:
-        return JSONResponse(self._history.at(_number(request, "at", time.time())))
+        return JSONResponse(await self._archive.at(_number(request, "at", time.time())))
 
     async def _get_trends(self, request: Request) -> Response:
         return JSONResponse(self._history.trends())

@@ -14,6 +14,7 @@ from atrion_cluster.licence import LicenseHolder, LicenseWatch, Secret
 from atrion_cluster.postgres.diagnostics import diagnose
 from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
+from atrion_cluster.postgres.past import PostgresPast
 from atrion_cluster.postgres.pool import ConnectionPool
 from atrion_cluster.postgres.schema import migrate
 from atrion_cluster.postgres.settings import PostgresSettings, settings_from, split_url
@@ -217,6 +218,10 @@ class PostgresPersistenceAdapter(LicenseHolder):
         rows = await self._run("history", {"route": to_text(route_id), "limit": limit})
         found = ((self._vector(tuple(numbers)), cast("float", age)) for *numbers, age in rows)
         return [Remembered(vector, age) for vector, age in found if vector is not None]
+
+    def past(self) -> PostgresPast | None:
+        """A reader of past vectors with connections of its own; None unless ``history`` keeps them."""
+        return PostgresPast(self._settings) if self._settings.history > 0.0 else None
 
     async def list_routes(self, limit: int) -> list[str]:
         """At most ``limit`` of the routes that are kept."""

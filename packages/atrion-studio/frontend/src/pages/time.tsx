@@ -2,13 +2,22 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, get } from "../api.ts";
 import { Chart } from "../chart.tsx";
 import { BandBar, CopyLink, Empty, Panel, Problem, SaveJson, Scroll } from "../components.tsx";
-import { clock, number, rate, seconds, type History, type Meta, type Row } from "../model.ts";
+import { clock, number, rate, seconds, shifted, type History, type Meta, type Row } from "../model.ts";
 import { format, withOptions, type View } from "../router.ts";
 import { store, useFrame } from "../store.ts";
 
+interface Then {
+  resistance: number;
+  mode: Row["mode"] | null;
+  rates: { admitted: number | null; shed: number | null };
+  in_flight: number | null;
+}
+
 interface Moment {
   at: number | null;
-  routes: Record<string, Pick<Row, "resistance" | "mode" | "rates" | "in_flight" | "latency" | "parts">>;
+  routes: Record<string, Then>;
+  /** It comes from the store, which keeps resistances and scars alone. */
+  stored?: boolean;
 }
 
 const BEFORE: [string, string][] = [["60", "a minute"], ["300", "5 minutes"], ["3600", "an hour"]];
@@ -53,7 +62,7 @@ export function TimePage({ view }: { view: View }) {
   const go = (instant: number | null) =>
     location.replace(withOptions(view, { at: instant === null ? undefined : String(Math.round(instant)) }));
   const routes = Object.entries(moment?.routes ?? {}).sort(
-    (a, b) => b[1].resistance - a[1].resistance || b[1].rates.shed - a[1].rates.shed || a[0].localeCompare(b[0]));
+    (a, b) => b[1].resistance - a[1].resistance || (b[1].rates.shed ?? 0) - (a[1].rates.shed ?? 0) || a[0].localeCompare(b[0]));
   const known = earlier?.at != null && moment?.at != null && earlier.at < moment.at - 0.5 * before;
   const focus = view.route || routes[0]?.[0] || "";
   return (
@@ -89,6 +98,7 @@ export function TimePage({ view }: { view: View }) {
           </label>
         }
       >
+        {moment?.stored && <p class="muted small">From the store, which keeps resistance and scars alone: as they were last written until then.</p>}
         {!known && <p class="muted small">The past does not reach back {seconds(before)} before this moment yet.</p>}
         <Scroll label="Routes">
           <table>
@@ -106,7 +116,7 @@ export function TimePage({ view }: { view: View }) {
                       {difference === null ? "–" : `${difference > 0.05 ? "▲ +" : difference < -0.05 ? "▼ " : ""}${number(difference, 1)}`}
                     </td>
                     <td class="num">{rate(row.rates.admitted)}</td>
-                    <td class={`num ${row.rates.shed > 0 ? "bad" : ""}`}>{rate(row.rates.shed)}</td>
+                    <td class={`num ${(row.rates.shed ?? 0) > 0 ? "bad" : ""}`}>{rate(row.rates.shed)}</td>
                     <td class="num">{number(row.in_flight)}</td>
                   </tr>
                 );
@@ -134,12 +144,7 @@ function Past({ route, span, at, before }: { route: string; span: { from: number
       .catch(() => undefined)
       .finally(() => { busy.current = false; });
   }, [route, range, tick]);
-  const earlier = useMemo(() => {
-    if (history === null) return [];
-    const ohms = history.columns["resistance"] ?? [];
-    const steps = Math.round(before / history.step);
-    return history.at.map((_, index) => ohms[index - steps] ?? null);
-  }, [history, before]);
+  const earlier = useMemo(() => (history === null ? [] : shifted(history, "resistance", before)), [history, before]);
   if (history === null || history.at.length < 2) return null;
   return (
     <Panel>

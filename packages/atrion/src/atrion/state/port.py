@@ -1,7 +1,8 @@
 """The state port (RFC-0007 §3.1): the methods that a provider must have, and optional protocols.
 
-The four methods of :class:`StateProvider` are enough. :class:`ClusterSync`, :class:`Recall`, :class:`Batch` and
-:class:`Inspect` are optional and stand alone: an engine uses those that ``isinstance`` finds.
+The four methods of :class:`StateProvider` are enough. :class:`ClusterSync`, :class:`Recall`, :class:`Batch`,
+:class:`Inspect`, :class:`VitalsExchange` and :class:`KeepsPast` are optional and stand alone: those that ``isinstance``
+finds are used.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ __all__ = [
     "ClusterSync",
     "Finding",
     "Inspect",
+    "KeepsPast",
     "NodeRow",
+    "Past",
     "PhysicsVector",
     "Recall",
     "Remembered",
@@ -207,4 +210,35 @@ class VitalsExchange(Protocol):
 
     async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
         """Watch, and return what the nodes last said, each with its age in seconds."""
+        ...
+
+
+class Past(Protocol):
+    """What a store remembers of routes. Ages are in seconds, by the store's clock."""
+
+    async def span(self) -> float | None:
+        """The age of the oldest vector; None without any."""
+        ...
+
+    async def between(self, route_id: str, oldest: float, newest: float, step: float) -> list[Remembered]:
+        """The vectors of a route between two ages, oldest first: the last one of each ``step`` seconds."""
+        ...
+
+    async def moment(self, age: float, limit: int) -> Mapping[str, Remembered]:
+        """The vectors that at most ``limit`` routes had then, each as it was last written until then."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what reading has opened."""
+
+
+@runtime_checkable
+class KeepsPast(Protocol):
+    """Optional: keep past vectors, and let a dashboard read them."""
+
+    def past(self) -> Past | None:
+        """A reader that shares nothing with the provider, so that no pulse waits for it; None if nothing is kept.
+
+        It may be used from any event loop, but from one at a time.
+        """
         ...
