@@ -89,7 +89,7 @@ def test_a_queue_is_told_with_its_calls_and_the_limit() -> None:
     row["parts"]["queue"] = 26.0
     row["clears_in"] = 0.0
     assert why(row) == (
-        "Bulk is refused, and low in part: 53 calls are in flight where the limit learned is 41, which adds 26.0 Ω. "
+        "Bulk is refused, and low in part: 53 are in flight where the limit learned is 41, which adds 26.0 Ω. "
         "Resistance is 36.0 Ω. Normal requests flow."
     )
 

@@ -93,7 +93,7 @@ def overview(frame: dict[str, Any], width: int, height: int | None) -> Renderabl
             _bands(row, cells),
             f"{row['rates']['admitted']:.0f}",
             Text(f"{row['rates']['shed']:.0f}", style="yellow" if row["rates"]["shed"] else "dim"),
-            f"{row['in_flight']}/{row['limit']:.0f}",
+            f"{row['in_flight']:.0f}/{row['limit']:.0f}",
         )
     parts: list[RenderableType] = [head, Text(), table]
     if not order:

@@ -81,7 +81,7 @@ class EngineSource:
             pool = route.pool
             # The limit in steps of 2%: it drifts also while the routes of a pool rest.
             limit = round(35.0 * math.log2(1.0 + pool.capacity.limit))
-            key = (seen, route.settings, pool.window.in_flight, limit)
+            key = (seen, route.settings, pool.load(), limit)
             known = before.get(route_id)
             if known is None or known[0] != key:
                 known = key, route_vitals(route, seen)

@@ -43,7 +43,7 @@ def _cause(row: dict[str, Any]) -> str:
         case "saturated":
             ohms = parts["queue"] + parts["saturation"]
             return (
-                f"{row['pool_in_flight']} calls are in flight where the limit learned is {row['limit']:.0f}, "
+                f"{row['pool_in_flight']:.10g} are in flight where the limit learned is {row['limit']:.0f}, "
                 f"which adds {ohms:.1f} Ω"
             )
         case "process_saturated":
@@ -57,7 +57,7 @@ def _cause(row: dict[str, Any]) -> str:
         case "stalled":
             pressure = parts["latency"] + parts["errors"]
             return (
-                f"{row['in_flight']} calls are in flight and none is answered, "
+                f"{row['in_flight']:.10g} are in flight and none is answered, "
                 f"which adds {pressure:.1f} Ω{scarred}"
             )
         case "cluster":

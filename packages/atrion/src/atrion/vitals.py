@@ -40,6 +40,7 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
     ``momentum``, this node's ``scar``, what the ``cluster`` adds to it (or takes away), and the live ``queue``.
     ``clears_in`` are the seconds after which normal requests flow if failures and late answers stop now: 0 when they
     flow already, None where they wait for something other than decay, such as a queue.
+    ``in_flight``, ``pool_in_flight`` and ``limit`` are calls, or in the unit of the route's costs.
     ``tiers`` are counts since somebody began to count, ``{"bulk": {"admitted", "shed", "would_shed"}, …}`` with the
     lowest tier first, as in :class:`~atrion.RouteSnapshot`; empty while nobody counts (:meth:`atrion.Atrion.count`).
     """
@@ -47,14 +48,15 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
     k = settings.constants
     parts = dict(zip(PARTS, resistance_parts(route, seen.resistance), strict=True))
     slo = settings.slo
+    unit = route.unit()
     return {
         "resistance": round(seen.resistance, 2),
         "mode": seen.mode.name.lower(),
         "reason": None if seen.reason is None else seen.reason.value,
         "parts": {name: round(ohms, 2) for name, ohms in parts.items()},
-        "in_flight": seen.in_flight,
-        "pool_in_flight": route.pool.window.in_flight,
-        "limit": round(route.pool.capacity.limit or seen.capacity, 1),
+        "in_flight": _amount(seen.in_flight),
+        "pool_in_flight": _amount(route.pool.load() * unit),
+        "limit": round(route.pool.capacity.limit * unit or seen.capacity, 1),
         "latency": round(seen.service_time, 5),
         "admitted": seen.admitted,
         "shed": seen.shed,
@@ -67,6 +69,11 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
         "slo": {"latency": slo.latency, "error_rate": slo.error_rate},
         "clears_in": _clears_in(seen, parts["base"] + parts["queue"], k.decay_rate, k.scar_factor),
     }
+
+
+def _amount(value: float) -> float:
+    """Calls as they are, and a cost rounded to tenths."""
+    return int(value) if value == int(value) else round(value, 1)
 
 
 def _clears_in(seen: RouteSnapshot, standing: float, decay_rate: float, scar_factor: float) -> float | None:
@@ -110,8 +117,8 @@ _SHAPE: Final[Mapping[str, tuple[type, ...]]] = {
     "mode": (str,),
     "reason": (str, type(None)),
     "parts": (dict,),
-    "in_flight": (int,),
-    "pool_in_flight": (int,),
+    "in_flight": (int, float),
+    "pool_in_flight": (int, float),
     "limit": (int, float),
     "latency": (int, float),
     "admitted": (int,),

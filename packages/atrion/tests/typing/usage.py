@@ -93,10 +93,17 @@ async def report(name: str) -> bytes:
     return await fetch(name)
 
 
+@engine.protect("gpt", cost=lambda prompt: len(prompt) / 4)
+def complete(prompt: str) -> str:
+    return prompt
+
+
+assert_type(complete("a"), str)
 assert_type(charge(Card(), amount=1), int)
 charge("4242", 1)  # type: ignore[arg-type]
 engine.protect("payments", tier="crit")  # type: ignore[call-overload]
 engine.protect("payments", ignore=ValueError())  # type: ignore[call-overload]
+engine.protect("payments", cost=5.0)  # type: ignore[call-overload]
 engine.protect("payments", fallback="cached")  # type: ignore[call-overload]
 engine.decide("payments", "crit")  # type: ignore[arg-type]
 engine.flow("payments", tier="crit")  # type: ignore[arg-type]
@@ -155,6 +162,11 @@ async def guarded_async() -> bytes:
 # --- integrations --------------------------------------------------------------------------------------------
 
 assert_type(engine.flow("r", place=0.5), Call)
+assert_type(engine.flow("r", cost=32_000), Call)
+assert_type(engine.decide("r", cost=1.5), Decision)
+engine.flow("r").report(cost=1234)
+engine.flow("r", cost="32k")  # type: ignore[arg-type]
+engine.flow("r").report(1234)  # type: ignore[call-arg]
 assert_type(engine.place("r", "alice"), float)
 peers = Peers(networks=["10.0.0.0/8"], hosts=["payments"])
 httpx.Client(transport=AtrionTransport(engine, dependency="payments", tier="high", peers=peers))

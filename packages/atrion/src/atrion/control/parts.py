@@ -47,14 +47,17 @@ def resistance_parts(route: Route, resistance: float) -> list[float]:
 
 
 def gauges_of(route: Route) -> list[float]:
-    """The gauges of a route, in the order of :data:`GAUGES`: ohms to hundredths, calls in flight, 1 if it is open."""
+    """The gauges of a route, in the order of :data:`GAUGES`.
+
+    Ohms to hundredths; calls, or in the unit of the route's costs; 1 if the breaker is open.
+    """
     resistance = route.resistance()
     capacity = route.pool.capacity
     is_open = route.broken or route.model.state.mode_index == CIRCUIT_BREAKER
     found = [
         round(resistance, 2),
-        float(route.in_flight()),
-        round(capacity.limit or capacity.calls, 1),
+        route.cost_in_flight(),
+        round((capacity.limit or capacity.calls) * route.unit(), 1),
         1.0 if is_open else 0.0,
     ]
     # Most parts are 0 in calm, and rounding takes longer than the comparison.

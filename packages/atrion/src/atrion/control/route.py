@@ -322,6 +322,7 @@ class Route:
         contrast = self.membership.contrast
         if contrast is not None:
             contrast.rescale(shrunk)
+            contrast.stretch = costs.spread()
         load = self.pool.load()
         if load > 0.0:
             share = min(max(self._load() / load, 0.0), 1.0)
@@ -656,6 +657,17 @@ class Route:
                 self.counters.broken_streams += 1
 
     # --- leases --------------------------------------------------------------------------------------------
+
+    def unit(self) -> float:
+        """The cost that counts as one call: the mean cost of the route's calls, or 1 where calls have none."""
+        costs = self.costs
+        return costs.unit if costs is not None and costs.unit > 0.0 else 1.0
+
+    def cost_in_flight(self) -> float:
+        """What is in flight, as :meth:`in_flight`, in the unit of costs; what has no cost counts as of mean cost."""
+        calls = self.in_flight()
+        costs = self.costs
+        return calls if costs is None else costs.in_flight + (calls - costs.calls) * self.unit()
 
     def in_flight(self) -> int:
         """Calls in flight, streams and leases included."""

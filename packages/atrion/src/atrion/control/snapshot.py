@@ -30,9 +30,9 @@ class RouteSnapshot(Plain):
         pressure_latency: Latency pressure, in [−1, 1].
         pressure_error: Error pressure, in [−1, 1].
         pressure_saturation: Saturation pressure from the caller's own telemetry, in [−1, 1].
-        in_flight: Calls in flight, streams and leases included.
+        in_flight: Calls in flight, streams and leases included; on a route whose calls have costs, what they cost.
         leases: Leases held.
-        capacity: Learned capacity of the route's pool, in calls in flight.
+        capacity: Learned capacity of the route's pool, in calls in flight, or in the unit of the route's costs.
         service_time: Mean latency of the route's calls, in seconds.
         pool: Name of the route's pool. Routes of one pool share a bottleneck.
         pool_reason: Why the route is in that pool.
@@ -57,7 +57,7 @@ class RouteSnapshot(Plain):
     pressure_latency: float
     pressure_error: float
     pressure_saturation: float
-    in_flight: int
+    in_flight: float
     leases: int
     capacity: float
     service_time: float
@@ -72,7 +72,8 @@ class RouteSnapshot(Plain):
     clock_faults: int
 
     def __repr__(self) -> str:
-        return f"<RouteSnapshot {self.route}: {self.mode.name}, {self.resistance:.1f} Ω, {self.in_flight} in flight>"
+        ohms, in_flight = f"{self.resistance:.1f} Ω", f"{self.in_flight:.10g} in flight"
+        return f"<RouteSnapshot {self.route}: {self.mode.name}, {ohms}, {in_flight}>"
 
 
 def snapshot_of(route: Route) -> RouteSnapshot:
@@ -91,9 +92,9 @@ def snapshot_of(route: Route) -> RouteSnapshot:
         pressure_latency=state.latency,
         pressure_error=state.error,
         pressure_saturation=state.saturation,
-        in_flight=route.in_flight(),
+        in_flight=route.in_flight() if route.costs is None else route.cost_in_flight(),
         leases=0 if route.leases is None else route.leases.held,
-        capacity=route.pool.capacity.calls,
+        capacity=route.pool.capacity.calls * route.unit(),
         service_time=route.membership.latency,
         pool=_pool_name(route),
         pool_reason=_pool_reason(route),

@@ -81,13 +81,17 @@ CALL = Metric(
 )
 DURATION = Metric("atrion.call.duration", "histogram", "s", "Duration of admitted calls.", ("route",))
 IN_FLIGHT = Metric(
-    "atrion.call.in_flight", "gauge", "{call}", "Calls in flight, streams included.", ("route",)
+    "atrion.call.in_flight",
+    "gauge",
+    "{call}",
+    "Calls in flight, streams included, or their cost.",
+    ("route",),
 )
 LIMIT = Metric(
     "atrion.call.limit",
     "gauge",
     "{call}",
-    "Calls in flight that the bottleneck takes without a queue.",
+    "Calls in flight, or their cost, that the bottleneck takes without a queue.",
     ("route",),
 )
 RESISTANCE = Metric("atrion.resistance", "gauge", "Ohm", "Resistance that a voltage must exceed.", ("route",))

@@ -288,7 +288,7 @@ class Capacity:
             self.calls = max(self.calls, met)
             return False, True
         if full:
-            least = max(0.5 * queue.departures.throughput() * queue.usual, 1.0)
+            least = max(0.5 * queue.departures.throughput() * self._stay(queue), 1.0)
             estimate = max(estimate, least)
             if not self._confirmed:
                 self.calls = max(self.calls, min(estimate, met))
@@ -320,7 +320,7 @@ class Capacity:
         top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else self._peak)
         if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
             # By Little's law: more calls would only take longer, whatever the few completed ones suggest.
-            top = min(top, max(self.calls, STRETCH * self._throughput * queue.usual))
+            top = min(top, max(self.calls, STRETCH * self._throughput * self._stay(queue)))
         self.calls = min(self.calls * (1.0 + pace * min(done / self.calls, 1.0)), top)
 
     def _dip(self, queue: Queue, in_flight: float, done: float, shed: int, pressed: bool, seen: bool) -> None:
@@ -392,19 +392,23 @@ class Capacity:
         refill = shed == 0 and not self.dipping
         credit.update(full, self.pace(), self._first, dt, in_flight > self.base, done <= 0.0, refill)
 
+    def _stay(self, queue: Queue) -> float:
+        """Usual seconds for which work stays, by Little's law: costly calls stay longer."""
+        return queue.usual * self.spread * self.spread
+
     def follow_spread(self, square: float) -> None:
         """Average the spread of loads, by the mean square of what calls count as: 1 for equal calls."""
         self.spread += SPREAD_PACE * (math.sqrt(square) - self.spread)
 
     def _bound(self) -> None:
         calls = self.calls
-        root = self.spread * math.sqrt(calls)
+        root = math.sqrt(self.spread * calls)
         base = calls + SLACK * root
         if not self._confirmed:
             wide = HEADROOM * calls
             queue = self.queue
             if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
-                wide = HEADROOM * min(calls, 1.5 * self._throughput * queue.usual)
+                wide = HEADROOM * min(calls, 1.5 * self._throughput * self._stay(queue))
             base = max(base, wide)
         self.base = max(base, 1.0)
         self.limit = self.base + self._credit.calls
