@@ -30,6 +30,7 @@ def _joined(found: Mapping[str, Row]) -> Row:
     row: dict[str, Any] = dict(worst)
     for name in SUMMED:
         row[name] = sum(each[name] for each in found.values())
+    row["leases"] = sum(each.get("leases", 0) for each in found.values())
     row["limit"] = round(sum(each["limit"] for each in found.values()), 1)
     row["tiers"] = {
         tier: {

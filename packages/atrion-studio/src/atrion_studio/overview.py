@@ -85,6 +85,7 @@ def overview(frame: dict[str, Any], width: int, height: int | None) -> Renderabl
     room = len(order) if height is None else max(height - 6, 1)
     for route in order[:room]:
         row = routes[route]
+        leases = row.get("leases", 0)  # they are among the calls in flight
         _, state, style = states[route]
         table.add_row(
             Text(route),
@@ -93,7 +94,7 @@ def overview(frame: dict[str, Any], width: int, height: int | None) -> Renderabl
             _bands(row, cells),
             f"{row['rates']['admitted']:.0f}",
             Text(f"{row['rates']['shed']:.0f}", style="yellow" if row["rates"]["shed"] else "dim"),
-            f"{row['in_flight']:.0f}/{row['limit']:.0f}",
+            f"{row['in_flight']:.0f}/{row['limit']:.0f}" + (f" ({leases}L)" if leases else ""),
         )
     parts: list[RenderableType] = [head, Text(), table]
     if not order:

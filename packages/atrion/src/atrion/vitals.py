@@ -55,6 +55,7 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
         "reason": None if seen.reason is None else seen.reason.value,
         "parts": {name: round(ohms, 2) for name, ohms in parts.items()},
         "in_flight": _amount(seen.in_flight),
+        "leases": seen.leases,
         "pool_in_flight": _amount(route.pool.load() * unit),
         "limit": round(route.pool.capacity.limit * unit or seen.capacity, 1),
         "latency": round(seen.service_time, 5),

@@ -1,6 +1,7 @@
 """A worker for the tests: ``python metrics_process.py FOLDER`` serves on a free port, which it prints.
 
-``/call`` makes a guarded call, ``/shed`` one that is shed, and ``/metrics`` tells.
+``/call`` makes a guarded call, ``/shed`` one that is shed, ``/lease`` a lease that overruns its budget, and
+``/metrics`` tells.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ async def main(folder: str) -> None:
             if scope["path"] == "/shed":
                 with force_shed("low", "search", atrion), atrion.flow("search", Tier.LOW):
                     pass
+            elif scope["path"] == "/lease":
+                with atrion.lease("job", budget={"tokens": 1.0}) as lease:
+                    lease.spend(tokens=2.0)
             else:
                 with atrion.flow("search"):
                     pass

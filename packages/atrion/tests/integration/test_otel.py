@@ -94,6 +94,20 @@ def test_names_follow_the_semantic_conventions(provider: MeterProvider, reader: 
     assert points(reader).keys() <= known
 
 
+def test_leases_are_counted_while_they_are_held_and_where_something_was_wrong(
+    provider: MeterProvider, reader: InMemoryMetricReader
+) -> None:
+    engine = Atrion()
+    instrument(engine, meter_provider=provider)
+    with engine.lease("job"), engine.lease("job", budget={"tokens": 1.0}) as lease:
+        assert points(reader)["atrion.lease.held"] == {("job",): 2}
+        assert points(reader)["atrion.call.in_flight"] == {("job",): 2}
+        lease.spend(tokens=2.0)
+    seen = points(reader)
+    assert seen["atrion.lease.held"] == {("job",): 0}
+    assert seen["atrion.lease.event"] == {("overrun", "job"): 1, ("stopped", "job"): 1}
+
+
 def test_several_engines_are_added_up_and_dead_ones_forgotten(
     provider: MeterProvider, reader: InMemoryMetricReader
 ) -> None:

@@ -248,7 +248,7 @@ def test_a_real_prometheus_scrapes_every_metric(tmp_path: Path) -> None:
     with ExitStack() as running:
         url, _ = running.enter_context(worker(tmp_path / "store"))
         client = running.enter_context(httpx.Client())
-        for path in ("call", "call", "shed"):
+        for path in ("call", "call", "shed", "lease"):
             client.get(f"{url}/{path}")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]

@@ -28,6 +28,8 @@ SURE: Final = 2.0
 """How much more suspicious than the next one a lease must be to be asked at once."""
 PATIENCE: Final = 5.0
 """Seconds of a blockage after which the most suspicious one is asked in any case, if there are few."""
+SILENT: Final = 0.1
+"""Factor on the suspicion of a lease without a heartbeat since the blockage began."""
 FEW: Final = 8
 """Most suspects among whom one is chosen without such a difference."""
 RELIEF: Final = 2.0
@@ -40,13 +42,14 @@ MOST: Final = 3
 class Blockage:
     """Watches one pool. Times in seconds."""
 
-    __slots__ = ("_answered", "_answers", "_asked", "_last", "_next", "_rate", "_since")
+    __slots__ = ("_answered", "_answers", "_asked", "_blur", "_last", "_next", "_rate", "_since")
 
     def __init__(self, pool: Pool, now: float) -> None:
         self._answers: int = _answers(pool)
         self._last: float = now
         self._rate: float = pool.capacity.throughput()
         self._since: float = -1.0
+        self._blur: float = 0.0
         self._answered: int = 0
         self._asked: int = 0
         self._next: float = 0.0
@@ -72,6 +75,7 @@ class Blockage:
             if not began:
                 self._asked = 0
                 self._next = 0.0
+                self._blur = dt  # it began at some time since the last look
             self._since = since
             self._answered = answered
             blocked = now - since
@@ -121,9 +125,11 @@ class Blockage:
             age = now - lease.held_since
         elif lease.is_stuck(0.8 * blocked, now):
             return 0.0
-        if age < 0.5 * blocked:
+        if age < blocked - self._blur:
             return 0.0  # it came later
-        guilt = min(blocked / age, 1.0)
+        guilt = min(blocked / age, 1.0) if age > 0.0 else 1.0
+        if not marked and lease.budget.elapsed(now) - lease.heard >= blocked - self._blur:
+            guilt *= SILENT  # who waits for the holder tells nothing meanwhile
         left = 1.0 - 0.9 * max(lease.progress, 0.0)
         return guilt * left * (1.0 + lease.budget.load(now)) / 2.0 ** level_at(lease.volts)
 

@@ -9,6 +9,7 @@ from atrion.control.route import Route
 __all__ = [
     "ADMITTED",
     "BUCKETS",
+    "LEASES",
     "LENGTH",
     "OUTCOMES",
     "PROBES",
@@ -29,14 +30,17 @@ OUTCOMES: Final = 90
 TRANSITIONS: Final = 94
 BUCKETS: Final = 97
 SECONDS: Final = 113
-LENGTH: Final = 114
+LEASES: Final = 114
+LENGTH: Final = 117
+_NO_LEASES: Final[list[int]] = [0] * 3
 _NONE: Final[list[int]] = [0] * 40
 
 
 def counts_of(route: Route) -> list[float]:
-    """The counts of a route that has counters: what they hold, and its calls by outcome.
+    """The counts of a route that has counters: what they hold, its calls by outcome, and its leases.
 
-    The outcomes are success, failure, ignored and dropped. A stream that broke is a success, as its answer had begun,
+    The outcomes are success, failure, ignored and dropped. Of leases, those are counted that have overrun a budget, were
+    told to stop, or have expired. A stream that broke is a success, as its answer had begun,
     and a failure as well, because counts only grow.
     """
     counters = route.counters
@@ -44,6 +48,7 @@ def counts_of(route: Route) -> list[float]:
         return [0.0] * LENGTH
     window = route.window
     before = counters.calls_before
+    leases = route.leases
     return [
         *counters.admitted,
         *counters.probes,
@@ -56,6 +61,7 @@ def counts_of(route: Route) -> list[float]:
         *counters.transitions,
         *counters.buckets,
         counters.seconds,
+        *(_NO_LEASES if leases is None else [leases.overruns, leases.stopped, leases.expired]),
     ]
 
 

@@ -11,6 +11,8 @@ __all__ = [
     "DECISION",
     "DURATION",
     "IN_FLIGHT",
+    "LEASE",
+    "LEASES",
     "LICENSE",
     "LIMIT",
     "METRICS",
@@ -94,6 +96,16 @@ LIMIT = Metric(
     "Calls in flight, or their cost, that the bottleneck takes without a queue.",
     ("route",),
 )
+LEASES = Metric(
+    "atrion.lease.held", "gauge", "{lease}", "Leases held; of routes that have had one.", ("route",)
+)
+LEASE = Metric(
+    "atrion.lease.event",
+    "counter",
+    "{lease}",
+    "Leases that used more than their budget (overrun), were told to stop (stopped), or expired (expired).",
+    ("route", "event"),
+)
 RESISTANCE = Metric("atrion.resistance", "gauge", "Ohm", "Resistance that a voltage must exceed.", ("route",))
 PART = Metric(
     "atrion.resistance.part",
@@ -144,6 +156,8 @@ METRICS: Final = (
     DURATION,
     IN_FLIGHT,
     LIMIT,
+    LEASES,
+    LEASE,
     RESISTANCE,
     PART,
     VOLTAGE,

@@ -19,7 +19,7 @@ __all__ = ["MOST_ROUTES", "Reader", "Reading", "RouteReading", "merged"]
 
 MOST_ROUTES: Final = 100
 """Routes that have series of their own, unless told otherwise."""
-_SUMMED: Final = frozenset({"in_flight", "limit"})
+_SUMMED: Final = frozenset({"in_flight", "leases", "limit"})
 """Gauges of routes that add up over workers; of the others, the highest counts."""
 _LOWEST: Final = names.STORE_HEALTHY.name
 
@@ -175,7 +175,10 @@ class Reader:
             else:
                 route.advance(now)
                 series.last = counts
-                reading.routes[name] = RouteReading(counts, dict(zip(GAUGES, gauges_of(route), strict=True)))
+                gauges = dict(zip(GAUGES, gauges_of(route), strict=True))
+                if route.leases is not None:
+                    gauges["leases"] = float(route.leases.held)
+                reading.routes[name] = RouteReading(counts, gauges)
         total = minus([sum(column) for column in zip(*others, strict=True)], self._retired)
         # A route that another thread evicts meanwhile may be missing once: counts stand still rather than fall.
         lumped.counts = self._other = list(map(max, total, self._other))

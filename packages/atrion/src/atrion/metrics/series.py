@@ -8,7 +8,17 @@ from typing import Final
 from atrion.control.counters import SHED_REASONS
 from atrion.control.decision import Reason
 from atrion.control.parts import PARTS
-from atrion.control.totals import ADMITTED, BUCKETS, OUTCOMES, PROBES, SECONDS, SHED, TRANSITIONS, WOULD_SHED
+from atrion.control.totals import (
+    ADMITTED,
+    BUCKETS,
+    LEASES,
+    OUTCOMES,
+    PROBES,
+    SECONDS,
+    SHED,
+    TRANSITIONS,
+    WOULD_SHED,
+)
 from atrion.metrics import names
 from atrion.metrics.names import Metric
 from atrion.metrics.reading import Reading
@@ -48,12 +58,14 @@ COUNTS: Final[list[tuple[Metric, list[Slots]]]] = [
     (names.DECISION, _DECISIONS),
     (names.CALL, [[(OUTCOMES + at, (outcome,)) for at, outcome in enumerate(_OUTCOMES)]]),
     (names.TRANSITION, [[(TRANSITIONS + at, (mode,)) for at, mode in enumerate(_MODES)]]),
+    (names.LEASE, [[(LEASES + at, (event,)) for at, event in enumerate(("overrun", "stopped", "expired"))]]),
 ]
 """The counters of routes. Of most routes most are 0: slots are looked at together first."""
 GAUGES: Final = {
     "resistance": names.RESISTANCE,
     "in_flight": names.IN_FLIGHT,
     "limit": names.LIMIT,
+    "leases": names.LEASES,
     "open": names.BREAKER,
 }
 _PROCESS: Final = {metric.name: metric for metric in names.METRICS}
