@@ -4,3 +4,4 @@ import logging
 
 # Simulated routes break and shed by the thousand, and what the lab prints tells of it.
 logging.getLogger("atrion.routes").setLevel(logging.ERROR)
+logging.getLogger("atrion.leases").setLevel(logging.ERROR)

@@ -18,6 +18,7 @@ from atrion_lab.commands import (
     run,
     search,
     stability,
+    whale,
 )
 
 __all__ = ["add_parser"]
@@ -46,6 +47,7 @@ def add_parser(commands: Any) -> None:
     recovery.add_parser(actions)
     hypotheses.add_parser(actions)
     published.add_parser(actions)
+    whale.add_parser(actions)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
