@@ -120,6 +120,11 @@ def _pulse(guard: Guard, runner: asyncio.Runner) -> Batch | None:
     return async_batch(runner, call) if call else None
 
 
+def _leases(guard: Guard, runner: asyncio.Runner) -> Batch | None:
+    call = guard.leases(MANY)
+    return long_batch(call) if call else None
+
+
 def _request(guard: Guard, runner: asyncio.Runner) -> Batch | None:
     app = guard.asgi()
     return requests.paired_batch(runner, app) if app else None
@@ -236,6 +241,14 @@ CASES: tuple[Case, ...] = (
         "sharing state once, beside the calls, where 10,000 routes are idle",
         lambda runner: async_batch(runner, work_async),
         _pulse,
+    ),
+    Case(
+        "leases-10000-second",
+        "leases",
+        "a second of 10,000 held leases, each with a heartbeat in ten seconds: CPU time, of a second",
+        lambda runner: sync_batch(_nothing),
+        _leases,
+        fewest_calls=1,
     ),
     Case(
         "export-1000-routes",

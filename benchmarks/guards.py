@@ -103,6 +103,10 @@ class Guard:
         """One round of sharing state behind the calls, for these routes, which nobody calls any more."""
         return None
 
+    def leases(self, count: int) -> Call | None:
+        """A second of so many held leases: their heartbeats, one in ten seconds each, and the reviews."""
+        return None
+
     def asgi(self) -> App | None:
         """The FastAPI application of :mod:`benchmarks.requests`, each request of which is guarded."""
         return None

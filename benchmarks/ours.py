@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable
+from itertools import cycle, islice
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
@@ -133,6 +134,28 @@ class Ours(Guard):
         async def call() -> None:
             clock.advance(0.1)
             await engine.pulse_once()
+
+        return call
+
+    def leases(self, count: int) -> Call:
+        clock = VirtualClock()
+        engine = Atrion(clock=clock)
+        engine.configure("*", pool="one")
+        held = [
+            engine.lease(f"job/{n % 10}", "critical", profile="heavy", budget={"seconds": 1e9, "memory": 8e9})
+            for n in range(count)
+        ]
+        for lease in held:
+            lease.__enter__()
+        beats = cycle(held)
+
+        def call() -> None:
+            for _ in range(4):
+                clock.advance(
+                    0.25
+                )  # the first heartbeat then reviews, as a thread does by the machine's clock
+                for lease in islice(beats, count // 40):
+                    lease.heartbeat(0.5, memory=2e9)
 
         return call
 
