@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,112 @@ def test_a_block_of_circuitbreaker_is_never_refused_and_a_flow_is(tmp_path: Path
     assert after["block"](lambda: "served") == "served"
     with force_open("db", after["atrion"]), pytest.raises(FlowRejected):
         after["block"](lambda: "served")
+
+
+SMALL = {
+    "a fallback of circuitbreaker": (
+        "circuitbreaker",
+        """
+from circuitbreaker import circuit
+
+
+def cached(work):
+    return "refused"
+
+
+@circuit(name="db", failure_threshold=5, fallback_function=cached)
+def query(work):
+    return work()
+""",
+    ),
+    "a block of pybreaker": (
+        "pybreaker",
+        """
+import pybreaker
+
+db = pybreaker.CircuitBreaker(fail_max=5, name="db")
+
+
+def query(work):
+    try:
+        with db.calling():
+            return work()
+    except pybreaker.CircuitBreakerError:
+        return "refused"
+""",
+    ),
+    "asynchronous blocks of purgatory": (
+        "purgatory",
+        """
+import asyncio
+
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+
+breakers = AsyncCircuitBreakerFactory(default_threshold=5)
+
+
+async def _query(work):
+    await breakers.initialize()
+    try:
+        async with await breakers.get_breaker("db"):
+            return work()
+    except OpenedState:
+        return "refused"
+
+
+def query(work):
+    return asyncio.run(_query(work))
+""",
+    ),
+    "an asynchronous function of circuitbreaker": (
+        "circuitbreaker",
+        """
+import asyncio
+
+from circuitbreaker import CircuitBreaker, CircuitBreakerError
+
+db = CircuitBreaker(name="db", failure_threshold=5)
+
+
+@db
+async def _query(work):
+    return work()
+
+
+def query(work):
+    try:
+        return asyncio.run(_query(work))
+    except CircuitBreakerError:
+        return "refused"
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_blocks_fallbacks_and_coroutines_refuse_as_before(case: str, tmp_path: Path) -> None:
+    library, source = SMALL[case]
+    path = tmp_path / "program.py"
+    path.write_text(source)
+    (file,) = migrate(library, [path]).files
+    assert file.marks == []
+    assert library.encode() not in file.after
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    exec(source, before)
+    exec(file.after, after)
+    for program in (before, after):
+        assert program["query"](lambda: 7) == 7
+        with pytest.raises(OSError, match="down"):
+            program["query"](fails)
+    for _ in range(5):
+        with suppress(OSError):
+            before["query"](fails)
+    assert before["query"](lambda: 7) == "refused"
+    with force_open("db", after["atrion"]):
+        assert after["query"](lambda: 7) == "refused"
+    assert after["query"](lambda: 7) == 7
 
 
 def test_a_function_of_aiobreaker_that_is_decorated_and_called_passes_the_guard_twice(tmp_path: Path) -> None:
