@@ -17,12 +17,17 @@ from atrion import (
     Decision,
     FlowRejected,
     InMemoryProvider,
+    Lease,
+    LeaseCancelled,
+    LeaseSnapshot,
     Mode,
     PhysicsConfig,
     PhysicsVector,
+    Profile,
     Reason,
     RouteSnapshot,
     StateProvider,
+    Swarm,
     Telemetry,
     Tier,
 )
@@ -187,3 +192,29 @@ assert_type(pay(7), str)
 with use(tier="low", timeout=1.0) as context:
     assert_type(context, RequestContext)
     assert_type(context.remaining(), float | None)
+
+
+async def sequence() -> None:
+    engine.configure("genome/*", profile="heavy")
+    engine.configure("nightly", profile=Profile(name="nightly", duration=600.0, heartbeat=60.0))
+    try:
+        async with engine.lease("genome/sequence", "low", budget={"seconds": 3600, "memory": 8e9}) as lease:
+            assert_type(lease, Lease)
+            lease.heartbeat(progress=0.5, memory=2e9)
+            lease.spend(tokens=5)
+            with lease.holding():
+                assert_type(lease.should_stop, bool)
+            await lease.wait_until_asked()
+    except LeaseCancelled as error:
+        assert_type(error.resource, str)
+    with engine.lease("report", profile=Profile(grace=1.0), interruptible=True) as plain:
+        assert_type(plain, Lease)
+        assert_type(plain.used, dict[str, float])
+        plain.check()
+    assert_type(engine.leases(), tuple[LeaseSnapshot, ...])
+    async with engine.swarm("agents", budget={"tokens": 1e6, "members": 8}) as swarm:
+        assert_type(swarm, Swarm)
+        async with swarm.member(tier="low", key="user-7") as member:
+            assert_type(member, Lease)
+            swarm.spend(tokens=3)
+            assert_type(swarm.left("tokens"), float)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from atrion.control.base import Key
 from atrion.control.budget import MEMBERS, SECONDS, Budget
 from atrion.control.lease import SwarmRecord
+from atrion.control.profiles import ProfileLike
 from atrion.errors import AtrionError
+from atrion.physics.voltage import TierLike
 from atrion.workload.lease import Lease, amounts_from
 from atrion.workload.manager import LeaseManager
 
@@ -65,7 +68,17 @@ class Swarm:
             return max(self._most - self.members, 0.0)
         return max(self._limits.get(resource, math.inf) - self.used.get(resource, 0.0), 0.0)
 
-    def member(self, tier: Any = None, **options: Any) -> Lease:
+    def member(
+        self,
+        tier: TierLike | None = None,
+        *,
+        key: Key | None = None,
+        place: float | None = None,
+        profile: ProfileLike | None = None,
+        budget: Mapping[str, float] | None = None,
+        soft: float = 0.8,
+        interruptible: bool = False,
+    ) -> Lease:
         """A lease of one member, for ``with`` or ``async with``; what it uses counts against the common budget, too.
 
         Entering raises :class:`~atrion.FlowRejected` if the route sheds it, if the swarm has as many members as it may,
@@ -73,8 +86,12 @@ class Swarm:
 
         Args:
             tier: The tier of the member; None takes the route's own.
-            options: Those of :meth:`atrion.Atrion.lease`: ``key``, ``place``, ``profile``, ``budget`` (its own),
-                ``soft`` and ``interruptible``.
+            key: As in :meth:`atrion.Atrion.lease`, like the following ones.
+            place: A place in the tier's band.
+            profile: What is expected of this member.
+            budget: Limits of its own.
+            soft: Share of its own limits from which it raises resistance.
+            interruptible: Whether it may be cancelled if it does not stop when asked to.
 
         Raises:
             AtrionError: the swarm was not entered, or has ended.
@@ -83,7 +100,17 @@ class Swarm:
         record = self._record
         if record is None or record.closed:
             raise AtrionError("only a swarm that was entered has members: use it with `with` or `async with`")
-        return self._make(self._route, tier, swarm=record, **options)
+        return self._make(
+            self._route,
+            tier,
+            key=key,
+            place=place,
+            profile=profile,
+            budget=budget,
+            soft=soft,
+            interruptible=interruptible,
+            swarm=record,
+        )
 
     def spend(self, **used: float) -> None:
         """Count what was used for no member in particular: ``swarm.spend(tokens=100)``.
