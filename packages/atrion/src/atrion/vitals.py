@@ -15,7 +15,7 @@ from atrion.control.route import Route
 from atrion.control.snapshot import RouteSnapshot
 from atrion.physics.laws import seconds_until_scar
 from atrion.physics.modes import Mode
-from atrion.state.port import StateProvider, VitalsExchange
+from atrion.state.port import VITALS_MOST_BYTES, StateProvider, VitalsExchange
 
 __all__ = ["FLOWS_AT", "VitalsPublisher", "pack_vitals", "route_vitals", "unpack_vitals"]
 
@@ -25,8 +25,6 @@ FLOWS_AT: Final = 44.0
 """Volts at which the band of normal requests begins."""
 MOST_ROUTES: Final = 500
 """Routes whose vitals a node publishes, those with the highest resistance and the most calls first."""
-MOST_BYTES: Final = 1 << 20
-"""Bytes that the vitals of one node may have, packed and unpacked: a store is untrusted."""
 EVERY: Final = 1.0
 """Seconds between two looks for watchers, and so between two publications."""
 DEADLINE: Final = 0.5
@@ -100,7 +98,7 @@ def unpack_vitals(packed: bytes) -> dict[str, dict[str, Any]] | None:
     """What :func:`pack_vitals` packed; None for anything else, for a store is untrusted."""
     try:
         unpacker = zlib.decompressobj()
-        text = unpacker.decompress(packed, MOST_BYTES)
+        text = unpacker.decompress(packed, VITALS_MOST_BYTES)
         rows = json.loads(text) if unpacker.eof else None
     except (zlib.error, ValueError, RecursionError):
         return None

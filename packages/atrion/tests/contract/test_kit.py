@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from atrion import InMemoryProvider, PhysicsVector
-from atrion.state import ClusterScar, NodeRow, Remembered
-from atrion.testing import LAWS, ContractError, check_law, run_contract
+from atrion import InMemoryProvider, PhysicsVector, ProviderError
+from atrion.state import VITALS_EXPIRY, VITALS_MOST_BYTES, ClusterScar, NodeRow, Remembered
+from atrion.testing import LAWS, ContractError, VirtualClock, check_law, run_contract
 
 
 class NeverCold(InMemoryProvider):
@@ -198,6 +199,115 @@ BROKEN: list[tuple[type[InMemoryProvider], str]] = [
     (ListsAll, "what is kept is listed within the limit"),
     (Hangs, "disconnecting again changes nothing"),
 ]
+
+
+class PassesOn(InMemoryProvider):
+    """Passes vitals on, by a clock that does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = CLOCK
+        self.watched_at = -math.inf
+        self.said: dict[str, tuple[float, bytes]] = {}
+
+    async def is_watched(self) -> bool:
+        return self.clock.now - self.watched_at < VITALS_EXPIRY
+
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        if len(vitals) > VITALS_MOST_BYTES:
+            raise ProviderError("too much")
+        self.said[node] = (self.clock.now, vitals)
+
+    async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
+        self.watched_at = self.clock.now
+        ages = {node: (self.clock.now - at, vitals) for node, (at, vitals) in self.said.items()}
+        return {node: told for node, told in ages.items() if told[0] <= VITALS_EXPIRY}
+
+
+CLOCK = VirtualClock()
+
+
+async def asleep(seconds: float) -> None:
+    CLOCK.advance(seconds)
+
+
+class AlwaysWatched(PassesOn):
+    async def is_watched(self) -> bool:
+        return True
+
+
+class NeverWatched(PassesOn):
+    async def is_watched(self) -> bool:
+        return False
+
+
+class Cuts(PassesOn):
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        await super().publish_vitals(node, vitals[:VITALS_MOST_BYTES])
+
+
+class OnlySmall(PassesOn):
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        if len(vitals) < 1 << 16:
+            await super().publish_vitals(node, vitals)
+
+
+class IsText(PassesOn):
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        await super().publish_vitals(node, vitals.decode(errors="replace").encode())
+
+
+class Appends(PassesOn):
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        before = self.said.get(node, (0.0, b""))[1]
+        await super().publish_vitals(node, before + vitals)
+
+
+class OneLine(PassesOn):
+    async def publish_vitals(self, node: str, vitals: bytes) -> None:
+        await super().publish_vitals(node.partition("\n")[0], vitals)
+
+
+class NeverForgets(PassesOn):
+    async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
+        await super().watch_vitals()
+        return {node: (self.clock.now - at, vitals) for node, (at, vitals) in self.said.items()}
+
+
+class AlwaysFresh(PassesOn):
+    async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
+        return {node: (0.0, vitals) for node, (_, vitals) in (await super().watch_vitals()).items()}
+
+
+BROKEN_VITALS: list[tuple[type[PassesOn], str]] = [
+    (AlwaysWatched, "nobody watches until somebody does"),
+    (NeverWatched, "nobody watches until somebody does"),
+    (AlwaysWatched, "watching and vitals expire"),
+    (NeverForgets, "watching and vitals expire"),
+    (AlwaysFresh, "what a node says is told whole and with its age"),
+    (IsText, "what a node says is told whole and with its age"),
+    (Appends, "what a node says takes the place of what it said before"),
+    (OneLine, "nodes are told apart whatever their names"),
+    (Cuts, "vitals are bounded and never cut"),
+    (OnlySmall, "vitals are bounded and never cut"),
+    (AlwaysWatched, "other stores are not watched with this one"),
+]
+
+
+@pytest.mark.parametrize("kind, law", BROKEN_VITALS, ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_broken_about_vitals_is_found_and_named(kind: type[PassesOn], law: str) -> None:
+    held = next(known for known in LAWS if known.name == law)
+    with pytest.raises(ContractError, match=f"law “{law}”: .*must"):
+        asyncio.run(check_law(held, of_one_store(kind), now=CLOCK.monotonic, sleep=asleep))
+
+
+def test_a_provider_that_passes_vitals_on_keeps_their_laws() -> None:
+    laws = {law for _, law in BROKEN_VITALS}
+    for law in LAWS:
+        if law.name in laws:
+            asyncio.run(check_law(law, of_one_store(PassesOn), now=CLOCK.monotonic, sleep=asleep))
+    assert {law.name for law in LAWS if law.method == "watch_vitals"} == laws
+    assert not any(law.applies(InMemoryProvider()) for law in LAWS if law.name in laws)
 
 
 @pytest.mark.parametrize("kind, law", BROKEN, ids=lambda value: getattr(value, "__name__", ""))

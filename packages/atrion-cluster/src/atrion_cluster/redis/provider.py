@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from atrion.errors import ProviderError
 from atrion.state import ClusterScar, Finding, NodeRow, PhysicsVector, Remembered
 from atrion.state.blending import EXPIRY
-from atrion.state.port import VITALS_EXPIRY
+from atrion.state.port import VITALS_EXPIRY, VITALS_MOST_BYTES
 from atrion_cluster.licence import LicenseHolder, LicenseWatch, Secret
 from atrion_cluster.redis.callbacks import Callbacks
 from atrion_cluster.redis.census import take_census
@@ -315,8 +315,10 @@ class RedisClusterProvider(LicenseHolder):
         """Keep what a node says of itself for some seconds.
 
         Raises:
-            ProviderError: the first shard's master does not answer, or refuses.
+            ProviderError: there is too much; or the first shard's master does not answer, or refuses.
         """
+        if len(vitals) > VITALS_MOST_BYTES:
+            raise ProviderError(f"{len(vitals)} bytes of vitals: at most {VITALS_MOST_BYTES} are kept")
         session = await self._ready()
         key = b"{%b}:vitals:%b" % (self._tags[0].encode(), to_bytes(node))
         expiry = round(1000 * VITALS_EXPIRY)
@@ -340,7 +342,7 @@ class RedisClusterProvider(LicenseHolder):
         answers = await session.ask(0, *commands) if commands else []
         found = {}
         for node, vitals, left in zip(nodes, answers[::2], answers[1::2], strict=True):
-            if isinstance(vitals, bytes) and isinstance(left, int):
+            if isinstance(vitals, bytes) and isinstance(left, int) and len(vitals) <= VITALS_MOST_BYTES:
                 found[node] = (min(max(expiry - left, 0), expiry) / 1000.0, vitals)
         return found
 

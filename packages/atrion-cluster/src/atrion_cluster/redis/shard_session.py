@@ -79,7 +79,7 @@ class ShardSession:
         self._waiting = []
         flags = ("b" if heartbeat else "") + ("q" if quiet else "")
         arguments: list[bytes | str | int] = [
-            self.node, self.epoch, self._version, flags, CHANGES, self.channel, self.tag, len(routes),
+            to_bytes(self.node), self.epoch, self._version, flags, CHANGES, self.channel, self.tag, len(routes),
         ]  # fmt: skip
         for route in routes:
             row, at = self._rows[route]

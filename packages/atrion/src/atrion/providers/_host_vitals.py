@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -9,13 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from atrion.state.port import VITALS_EXPIRY
+from atrion.errors import ProviderError
+from atrion.state.port import VITALS_EXPIRY, VITALS_MOST_BYTES
 
 __all__ = ["HostVitals"]
 
 MOST_NODES: Final = 1000
-MOST_BYTES: Final = 1 << 20
-"""Bytes of one file that are read."""
+MOST_BYTES: Final = VITALS_MOST_BYTES + (1 << 14)
+"""Bytes of one file that are read: the longest vitals, and the name of their node before them."""
 FORGET: Final = 60.0
 """Seconds after which a file is removed."""
 
@@ -43,11 +45,14 @@ class HostVitals:
 
         Raises:
             OSError: the folder cannot be written to.
+            ProviderError: there is too much.
         """
+        if len(vitals) > VITALS_MOST_BYTES:
+            raise ProviderError(f"{len(vitals)} bytes of vitals: at most {VITALS_MOST_BYTES} are kept")
         self._folder.mkdir(exist_ok=True)
         target = self._folder / sha256(node.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         draft = target.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(node.encode("utf-8", "surrogatepass") + b"\n" + vitals)
+        draft.write_bytes(json.dumps(node).encode() + b"\n" + vitals)  # on one line, whatever it is called
         draft.replace(target)
 
     def watch(self) -> Mapping[str, tuple[float, bytes]]:
@@ -70,7 +75,8 @@ class HostVitals:
                 elif age <= VITALS_EXPIRY and not path.suffix:
                     with path.open("rb") as file:
                         node, _, vitals = file.read(MOST_BYTES).partition(b"\n")
-                    found[node.decode("utf-8", "replace")] = (max(age, 0.0), vitals)
-            except OSError:  # its process has just replaced it, or another watcher removed it
+                    if len(vitals) <= VITALS_MOST_BYTES:
+                        found[str(json.loads(node))] = (max(age, 0.0), vitals)
+            except (OSError, ValueError):  # its process has just replaced it, or nobody of us has written it
                 continue
         return found

@@ -4,6 +4,8 @@ from atrion.state.blending import blend, cluster_scar
 from atrion.state.clock import Clock, SystemClock
 from atrion.state.manager import StateManager
 from atrion.state.port import (
+    VITALS_EXPIRY,
+    VITALS_MOST_BYTES,
     Batch,
     ClusterScar,
     ClusterSync,
@@ -21,6 +23,8 @@ from atrion.state.port import (
 from atrion.state.pulse import Pulse
 
 __all__ = [
+    "VITALS_EXPIRY",
+    "VITALS_MOST_BYTES",
     "Batch",
     "Clock",
     "ClusterScar",

@@ -16,6 +16,7 @@ from atrion._plain import Plain
 
 __all__ = [
     "VITALS_EXPIRY",
+    "VITALS_MOST_BYTES",
     "Batch",
     "ClusterScar",
     "ClusterSync",
@@ -195,6 +196,8 @@ class Inspect(Protocol):
 
 VITALS_EXPIRY: Final = 5.0
 """Seconds for which a node's vitals are kept, and for which watchers count as watching."""
+VITALS_MOST_BYTES: Final = 1 << 20
+"""Bytes that the vitals of one node may have."""
 
 
 @runtime_checkable
@@ -206,7 +209,11 @@ class VitalsExchange(Protocol):
         ...
 
     async def publish_vitals(self, node: str, vitals: bytes) -> None:
-        """Keep what a node says of itself for :data:`VITALS_EXPIRY` seconds, in place of what it said before."""
+        """Keep what a node says of itself for :data:`VITALS_EXPIRY` seconds, in place of what it said before.
+
+        Raises:
+            ProviderError: it is longer than :data:`VITALS_MOST_BYTES`, or cannot be kept.
+        """
 
     async def watch_vitals(self) -> Mapping[str, tuple[float, bytes]]:
         """Watch, and return what the nodes last said, each with its age in seconds."""

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from atrion.testing._exchange_laws import EXCHANGE_LAWS
 from atrion.testing._life_laws import LIFE_LAWS
 from atrion.testing._port_laws import PORT_LAWS
+from atrion.testing._vitals_laws import VITALS_LAWS
 from atrion.testing.bench import Bench, ContractError, Law, Make
 
 __all__ = ["LAWS", "check_law", "laws_for", "run_contract"]
 
-LAWS: tuple[Law, ...] = (*PORT_LAWS, *EXCHANGE_LAWS, *LIFE_LAWS)
+LAWS: tuple[Law, ...] = (*PORT_LAWS, *EXCHANGE_LAWS, *LIFE_LAWS, *VITALS_LAWS)
 """All laws; those of optional protocols apply to the providers that implement them."""
 
 
