@@ -135,6 +135,15 @@ class Leases(RuleBasedStateMachine):
             holder.lease = self.engine.lease("never begun")
             gc.collect(0)
 
+    @rule(route=st.sampled_from((*ROUTES, "agents")), pool=st.sampled_from(("one", "two")))
+    def move(self, route: str, pool: str) -> None:
+        """The route starts anew in another pool, with the leases that are held."""
+        self.engine.configure(route, pool=pool)
+
+    @rule(route=st.sampled_from(ROUTES))
+    def forget(self, route: str) -> None:
+        self.engine.reset(route)
+
     @rule(route=st.sampled_from(ROUTES), tier=TIERS)
     def call(self, route: str, tier: Any) -> None:
         with suppress(FlowRejected), self.engine.flow(route, tier):
@@ -162,7 +171,7 @@ class Leases(RuleBasedStateMachine):
         self.engine.leases()
         for holder in self.holders:
             shared = holder.swarm is not None and self.swarm_tokens >= 2.0 * LIMIT
-            if (holder.is_exhausted() or shared) and not holder.lease.expired:
+            if holder.is_exhausted() or (shared and not holder.lease.expired):
                 assert holder.lease.cancelled.is_set()
                 with pytest.raises(LeaseCancelled):
                     holder.lease.check()
@@ -186,6 +195,8 @@ class Leases(RuleBasedStateMachine):
         for route in seen.values():
             assert (route.in_flight, route.leases) == (0, 0)
             assert route.resistance < 20.0
+        for known in self.engine.routes.values():
+            assert (known.pool.window.in_flight, known.pool.places) == (0, 0)
 
 
 def _nobody() -> Holder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -136,6 +137,35 @@ def test_without_heartbeats_a_lease_expires_and_the_next_one_revives_it(
         assert not lease.expired
         assert engine.snapshot()[JOB].in_flight == 1
     assert engine.snapshot()[JOB].in_flight == 0
+
+
+def test_the_seconds_of_a_lease_without_heartbeats_are_used_up_all_the_same(
+    engine: Atrion, clock: VirtualClock
+) -> None:
+    with engine.lease(JOB, budget={"seconds": 100.0}) as lease:
+        clock.advance(40.0)
+        engine.leases()
+        assert lease.expired
+        clock.advance(60.0)
+        engine.leases()
+        assert lease.cancelled.is_set()
+
+
+def test_leases_that_have_ended_are_forgotten(engine: Atrion) -> None:
+    tracemalloc.start()
+    try:
+        before = 0
+        for turn in range(4):
+            for _ in range(1000):
+                with engine.lease(JOB, "critical", profile="extreme"):
+                    pass
+            gc.collect()
+            size = tracemalloc.get_traced_memory()[0]
+            if turn == 1:
+                before = size
+        assert size - before < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_crash_without_release_leaves_no_scar(engine: Atrion, clock: VirtualClock) -> None:

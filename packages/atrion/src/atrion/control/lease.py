@@ -18,6 +18,8 @@ ENDED: Final = 2
 # What the holder is told.
 STOP: Final = 1
 CANCEL: Final = 2
+LEAST: Final = 0.001
+"""Least seconds between two reviews of a lease."""
 CHANGE: Final = 0.02
 """Change of a swarm's strain, two ohms, after which its members are reviewed."""
 SPAN: Final = 100.0
@@ -193,11 +195,13 @@ class LeaseRecord:
             if common >= 1.0 and not resource:
                 resource = swarm.budget.worst(now)
             strain = max(strain, common)
+        wait = self.budget.wait(now)
         if self.state == HELD:
             self._set_strain(strain)
             if silent >= self.profile.heartbeat:
                 self.state = EXPIRED
-        self.due = now + self._wait(now, silent)
+            wait = min(wait, max(self.profile.heartbeat - silent, 0.0))
+        self.due = now + self._wait(wait, now)
         if not self.route.settings.enforce:
             return 0
         if resource:
@@ -208,13 +212,12 @@ class LeaseRecord:
             return self.tell(CANCEL, self.reason, now)
         return 0
 
-    def _wait(self, now: float, silent: float) -> float:
-        wait = min(self.budget.wait(now), max(self.profile.heartbeat - silent, 0.001))
+    def _wait(self, wait: float, now: float) -> float:
         if self.swarm is not None:
             wait = min(wait, self.swarm.budget.wait(now))
         if self.told == STOP and self.interruptible:
             wait = min(wait, self.profile.grace)
-        return max(wait, 0.001)
+        return max(wait, LEAST)
 
     def tell(self, what: int, reason: str, now: float, resource: str = "") -> int:
         """Note that the holder is to be told; returns ``what``, or 0 if it knows already."""

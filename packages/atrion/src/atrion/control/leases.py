@@ -21,6 +21,8 @@ SUCCESS: Final = int(Outcome.SUCCESS)
 IGNORED: Final = int(Outcome.IGNORED)
 MOST_LEASES: Final = 20_000
 """Most leases of one route at a time: they are remembered one by one."""
+SPARE: Final = 256
+"""Reviews that may be queued beside two for each held lease."""
 LOOK: Final = 0.25
 """Seconds between looks at the pools of held leases."""
 
@@ -129,14 +131,14 @@ class Leases:
     # --- reviews -------------------------------------------------------------------------------------------
 
     def _review(self, lease: LeaseRecord, now: float) -> Told:
+        held = lease.state == HELD
         what = lease.review(now)
-        if lease.state == EXPIRED:
+        if held and lease.state == EXPIRED:
             self._drop(lease, now)
-            held = lease.route.leases
-            if held is not None:
-                held.expired += 1
-        else:
-            self._enqueue(lease)
+            counts = lease.route.leases
+            if counts is not None:
+                counts.expired += 1
+        self._enqueue(lease)  # its seconds go on, also when it has expired
         return [(lease, what)] if what != 0 else []
 
     def _enqueue(self, lease: LeaseRecord) -> None:
@@ -144,10 +146,25 @@ class Leases:
             lease.queued = lease.due
             self._count += 1
             heapq.heappush(self._queue, (lease.due, self._count, lease))
+            if len(self._queue) > SPARE + 2 * len(self.held):
+                self._clean()
+
+    def _clean(self) -> None:
+        """Drop what is queued for leases that have ended, or is queued anew."""
+        self._queue = [
+            entry for entry in self._queue if entry[2].state != ENDED and entry[0] == entry[2].queued
+        ]
+        heapq.heapify(self._queue)
+
+    def is_idle(self) -> bool:
+        """Whether no lease has to be reviewed."""
+        if not self.held and self._queue:
+            self._clean()
+        return not self.held and not self._queue
 
     def next(self) -> float:
-        """When to review next; ∞ while no lease is held."""
-        if not self.held:
+        """When to review next; ∞ while there is no lease."""
+        if not self.held and not self._queue:
             return math.inf
         due = self._looked + LOOK
         return min(due, self._queue[0][0]) if self._queue else due
@@ -156,16 +173,15 @@ class Leases:
         """Review the leases that are due, and look for culprits."""
         told: Told = []
         if now < self._last:
-            for lease in self.held:  # the clock was set back: every time is in doubt
+            self._clean()  # the clock was set back: every time is in doubt
+            self._queue = [(now, number, entry[2]) for number, entry in enumerate(self._queue)]
+            for _, _, lease in self._queue:
                 lease.due = lease.queued = now
-            self._queue = [(now, number, lease) for number, lease in enumerate(self.held)]
-            self._count = max(self._count, len(self._queue))
             self._looked = now
         self._last = now
-        queue = self._queue
-        while queue and queue[0][0] <= now:
-            due, _, lease = heapq.heappop(queue)
-            if lease.state != HELD or due != lease.queued:
+        while self._queue and self._queue[0][0] <= now:
+            due, _, lease = heapq.heappop(self._queue)
+            if lease.state == ENDED or due != lease.queued:
                 continue
             lease.queued = math.inf
             if lease.due > now:

@@ -39,9 +39,9 @@ _NONE: Final[list[int]] = [0] * 40
 def counts_of(route: Route) -> list[float]:
     """The counts of a route that has counters: what they hold, its calls by outcome, and its leases.
 
-    The outcomes are success, failure, ignored and dropped. Of leases, those are counted that have overrun a budget, were
-    told to stop, or have expired. A stream that broke is a success, as its answer had begun,
-    and a failure as well, because counts only grow.
+    The outcomes are success, failure, ignored and dropped. Of leases, those are counted that have overrun a budget,
+    were told to stop, or have expired. A stream that broke is a success, as its answer had begun, and a failure as
+    well, because counts only grow.
     """
     counters = route.counters
     if counters is None:

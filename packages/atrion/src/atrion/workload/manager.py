@@ -139,7 +139,7 @@ class LeaseManager:
         """A review by the thread; returns the seconds until the next one, or None if the thread is not needed."""
         self.review(now)
         with self._lock:
-            if self._leases.held:
+            if not self._leases.is_idle():
                 self._idle_since = now
             elif not 0.0 <= now - self._idle_since < LINGER:
                 self._thread = None
