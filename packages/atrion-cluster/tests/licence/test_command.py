@@ -106,3 +106,16 @@ def test_a_file_or_keyring_that_is_missing_is_misuse(
     status, text = run(capsys, "show")
     assert status == 2
     assert "ATRION_LICENSE_KEYRING" in text
+
+
+@pytest.mark.parametrize("words", [["license", "show"], ["license", "verify", "--key"], []])
+def test_a_key_that_is_given_as_an_argument_is_not_shown(
+    vendor: Vendor, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    text = vendor.issue()
+    with pytest.raises(SystemExit) as caught:
+        main([*words, text])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "atrion_pro_…" in said
+    assert not any(part in said for part in text.split("."))

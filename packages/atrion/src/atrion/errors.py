@@ -9,6 +9,8 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from atrion._secrets import without_licence_keys
+
 if TYPE_CHECKING:
     from atrion.control.decision import Decision
 
@@ -37,7 +39,7 @@ class AtrionError(Exception):
 
 
 class _Shown(str):
-    """Replaces a value that cannot be pickled, and has its ``repr()``."""
+    """Replaces a value that cannot be pickled or must not be shown, and has its ``repr()``."""
 
     __slots__ = ()
 
@@ -49,10 +51,14 @@ class ConfigurationError(AtrionError, ValueError):
     """A value given to Atrion is unusable; the message names the field, the value and what to do about it.
 
     A ``cure`` such as "give a number in [0, 1]" reads as "gamma must be a number in [0, 1], got 2". Any other follows
-    the value: "redis.db = 3: a cluster has database 0 alone".
+    the value: "redis.db = 3: a cluster has database 0 alone". A licence key in the value is not kept.
     """
 
     def __init__(self, field: str, value: object, cure: str) -> None:
+        if isinstance(value, (str, Mapping, list, tuple)):
+            shown = without_licence_keys(repr(value))
+            if shown != repr(value):
+                value = _Shown(shown)
         super().__init__(field, value, cure)
 
     @property

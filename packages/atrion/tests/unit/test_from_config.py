@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,23 @@ def test_a_licence_key_is_not_taken_from_a_file_nor_shown() -> None:
             Atrion.from_config({key: "atrion_pro_secret"})
         assert "secret'" not in str(caught.value)
         assert "atrion_pro" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"atrion": {"license": "atrion_pro_c2VjcmV0.c2VjcmV0.c2VjcmV0"}},
+        {"provider": ["atrion_ent_c2VjcmV0"]},
+        {"node": "atrion_start_c2VjcmV0.c2VjcmV0" * 100},
+    ],
+)
+def test_a_licence_key_in_the_wrong_place_is_not_shown(data: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Atrion.from_config(data)
+    shown = f"{caught.value} {caught.value!r} {caught.value.as_dict()} {caught.value.args}"
+    assert "c2VjcmV0" not in shown
+    assert "_…" in shown
+    assert pickle.loads(pickle.dumps(caught.value)) == caught.value
 
 
 def test_a_misspelt_name_of_the_licence_is_told(

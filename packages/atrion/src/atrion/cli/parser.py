@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from atrion._secrets import without_licence_keys
+
 __all__ = ["Parser", "examples"]
 
 
@@ -32,6 +34,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and exit with status 2."""
+        message = without_licence_keys(message)  # given as an argument by mistake
         near = self._nearest(message)
         super().error(message if near is None else f"{message}; did you mean {near}?")
 
