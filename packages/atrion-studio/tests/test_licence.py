@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
-from atrion import Atrion
+from atrion import Atrion, Telemetry
+from atrion.testing import VirtualClock
+from atrion_cluster import PostgresPersistenceAdapter
 from atrion_cluster.redis import RedisClusterProvider
 from atrion_studio import AtrionStudio
 from licence_vendor import Vendor
@@ -37,6 +40,13 @@ def studio(license: str | None) -> Iterator[str]:
     engine = Atrion(provider=provider)
     with engine.flow("search"):
         pass
+    with mounted(engine) as url:
+        yield url
+
+
+@contextmanager
+def mounted(engine: Atrion) -> Iterator[str]:
+    """The URL of a Studio that allows changes."""
     app = AtrionStudio(engine, allow_changes=True)
     outer = Starlette()
     outer.mount("/studio", app)
@@ -81,6 +91,43 @@ def test_a_licence_is_told_and_only_after_its_grace_period_the_studio_is_read_on
     assert answer.status_code == (403 if read_only else 200)
     assert (says in answer.text) is read_only
     assert len(changes) == (0 if read_only else 1)
+
+
+@pytest.mark.parametrize("kind", ["provider", "persistence"])
+def test_with_a_lapsed_licence_no_change_is_made_whoever_may_make_changes(
+    vendor: Vendor, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = vendor.ended(32)
+    store: Any = (
+        RedisClusterProvider({"url": "redis://localhost"}, license=key)
+        if kind == "provider"
+        else PostgresPersistenceAdapter("postgresql://localhost/shop", license=key)
+    )
+    clock = VirtualClock()
+    engine = Atrion(clock=clock, **{kind: store})
+    for _ in range(20):
+        clock.advance(0.1)
+        engine.update_physics("search", Telemetry(error_rate=1.0))
+    before = engine.routes["search"].settings, engine.snapshot()["search"].scar_tissue
+    assert before[1] > 0.0
+    wanted = [
+        CHANGE,
+        {"route": "search", "setting": "latency", "value": 0.2},
+        {"route": "search", "setting": "error_rate", "value": 0.1},
+        {"route": "search", "setting": "enforce", "value": False},
+        {"route": "search", "setting": "reset"},
+    ]
+    with mounted(engine) as url:
+        assert httpx.get(f"{url}/api/meta").json()["changes"] is True
+        assert httpx.get(f"{url}/api/snapshot").json()["cluster"]["licence"]["read_only"] is True
+        headers = {"origin": url.removesuffix("/studio")}
+        answers = [httpx.post(f"{url}/api/changes", json=each, headers=headers) for each in wanted]
+        made = httpx.get(f"{url}/api/changes").json()["changes"]
+    assert [answer.status_code for answer in answers] == [403] * len(wanted)
+    assert all("Studio is read-only" in answer.json()["error"] for answer in answers)
+    assert made == []
+    assert (engine.routes["search"].settings, engine.snapshot()["search"].scar_tissue) == before
+    assert not [line for line in caplog.records if line.name == "atrion.studio.audit"]
 
 
 def test_nothing_that_is_served_has_the_key(vendor: Vendor) -> None:

@@ -27,7 +27,7 @@ from atrion_studio.demo import SCENES, DemoSource
 from atrion_studio.guard import Guard, Receive, Scope, Send, is_loopback
 from atrion_studio.history import BYTES_PER_ROUTE, COLUMNS, STEPS, History
 from atrion_studio.lab import Lab, Unusable
-from atrion_studio.source import EngineSource, Source, licence_of
+from atrion_studio.source import EngineSource, Source, licence_of, stores_of
 from atrion_studio.ticker import TICK, Ticker, Viewer
 
 __all__ = ["AtrionStudio"]
@@ -226,7 +226,7 @@ class AtrionStudio:
         if self._changes is None:
             text = "This Studio only shows. Start it with --allow-changes, or AtrionStudio(…, allow_changes=True)."
             return JSONResponse({"error": text}, 403)
-        licence = licence_of(self._changes.engine.state.provider).get("licence", {})
+        licence = licence_of(*stores_of(self._changes.engine)).get("licence", {})
         if licence.get("read_only"):
             return JSONResponse({"error": f"Studio is read-only: {licence['detail']}"}, 403)
         who = request.client.host if request.client is not None else "unknown"

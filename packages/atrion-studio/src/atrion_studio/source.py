@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from atrion import Atrion
 from atrion.vitals import route_vitals
 
-__all__ = ["EngineSource", "Row", "Source", "licence_of"]
+__all__ = ["EngineSource", "Row", "Source", "licence_of", "stores_of"]
 
 Row = dict[str, Any]
 """One route, as :func:`atrion.vitals.route_vitals` describes it."""
@@ -42,17 +42,27 @@ class Source(Protocol):
         """Let go of what reading opened."""
 
 
-def licence_of(provider: object) -> dict[str, Any]:
-    """What a provider that needs a licence says of it, for a person; of others, nothing."""
-    status = getattr(provider, "license_status", None)
-    if status is None:
-        return {}
-    try:
-        found = status()
-        state, detail, read_only = found.state.value, found.sentence, bool(found.read_only)
-    except Exception:  # anybody may write a provider
-        return {}
-    return {"licence": {"state": state, "detail": detail, "read_only": read_only}}
+def licence_of(*providers: object) -> dict[str, Any]:
+    """What the first of the providers that needs a licence says of it, or one that is read-only; of others, nothing."""
+    told: list[dict[str, Any]] = []
+    for provider in providers:
+        status = getattr(provider, "license_status", None)
+        if status is None:
+            continue
+        try:
+            found = status()
+            state, detail, read_only = found.state.value, found.sentence, bool(found.read_only)
+        except Exception:  # anybody may write a provider
+            continue
+        told.append({"state": state, "detail": detail, "read_only": read_only})
+    told.sort(key=lambda licence: not licence["read_only"])
+    return {"licence": told[0]} if told else {}
+
+
+def stores_of(engine: Atrion) -> list[object]:
+    """The provider of an engine, and its persistence if there is one."""
+    state = engine.state
+    return [state.provider, *([] if state.persistence is None else [state.persistence.provider])]
 
 
 class EngineSource:
@@ -94,7 +104,7 @@ class EngineSource:
             "healthy": state.healthy,
             "failures": state.failures,
             "dropped_rows": state.dropped_rows,
-            **licence_of(state.provider),
+            **licence_of(*stores_of(engine)),
             "nodes": [{"node": engine.node, "age": 0.0, "routes": len(rows)}],
         }
         return rows, cluster
