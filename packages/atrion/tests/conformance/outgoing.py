@@ -164,7 +164,7 @@ class Outgoing(Subject):
         with self.session() as (engine, upstream, caller):
             with caller.stream() as chunks:
                 assert next(chunks)
-                assert engine.in_flight() == 1
+                assert engine.in_flight() > 0
                 assert engine.calls[-1].latency is not None
                 upstream.gate.set()
                 assert all(chunks)

@@ -8,6 +8,7 @@ from packages.atrion.tests.conformance.django_services import DJANGO
 from packages.atrion.tests.conformance.grpc_services import GRPC
 from packages.atrion.tests.conformance.http_clients import HTTP_CLIENTS
 from packages.atrion.tests.conformance.http_services import HTTP
+from packages.atrion.tests.conformance.llm_clients import LLM_CLIENTS
 from packages.atrion.tests.conformance.other_clients import OTHER_CLIENTS
 from packages.atrion.tests.conformance.queues import QUEUES
 from packages.atrion.tests.conformance.subject import COLUMNS, Subject
@@ -15,7 +16,7 @@ from packages.atrion.tests.conformance.subject import COLUMNS, Subject
 __all__ = ["KEPT", "SUBJECTS", "kept", "printed"]
 
 KEPT = Path(__file__).parents[4] / "docs/tables/conformance.txt"
-SUBJECTS: tuple[Subject, ...] = (*HTTP, *DJANGO, *GRPC, *HTTP_CLIENTS, *OTHER_CLIENTS, *QUEUES)
+SUBJECTS: tuple[Subject, ...] = (*HTTP, *DJANGO, *GRPC, *HTTP_CLIENTS, *LLM_CLIENTS, *OTHER_CLIENTS, *QUEUES)
 
 
 def printed() -> str:

@@ -20,9 +20,9 @@ from atrion.integrations._context import too_late
 from atrion.integrations._retry_after import LONGEST_HOLD, seconds_of
 from atrion.physics.modes import Mode
 from atrion.physics.voltage import Tier, TierLike, level_of
-from atrion.propagation import Peers, current
+from atrion.propagation import Peers, RequestContext, current
 
-__all__ = ["ClientOptions", "Clients", "Sent", "patience", "until_answered"]
+__all__ = ["ClientOptions", "Clients", "Hold", "Sent", "holds", "patience", "until_answered"]
 
 logger: logging.Logger = logging.getLogger("atrion.clients")
 
@@ -53,25 +53,25 @@ def patience() -> float | None:
     return None if remaining is None else max(remaining, LEAST_PATIENCE)
 
 
-class _Hold:
+class Hold:
     """A dependency asked to be left alone: until then all but critical calls of its route are shed."""
-
-    __slots__ = ("process", "until")
 
     def __init__(self) -> None:
         self.process = Process()
         self.until = 0.0
 
     def extend(self, seconds: float, now: float) -> None:
+        """Leave it alone for so many seconds from now on."""
         self.until = max(self.until, now + seconds)
-        self.process.ohms = NOT_CRITICAL
+        self.press(now)
 
-    def left(self, now: float) -> float:
-        """Seconds that are left of it."""
-        left = self.until - now
-        if left <= 0.0:
-            self.process.ohms = 0.0
-        return max(left, 0.0)
+    def press(self, now: float) -> None:
+        """Set the resistance of this time: ``process`` has it for the route."""
+        self.process.ohms = NOT_CRITICAL if now < self.until else 0.0
+
+    def left(self, volts: float, now: float) -> float:
+        """Seconds until a call of ``volts`` may pass again, as far as is known."""
+        return max(self.until - now, 0.0)
 
 
 class Clients:
@@ -109,33 +109,46 @@ class Clients:
         self._exclude = tuple(exclude)
         self._complained = False
 
-    def begin(self, host: str, port: int | None = None, *, name: str | None = None) -> Sent | None:
+    def begin(
+        self, host: str, port: int | None = None, *, name: str | None = None, cost: float | None = None
+    ) -> Sent | None:
         """Begin a call of ``host``; None where it is excluded. ``port`` is None where it is the scheme's own.
 
-        The route is the dependency's name, else ``name``, else the host and port.
+        The route is the dependency's name, else ``name``, else the host and port. A ``cost`` is that of the call.
 
         Raises:
             FlowRejected: it was shed, or cannot be answered before the deadline of the request being served.
         """
-        if self.atrion.disabled or any(fnmatchcase(host, pattern) for pattern in self._exclude):
+        if self.excluded(host):
             return None
-        name = (self._dependency or name or (host if port is None else f"{host}:{port}"))[:MAX_ROUTE_ID]
+        name = self.name_of(host, port, name)
         context = current()
-        tier = context.tier if self._tier is None else Tier.parse(self._tier)
+        tier = self.tier_of(context)
         late = too_late(self.atrion, name, tier, context)
         if late is not None:
             raise FlowRejected(late)
         place = context.place if self._key is None else None
-        call = self.atrion.flow(name, tier, key=self._key_of(), place=place)
-        hold = _holds(self.atrion).get(name)
-        left = 0.0
+        call = self.atrion.flow(name, tier, key=self._key_of(), place=place, cost=cost)
+        hold = holds(self.atrion).get(name)
         if hold is not None:
             call.behind(hold.process)
-            left = hold.left(self.atrion.now())
+            hold.press(self.atrion.now())
         if not call.try_begin():
-            raise FlowRejected(_waiting(call.rejection(), left))
+            raise FlowRejected(_waiting(call.rejection(), hold, self.atrion.now()))
         requested(name)
         return Sent(call, self.atrion, name) if call.active else None
+
+    def excluded(self, host: str) -> bool:
+        """Whether calls of ``host`` are neither shed nor measured."""
+        return self.atrion.disabled or any(fnmatchcase(host, pattern) for pattern in self._exclude)
+
+    def name_of(self, host: str, port: int | None, name: str | None = None) -> str:
+        """The route of calls, as :meth:`begin` has it."""
+        return (self._dependency or name or (host if port is None else f"{host}:{port}"))[:MAX_ROUTE_ID]
+
+    def tier_of(self, context: RequestContext) -> Tier | None:
+        """The tier of a call within a request; None for the route's own."""
+        return context.tier if self._tier is None else Tier.parse(self._tier)
 
     def _key_of(self) -> Key | None:
         try:
@@ -147,17 +160,18 @@ class Clients:
             return None
 
 
-_all_holds: WeakKeyDictionary[Atrion, dict[str, _Hold]] = WeakKeyDictionary()
+_all_holds: WeakKeyDictionary[Atrion, dict[str, Hold]] = WeakKeyDictionary()
 
 
-def _holds(atrion: Atrion) -> dict[str, _Hold]:
+def holds(atrion: Atrion) -> dict[str, Hold]:
     """What dependencies asked for, by name: shared by all clients of an engine."""
     found = _all_holds.get(atrion)
     return _all_holds.setdefault(atrion, {}) if found is None else found
 
 
-def _waiting(decision: Decision, left: float) -> Decision:
+def _waiting(decision: Decision, hold: Hold | None, now: float) -> Decision:
     """A rejection that says how long a dependency asked to be left alone."""
+    left = 0.0 if hold is None else hold.left(decision.voltage, now)
     if decision.retry_after >= left:
         return decision
     mode = int(Mode(decision.mode))
@@ -206,11 +220,14 @@ class Sent:
         """The first of a stream's messages came: latency ends here."""
         self._call.answer()
 
+    def report(self, cost: float) -> None:
+        """What the call really cost."""
+        self._call.report(cost=cost)
+
     def held(self, seconds: float) -> None:
         """The dependency is overloaded, and asks to be left alone for so many seconds."""
         seconds = min(seconds, LONGEST_HOLD)
-        holds = _holds(self._atrion)
-        holds.setdefault(self._name, _Hold()).extend(seconds, self._call.now())
+        holds(self._atrion).setdefault(self._name, Hold()).extend(seconds, self._call.now())
         self._call.ignore()
 
     def fail(self) -> None:

@@ -1,0 +1,365 @@
+"""Rate limits of providers of language models, in virtual time: nothing is shed while they last, and then by tier."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import anthropic as anthropic_errors
+import httpx2
+import openai as openai_errors
+import pytest
+from anthropic import Anthropic
+from openai import OpenAI
+
+from atrion import Atrion, FlowRejected
+from atrion.integrations.llm import guard
+from atrion.propagation import use
+from atrion.testing import VirtualClock
+
+TIERS = ("critical", "high", "normal", "low", "bulk")
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+Headers = dict[str, str]
+
+
+@dataclass
+class Limit:
+    """A rate limit: a bucket that fills continuously, or a count that starts anew each period."""
+
+    size: float
+    period: float = 60.0
+    fills: bool = True
+    left: float = field(init=False)
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.left = self.size
+
+    def advance(self, now: float) -> None:
+        if self.fills:
+            self.left = min(self.left + (now - self.at) * self.size / self.period, self.size)
+        elif now // self.period > self.at // self.period:
+            self.left = self.size
+        self.at = now
+
+    def reset(self, now: float) -> float:
+        if self.fills:
+            return (self.size - self.left) * self.period / self.size
+        return self.period - now % self.period
+
+
+class Provider(httpx2.BaseTransport):
+    """Answers as a provider does, by its rate limits and the time that a clock tells."""
+
+    def __init__(
+        self, clock: VirtualClock, requests: Limit, tokens: Limit, headers: Callable[..., Headers]
+    ) -> None:
+        self.clock = clock
+        self.requests = requests
+        self.tokens = tokens
+        self._headers = headers
+        self._began = clock.monotonic()
+
+    def now(self) -> float:
+        return self.clock.monotonic() - self._began
+
+    def take(self, tokens: float) -> bool:
+        """Whether a request still fits."""
+        now = self.now()
+        for limit in (self.requests, self.tokens):
+            limit.advance(now)
+        if self.requests.left < 1.0 or self.tokens.left < tokens:
+            return False
+        self.requests.left -= 1.0
+        self.tokens.left -= tokens
+        return True
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.read())
+        fits = self.take(body["max_tokens"] + len(body["messages"][0]["content"]) / 4)
+        headers = self._headers(self, self.now())
+        if not fits:
+            return httpx2.Response(429, json={"error": {"message": "rate limit"}}, headers=headers)
+        answer = {
+            "id": "1",
+            "type": "message",
+            "role": "assistant",
+            "model": "m",
+            "content": [],
+            "choices": [],
+        }
+        return httpx2.Response(200, json=answer, headers=headers)
+
+
+def go(seconds: float) -> str:
+    """As Go prints a duration, and OpenAI sends it."""
+    if seconds < 1.0:
+        return f"{int(seconds * 1000)}ms"
+    minutes, rest = divmod(seconds, 60.0)
+    return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:.3f}s"
+
+
+def openai(provider: Provider, now: float) -> Headers:
+    return {
+        f"x-ratelimit-{what}-{name}": text
+        for name, limit in (("requests", provider.requests), ("tokens", provider.tokens))
+        for what, text in (
+            ("limit", f"{limit.size:.0f}"),
+            ("remaining", f"{limit.left:.0f}"),
+            ("reset", go(limit.reset(now))),
+        )
+    }
+
+
+def azure(provider: Provider, now: float) -> Headers:
+    return {
+        "x-ratelimit-remaining-requests": f"{provider.requests.left:.0f}",
+        "x-ratelimit-remaining-tokens": f"{provider.tokens.left:.0f}",
+    }
+
+
+def anthropic(skew: float) -> Callable[[Provider, float], Headers]:
+    """By a clock that is wrong by so many seconds."""
+
+    def headers(provider: Provider, now: float) -> Headers:
+        date = START + timedelta(seconds=now + skew)
+        told = {"date": format_datetime(date, usegmt=True)}
+        for name, limit, unit in (("requests", provider.requests, 1.0), ("tokens", provider.tokens, 1000.0)):
+            whole = date + timedelta(seconds=limit.reset(now))
+            told[f"anthropic-ratelimit-{name}-limit"] = f"{limit.size:.0f}"
+            told[f"anthropic-ratelimit-{name}-remaining"] = f"{round(limit.left / unit) * unit:.0f}"
+            told[f"anthropic-ratelimit-{name}-reset"] = whole.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return told
+
+    return headers
+
+
+class Run:
+    """Traffic of all tiers on one model, by a guarded client, counted by tier and outcome after a minute."""
+
+    def __init__(
+        self,
+        headers: Callable[..., Headers] = openai,
+        *,
+        requests: float = 1e6,
+        tokens: float = 1e9,
+        fills: bool = True,
+        vendor: str = "openai",
+        **limit: Any,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.provider = Provider(
+            self.clock, Limit(requests, fills=fills, **limit), Limit(tokens, fills=fills, **limit), headers
+        )
+        self.engine = Atrion(clock=self.clock)
+        http = {"transport": self.provider}
+        rng = self.rng = random.Random(7)
+        messages: Any = [{"role": "user", "content": "x" * 400}]
+        if vendor == "openai":
+            client = guard(OpenAI(api_key="k", max_retries=0), self.engine, http=http)
+            self.ask: Callable[[], object] = lambda: client.chat.completions.create(
+                model="m", messages=messages, max_tokens=rng.randint(20, 180)
+            )
+        else:
+            other = guard(Anthropic(api_key="k", max_retries=0), self.engine, http=http)
+            self.ask = lambda: other.messages.create(
+                model="m", messages=messages, max_tokens=rng.randint(20, 180)
+            )
+
+    def send(self, tier: str) -> str:
+        try:
+            with use(tier=tier):  # type: ignore[arg-type]  # the names of tiers
+                self.ask()
+        except FlowRejected:
+            return "shed"
+        except (openai_errors.RateLimitError, anthropic_errors.RateLimitError):
+            return "refused"
+        return "served"
+
+    def play(
+        self, rates: dict[str, float], seconds: float, meanwhile: Callable[[], object] = lambda: None
+    ) -> Counter[tuple[str, str]]:
+        """Calls a second by tier, for some time, at random."""
+        counts: Counter[tuple[str, str]] = Counter()
+        total = sum(rates.values())
+        until = self.clock.monotonic() + seconds
+        while True:
+            self.clock.advance(self.rng.expovariate(total))
+            if self.clock.monotonic() >= until:
+                return counts
+            meanwhile()
+            tier = self.rng.choices(list(rates), list(rates.values()))[0]
+            counts[tier, self.send(tier)] += 1
+
+
+def mixed(total: float) -> dict[str, float]:
+    """Calls a second by tier: a tenth of them critical."""
+    return dict(zip(TIERS, (0.1 * total, 0.2 * total, 0.4 * total, 0.2 * total, 0.1 * total), strict=True))
+
+
+def share(counts: Counter[tuple[str, str]], tier: str, result: str = "served") -> float:
+    return counts[tier, result] / sum(count for (each, _), count in counts.items() if each == tier)
+
+
+PROVIDERS = [
+    pytest.param({"headers": openai}, id="OpenAI"),
+    pytest.param({"headers": openai, "fills": False}, id="a count that starts anew"),
+    pytest.param({"headers": azure, "fills": False}, id="Azure"),
+    pytest.param({"headers": anthropic(0.0), "vendor": "anthropic"}, id="Anthropic"),
+    pytest.param({"headers": anthropic(-3600.0), "vendor": "anthropic"}, id="a clock that is an hour late"),
+    pytest.param({"headers": anthropic(3600.0), "vendor": "anthropic"}, id="a clock that is an hour early"),
+]
+LIMITS = [pytest.param({"requests": 120.0}, id="requests"), pytest.param({"tokens": 24_000.0}, id="tokens")]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("limit", LIMITS)
+def test_nothing_is_refused_while_a_limit_suffices(provider: dict[str, Any], limit: dict[str, float]) -> None:
+    counts = Run(**provider, **limit).play(mixed(1.6), 100.0)
+    assert {result for _, result in counts} == {"served"}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("limit", LIMITS)
+def test_lower_tiers_give_way_where_a_limit_runs_short(
+    provider: dict[str, Any], limit: dict[str, float]
+) -> None:
+    run = Run(**provider, **limit)
+    run.play(mixed(6.0), 60.0)  # what had been left is used up
+    counts = run.play(mixed(6.0), 120.0)
+    served = [share(counts, tier) for tier in TIERS]
+    assert served[0] >= 0.9
+    assert served[1] > served[2] > 0.0
+    assert served[3] < 0.35
+    assert served[4] < 0.35
+    refused = sum(count for (_, result), count in counts.items() if result == "refused")
+    assert refused <= 0.03 * counts.total()
+    done = sum(count for (_, result), count in counts.items() if result == "served")
+    assert done >= 0.93 * 2.0 * 120.0  # what the limit allows is used
+
+
+def test_half_of_a_limit_is_no_reason_to_refuse_a_burst() -> None:
+    run = Run(requests=60.0)
+    run.provider.requests.left = 50.0
+    run.send("normal")
+    assert {run.send(tier) for tier in 4 * TIERS} == {"served"}
+
+
+def test_the_little_that_is_left_is_enough_for_little_demand() -> None:
+    run = Run(requests=600.0, fills=False, headers=openai)
+    run.play({"bulk": 2.0}, 30.0)
+    run.provider.requests.left = 20.0  # others have used the rest; half a minute is left
+    assert run.play({"bulk": 0.3}, 28.0).keys() == {("bulk", "served")}
+
+
+def test_what_other_processes_use_counts() -> None:
+    run = Run(requests=600.0)
+
+    def others() -> None:
+        if run.rng.random() < 0.25:
+            for _ in range(4):
+                run.provider.take(0.0)
+
+    run.send("normal")
+    run.provider.requests.left = 60.0
+    run.play(mixed(6.0), 60.0, others)
+    counts = run.play(mixed(6.0), 120.0, others)
+    assert share(counts, "critical") >= 0.95
+    assert share(counts, "bulk") < share(counts, "normal")
+    assert share(counts, "normal", "refused") < 0.1
+
+
+def test_all_is_served_again_when_the_demand_is_over() -> None:
+    run = Run(requests=120.0)
+    run.play(mixed(8.0), 120.0)
+    run.play(mixed(1.0), 15.0)
+    assert {result for _, result in run.play(mixed(1.0), 60.0)} == {"served"}
+
+
+def test_a_rejection_says_when_enough_is_back() -> None:
+    run = Run(requests=120.0)
+    run.play(mixed(8.0), 120.0)
+    waits = []
+    for _ in range(50):
+        try:
+            with use(tier="bulk"):
+                run.ask()
+        except FlowRejected as shed:
+            waits.append(shed.decision.retry_after)
+        run.clock.advance(0.1)
+    assert waits
+    assert all(0.0 < wait <= 60.0 for wait in waits)
+
+
+def tomorrow(provider: Provider, now: float) -> Headers:
+    date = START + timedelta(days=1, seconds=now)
+    until = date + timedelta(seconds=20)
+    return {"date": format_datetime(date, usegmt=True), "retry-after": format_datetime(until, usegmt=True)}
+
+
+def test_a_date_to_retry_after_is_by_the_clock_of_the_provider() -> None:
+    run = Run(tomorrow, requests=1.0)
+    assert [run.send("normal"), run.send("normal")] == ["served", "refused"]
+    with pytest.raises(FlowRejected) as shed:
+        run.ask()
+    assert shed.value.decision.retry_after == pytest.approx(20.0)
+
+
+def silly(provider: Provider, now: float) -> Headers:
+    """Headers that make no sense, in turn."""
+    words = [
+        "-1",
+        "nan",
+        "inf",
+        "1e999",
+        "",
+        "soon",
+        "9" * 400,
+        "0x10",
+        "-0",
+        "6m0",
+        "1h2",
+        "٣",
+        "1s1s1s" * 30,
+    ]
+    word = words[int(provider.requests.left) % len(words)]
+    names = (
+        "requests",
+        "tokens",
+        "project-tokens",
+        "tokens_usage_based",
+        *(f"{chr(97 + n)}-tokens" for n in range(20)),
+    )
+    told = {f"x-ratelimit-{what}-{name}": word for name in names for what in ("limit", "remaining", "reset")}
+    for name in ("requests", "tokens", "input-tokens", "output-tokens"):
+        for what in ("limit", "remaining", "reset"):
+            told[f"anthropic-ratelimit-{name}-{what}"] = word
+    told["anthropic-ratelimit-tokens-reset"] = "2026-99-01T00:00:00Z"
+    return {name: value.encode("utf-8").decode("latin-1") for name, value in told.items()} | {
+        "date": word[:9]
+    }
+
+
+def test_headers_that_make_no_sense_change_nothing() -> None:
+    counts = Run(silly).play(mixed(10.0), 30.0)
+    assert {result for _, result in counts} == {"served"}
+
+
+def exhausted(provider: Provider, now: float) -> Headers:
+    return {
+        "x-ratelimit-limit-requests": "100",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "999h",
+    }
+
+
+def test_a_limit_that_is_used_up_although_requests_succeed_is_not_believed() -> None:
+    run = Run(exhausted)
+    run.play({"critical": 1.0}, 20.0)
+    assert run.play(mixed(2.0), 60.0).keys() == {(tier, "served") for tier in TIERS}
