@@ -24,7 +24,7 @@ PAGE = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r'^```(?:python title="(?P<file>[\w.]+)"|console)[^\n]*\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
 )
-COUNTED = re.compile(r"^/(\w+)\t(\d+) answered\t(\d+) refused\t(\d+) too late$", re.MULTILINE)
+COUNTED = re.compile(r"^/(\w+) +(\d+) answered +(\d+) refused +(\d+) too late$", re.MULTILINE)
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
