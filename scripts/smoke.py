@@ -1,11 +1,13 @@
 """Whether what was installed works: run by the interpreter of an environment that has nothing else.
 
-usage: smoke.py PART... with parts of: core, compiled, pure, workers, lab, demo, cluster=REDIS_URL, prometheus, studio
+usage: smoke.py PART... with parts of: core, compiled, pure, workers, lab, demo, migrate, cluster=REDIS_URL,
+prometheus, studio, integrations=NAME,...
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import json
 import os
@@ -105,6 +107,19 @@ def cluster(url: str) -> None:
         pass
     else:
         raise AssertionError("a malformed key was accepted")
+
+
+def integrations(names: str) -> None:
+    for name in names.split(","):
+        assert importlib.import_module(f"atrion.integrations.{name}").__all__
+
+
+def migrate() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "program.py")
+        program.write_text("import pybreaker\n\ndb = pybreaker.CircuitBreaker()\n")
+        command("migrate", "pybreaker", folder, "--write")
+        assert 'db = atrion.protect("db")' in program.read_text()
 
 
 def prometheus() -> None:
