@@ -106,3 +106,21 @@ def test_a_queue_is_told_with_its_calls_and_the_limit() -> None:
 )
 def test_tiers_are_refused_from_the_bottom(ohms: float, whole: list[str], part: list[str]) -> None:
     assert refused_tiers({"mode": "operational", "resistance": ohms}) == (whole, part)
+
+
+def test_leases_near_the_end_of_their_budgets_and_beyond_it_are_told() -> None:
+    engine, clock = fed([OK] * 30)
+    with engine.lease("pay", budget={"memory": 100.0}) as lease:
+        lease.heartbeat(memory=99.0)
+        row = row_of(engine)
+        assert (row["leases"], row["in_flight"], row["lease_ohms"]) == (1, 1, 38.0)
+        assert sum(row["parts"].values()) == pytest.approx(row["resistance"], abs=0.1)
+        sentence = why(row)
+        assert sentence is not None
+        assert "leases have used most of their budgets, which adds 38.0 Ω" in sentence
+        lease.heartbeat(memory=190.0)
+    row = row_of(engine)
+    assert row["leases"] == 0
+    sentence = why(row)
+    assert sentence is not None
+    assert "leases that used more than their budgets left scar tissue of 27.0 Ω" in sentence

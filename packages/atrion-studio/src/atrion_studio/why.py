@@ -42,6 +42,11 @@ def _cause(row: dict[str, Any]) -> str:
     match reason:
         case "saturated":
             ohms = parts["queue"] + parts["saturation"]
+            leases = row.get("lease_ohms", 0.0)
+            if 2.0 * leases > ohms:
+                return f"leases have used most of their budgets, which adds {leases:.1f} Ω{scarred}"
+            if ohms < MARGIN < scar:
+                return f"leases that used more than their budgets left scar tissue of {scar:.1f} Ω"
             return (
                 f"{row['pool_in_flight']:.10g} are in flight where the limit learned is {row['limit']:.0f}, "
                 f"which adds {ohms:.1f} Ω"

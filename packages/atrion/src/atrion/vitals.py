@@ -54,6 +54,7 @@ def route_vitals(route: Route, seen: RouteSnapshot) -> dict[str, Any]:
         "parts": {name: round(ohms, 2) for name, ohms in parts.items()},
         "in_flight": _amount(seen.in_flight),
         "leases": seen.leases,
+        "lease_ohms": 0.0 if route.leases is None else round(route.leases.ohms(), 2),
         "pool_in_flight": _amount(route.pool.load() * unit),
         "limit": round(route.pool.capacity.limit * unit or seen.capacity, 1),
         "latency": round(seen.service_time, 5),

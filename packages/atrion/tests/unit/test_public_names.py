@@ -22,6 +22,7 @@ LAYERS = (
     "sensing",
     "state",
     "testing",
+    "workload",
 )
 
 

@@ -25,7 +25,7 @@ from atrion.sensing.telemetry import Outcome
 from atrion.workload.manager import LeaseManager
 from atrion.workload.view import used_by
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "amounts_from"]
 
 SUCCESS: Final = int(Outcome.SUCCESS)
 DROPPED: Final = int(Outcome.DROPPED)

@@ -176,5 +176,12 @@ class LeaseManager:
 
 def _watch(manager: LeaseManager, clock: Callable[[], float]) -> None:
     """The thread: reviews until no lease is held."""
-    while (delay := manager.turn(clock())) is not None:
+    while True:
+        delay: float | None = LOOK
+        try:
+            delay = manager.turn(clock())
+        except Exception:
+            logger.exception("a review of the leases failed; the next one goes on")
+        if delay is None:
+            return
         manager.pause(delay)
