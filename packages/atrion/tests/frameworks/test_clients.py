@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -27,8 +28,9 @@ from atrion.integrations.aiohttp_client import guard
 from atrion.integrations.grpc_client import ClientInterceptor, aio_interceptors
 from atrion.integrations.httpx import AsyncAtrionTransport, AtrionTransport
 from atrion.integrations.urllib3 import AtrionPoolManager
+from atrion.integrations.wsgi import AtrionMiddleware as WsgiMiddleware
 from atrion.propagation import Peers, use
-from atrion.testing import force_shed
+from atrion.testing import force_open, force_shed
 from packages.atrion.tests.conformance.http_services import served_by_threads
 from packages.atrion.tests.conformance.subject import Recorder, eventually
 
@@ -131,11 +133,12 @@ def test_strangers_are_told_nothing(client: Callable[[Atrion, Peers], Get]) -> N
     assert "x-atrion-tier" not in heads[0]
 
 
-@pytest.mark.parametrize("client", [by_httpx, by_async_httpx, by_requests, by_urllib3])
+@pytest.mark.parametrize("client", CLIENTS)
 def test_nobody_waits_longer_than_the_request_being_served_can(
     client: Callable[[Atrion, Peers], Get],
 ) -> None:
-    engine, kinds = Recorder(), (httpx.TimeoutException, requests.Timeout, urllib3.exceptions.TimeoutError)
+    engine = Recorder()
+    kinds = (httpx.TimeoutException, requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
     get = client(engine, Peers())
     with telling(("hold", None)) as (url, heads), use(timeout=0.5), pytest.raises(kinds):
         get(url)
@@ -183,6 +186,39 @@ def test_clients_of_one_engine_share_what_a_dependency_asked_for() -> None:
             with pytest.raises(FlowRejected):
                 session.get(url)
     assert len(heads) == 1
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_refusal_because_something_further_on_is_broken_is_a_failure(
+    client: Callable[[Atrion, Peers], Get],
+) -> None:
+    outcomes = []
+    for force in (force_open, partial(force_shed, "normal")):
+        behind, engine = Recorder(), Recorder()
+
+        def service(environ: dict[str, Any], start: Any, behind: Atrion = behind) -> Iterable[bytes]:
+            with behind.flow("database"):  # it is shed, and the service answers as it was shed itself
+                raise AssertionError
+
+        guarded = WsgiMiddleware(service, Recorder())
+        with served_by_threads(guarded) as it, force(engine=behind), suppress(Exception):
+            client(engine, Peers())(f"http://127.0.0.1:{it.port}/")
+        outcomes.append(engine.calls[-1].outcome)
+    assert outcomes == [Outcome.FAILURE, Outcome.IGNORED]
+
+
+def test_what_a_peer_refuses_tells_nothing_of_what_goes_before_it() -> None:
+    engine, peers = Recorder(), Peers(networks=["127.0.0.0/8"], hosts=["127.0.0.1"])
+    get = by_httpx(engine, peers)
+    with telling(("503 Service Unavailable", "30")) as (url, heads):
+        with use(tier="normal", place=0.5):
+            get(url)
+        with use(tier="normal", place=0.4), pytest.raises(FlowRejected) as shed:
+            get(url)
+        with use(tier="normal", place=0.6):
+            get(url)
+    assert 29.0 < shed.value.decision.retry_after <= 30.0
+    assert len(heads) == 2
 
 
 def test_every_attempt_of_urllib3_is_a_call() -> None:

@@ -94,6 +94,11 @@ class Call:
         """Seconds to the call's end or answer; None before that."""
         return None if self._latency < 0.0 else self._latency
 
+    @property
+    def voltage(self) -> float:
+        """The call's voltage, from its tier and its place or key; 0 where the engine is disabled."""
+        return self._volts
+
     def priced(self, cost: float) -> Call:
         """Make this a call of a known ``cost``, in the unit of its route; before it begins.
 

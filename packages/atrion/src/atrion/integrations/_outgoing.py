@@ -17,6 +17,7 @@ from atrion.engine import MAX_ROUTE_ID, Atrion
 from atrion.errors import ConfigurationError, FlowRejected
 from atrion.integrations._budget import requested
 from atrion.integrations._context import too_late
+from atrion.integrations._proxy_status import is_broken
 from atrion.integrations._retry_after import LONGEST_HOLD, seconds_of
 from atrion.physics.modes import Mode
 from atrion.physics.voltage import Tier, TierLike, level_of
@@ -54,20 +55,22 @@ def patience() -> float | None:
 
 
 class Hold:
-    """A dependency asked to be left alone: until then all but critical calls of its route are shed."""
+    """A dependency asked to be left alone: until then, calls of its route have so many ohms more against them."""
 
     def __init__(self) -> None:
         self.process = Process()
         self.until = 0.0
+        self._ohms = 0.0
 
-    def extend(self, seconds: float, now: float) -> None:
-        """Leave it alone for so many seconds from now on."""
+    def extend(self, seconds: float, now: float, ohms: float = NOT_CRITICAL) -> None:
+        """Leave it alone for so many seconds from now on; by default, all but critical calls do."""
+        self._ohms = ohms if now >= self.until else max(ohms, self._ohms)
         self.until = max(self.until, now + seconds)
         self.press(now)
 
     def press(self, now: float) -> None:
         """Set the resistance of this time: ``process`` has it for the route."""
-        self.process.ohms = NOT_CRITICAL if now < self.until else 0.0
+        self.process.ohms = self._ohms if now < self.until else 0.0
 
     def left(self, volts: float, now: float) -> float:
         """Seconds until a call of ``volts`` may pass again, as far as is known."""
@@ -136,7 +139,11 @@ class Clients:
         if not call.try_begin():
             raise FlowRejected(_waiting(call.rejection(), hold, self.atrion.now()))
         requested(name)
-        return Sent(call, self.atrion, name) if call.active else None
+        if not call.active:
+            return None
+        peers = self.peers
+        peer = place is not None and peers is not None and (not host or peers.knows(host))
+        return Sent(call, self.atrion, name, peer)
 
     def excluded(self, host: str) -> bool:
         """Whether calls of ``host`` are neither shed nor measured."""
@@ -192,22 +199,27 @@ def until_answered(sent: Sent | None, ignore: tuple[type[BaseException], ...] = 
 
 
 class Sent:
-    """A call of a dependency, in flight until :meth:`end`; only the first end counts."""
+    """A call of a dependency, in flight until :meth:`end`; only the first end counts.
 
-    __slots__ = ("_atrion", "_call", "_name")
+    The dependency may be a ``peer`` that decides by the same tier and place.
+    """
 
-    def __init__(self, call: Call, atrion: Atrion, name: str) -> None:
+    __slots__ = ("_atrion", "_call", "_name", "_peer")
+
+    def __init__(self, call: Call, atrion: Atrion, name: str, peer: bool = False) -> None:
+        self._peer = peer
         self._call = call
         self._atrion = atrion
         self._name = name
 
-    def answered(self, status: int, retry_after: str | None = None) -> None:
+    def answered(self, status: int, retry_after: str | None = None, proxy_status: str | None = None) -> None:
         """The head of an HTTP answer came: latency ends here.
 
-        5xx are failures, 4xx the caller's fault; 429 and 503 with ``Retry-After`` raise the resistance for that long.
+        5xx are failures, 4xx the caller's fault; 429 and 503 with ``Retry-After`` raise the resistance for that long,
+        but a ``Proxy-Status`` that says that something further on does not answer makes them failures.
         """
         seconds = seconds_of(retry_after) if status in OVERLOADED else None
-        if seconds is not None:
+        if seconds is not None and not is_broken(proxy_status):
             self.held(seconds)
         elif status >= 500:
             self._call.fail()
@@ -227,7 +239,11 @@ class Sent:
     def held(self, seconds: float) -> None:
         """The dependency is overloaded, and asks to be left alone for so many seconds."""
         seconds = min(seconds, LONGEST_HOLD)
-        holds(self._atrion).setdefault(self._name, Hold()).extend(seconds, self._call.now())
+        ohms = NOT_CRITICAL
+        if self._peer:  # it decides by the same voltage: what is above that of this call may pass it
+            base = self._atrion.find(self._name).settings.constants.base
+            ohms = min(max(self._call.voltage - base, 0.0), ohms)
+        holds(self._atrion).setdefault(self._name, Hold()).extend(seconds, self._call.now(), ohms)
         self._call.ignore()
 
     def fail(self) -> None:

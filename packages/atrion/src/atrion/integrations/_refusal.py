@@ -10,8 +10,17 @@ from collections.abc import Awaitable, Callable
 from atrion.control.decision import Decision
 from atrion.integrations._exchange import Message, Receive, Send
 from atrion.integrations._names import Scope
+from atrion.integrations._proxy_status import proxy_status
 
-__all__ = ["REDUCED_CAPACITY", "ASGIApp", "Respond", "problem", "reply", "retry_after", "with_retry_after"]
+__all__ = [
+    "REDUCED_CAPACITY",
+    "ASGIApp",
+    "Respond",
+    "problem",
+    "reply",
+    "retry_after",
+    "with_retry_after",
+]
 
 REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 """The problem type that the IETF's draft of RateLimit header fields registers for a server short of capacity."""
@@ -48,6 +57,7 @@ def reply(decision: Decision) -> tuple[list[tuple[str, str]], bytes]:
         ("content-length", str(len(body))),
         ("retry-after", str(seconds)),
         ("cache-control", "no-store"),
+        *proxy_status(decision),
     ], body
 
 
@@ -64,8 +74,13 @@ def problem(decision: Decision) -> ASGIApp:
 
 
 def with_retry_after(app: ASGIApp, decision: Decision) -> ASGIApp:
-    """An application's response, with ``Retry-After`` and ``Cache-Control: no-store`` added if missing."""
-    added = [(b"retry-after", str(retry_after(decision)).encode()), (b"cache-control", b"no-store")]
+    """An application's response, with the other headers of :func:`reply` added if missing."""
+    texts = [
+        ("retry-after", str(retry_after(decision))),
+        ("cache-control", "no-store"),
+        *proxy_status(decision),
+    ]
+    added = [(name.encode(), value.encode()) for name, value in texts]
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Unpack
 
 from atrion.engine import Atrion
 from atrion.integrations._missing import needs
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent, until_answered
+from atrion.integrations._outgoing import ClientOptions, Clients, Sent, patience, until_answered
 
 with needs("atrion.integrations.aiohttp_client", "aiohttp"):
     from aiohttp import ClientResponse, InvalidURL
@@ -22,7 +23,8 @@ def guard(atrion: Atrion, **options: Unpack[ClientOptions]) -> ClientMiddlewareT
 
     A shed request raises :class:`FlowRejected` before it is sent. Timeouts, connections that fail and 5xx are failures,
     4xx are not; 429 and 503 with ``Retry-After`` raise the resistance for that long. A request is in flight until its
-    response has been read or released.
+    response has been read or released. With ``peers``, it waits for the head of the response no longer than the request
+    being served can.
 
     Args:
         atrion: The engine that decides.
@@ -43,9 +45,11 @@ def guard(atrion: Atrion, **options: Unpack[ClientOptions]) -> ClientMiddlewareT
                     request.headers.pop(name, None)
                     if value is not None:
                         request.headers[name] = value
-            response = await handler(request)
+            async with asyncio.timeout(patience() if clients.peers is not None else None):
+                response = await handler(request)
         if sent is not None:
-            sent.answered(response.status, response.headers.get("retry-after"))
+            headers = response.headers
+            sent.answered(response.status, headers.get("retry-after"), headers.get("proxy-status"))
             _until_released(response, sent)
         return response
 

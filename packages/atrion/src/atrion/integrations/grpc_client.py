@@ -22,7 +22,7 @@ def _finish(sent: Sent, code: Any, trailing: Any) -> None:
     """End a call as its status says."""
     name = getattr(code, "name", "OK")
     pushback = dict(trailing or ()).get("grpc-retry-pushback-ms")
-    if pushback is not None and str(pushback).isdecimal():
+    if pushback is not None and str(pushback).isdecimal() and name != "UNAVAILABLE":
         sent.held(int(pushback) / 1e3)
     elif name in _FAILURES:
         sent.fail()
@@ -88,8 +88,9 @@ class ClientInterceptor(
 
     A shed call raises :class:`FlowRejected` before it is sent. UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS and
     DEADLINE_EXCEEDED are failures; other codes are the caller's fault; ``grpc-retry-pushback-ms`` raises the resistance
-    for that long. A call is in flight until its status has come. Without a ``dependency``, routes are named by methods,
-    as ``shop.Orders/Get``. With ``peers``, the channel's server is one of them.
+    for that long, unless it comes with UNAVAILABLE, as something is broken then. A call is in flight until its status
+    has come. Without a ``dependency``, routes are named by methods, as ``shop.Orders/Get``. With ``peers``, the
+    channel's server is one of them.
 
     Args:
         atrion: The engine that decides.

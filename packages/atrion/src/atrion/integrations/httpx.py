@@ -47,7 +47,8 @@ class AtrionTransport(httpx.BaseTransport):
             carry(self._clients, request)
             response = self._transport.handle_request(request)
         if sent is not None:
-            sent.answered(response.status_code, response.headers.get("retry-after"))
+            headers = response.headers
+            sent.answered(response.status_code, headers.get("retry-after"), headers.get("proxy-status"))
             response.stream = _Body(response.stream, sent)
         return response
 
@@ -79,7 +80,8 @@ class AsyncAtrionTransport(httpx.AsyncBaseTransport):
             carry(self._clients, request)
             response = await self._transport.handle_async_request(request)
         if sent is not None:
-            sent.answered(response.status_code, response.headers.get("retry-after"))
+            headers = response.headers
+            sent.answered(response.status_code, headers.get("retry-after"), headers.get("proxy-status"))
             response.stream = _AsyncBody(response.stream, sent)
         return response
 

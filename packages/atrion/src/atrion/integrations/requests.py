@@ -57,7 +57,8 @@ class AtrionAdapter(HTTPAdapter):
             timeout = self._carry(request, str(url.hostname), timeout)
             response = super().send(request, stream, timeout, verify, cert, proxies)
             if sent is not None:
-                sent.answered(response.status_code, response.headers.get("retry-after"))
+                headers = response.headers
+                sent.answered(response.status_code, headers.get("retry-after"), headers.get("proxy-status"))
                 if stream:
                     until_closed(response.raw, sent)
                 else:

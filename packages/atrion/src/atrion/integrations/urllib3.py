@@ -57,7 +57,8 @@ class _Guarded:
         finally:
             _attempt.reset(token)
         if sent is not None:
-            sent.answered(response.status, response.headers.get("retry-after"))
+            headers = response.headers
+            sent.answered(response.status, headers.get("retry-after"), headers.get("proxy-status"))
             until_closed(response, sent)
         return response
 
