@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a condition will not come true any more."""
 
 
