@@ -26,7 +26,7 @@ BLOCK = re.compile(
 )
 COUNTED = re.compile(r"^/(\w+) +(\d+) answered +(\d+) refused +(\d+) too late$", re.MULTILINE)
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(420)]
 
 
 def wheel(name: str, folder: Path) -> Path:
@@ -144,10 +144,20 @@ class Reader:
             time.sleep(1.0)
             self.said = self.type(command)
             load.join()
+        elif command.startswith("python load.py"):
+            self.send(command)
         else:
+            self.type(command)
+
+    def send(self, command: str) -> None:
+        """Send a load, and again where the machine was too busy to send it at its rate: that was another load."""
+        seconds = float(command.rpartition(" ")[2])
+        for _ in range(6):
+            began = time.monotonic()
             said = self.type(command)
-            if counts := COUNTED.findall(said):
-                self.runs.append({path: (int(a), int(b), int(c)) for path, a, b, c in counts})
+            if time.monotonic() - began < 1.3 * seconds + 3.0:
+                break
+        self.runs.append({path: (int(a), int(b), int(c)) for path, a, b, c in COUNTED.findall(said)})
 
 
 @contextmanager
