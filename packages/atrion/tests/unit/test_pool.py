@@ -9,7 +9,7 @@ import pytest
 from atrion import Atrion, ConfigurationError, Mode, Telemetry
 from atrion.testing import VirtualClock
 
-CROWD = 490
+CROWD = 450
 """Calls at once that are too many for a pool that has just begun."""
 
 

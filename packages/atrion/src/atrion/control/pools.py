@@ -7,7 +7,7 @@ from typing import Final, final
 
 from atrion._native import mypyc_attr
 from atrion.control.pool import Pool
-from atrion.sensing.capacity import INITIAL, SLACK, Capacity
+from atrion.sensing.capacity import SLACK, Capacity
 from atrion.sensing.contrast import Contrast
 
 __all__ = ["ALONE", "Membership", "Pools"]
@@ -18,6 +18,8 @@ LATENCY_MEMORY: Final = 64.0
 """Calls over which a route's mean latency is averaged."""
 CALM: Final = 10.0
 """Seconds of calm over which a route's usual calls in flight are averaged."""
+CLAIM: Final = 16.0
+"""Calls in flight that all routes of a pool may have, whatever its saturation, before they were seen in calm."""
 BACKOFF: Final = 20.0
 """Seconds after which a route that has left the first pool is tried there again; doubled each time."""
 LONGEST: Final = 3600.0
@@ -144,7 +146,7 @@ class Membership:
             self._moves += 1
             self._until = now + min(BACKOFF * 2.0 ** min(self._moves - 1, 10), LONGEST)
             return ALONE if failing else self.rank + 1
-        claim = 0.0 if self.believed == SHARES else max(self._used(), INITIAL / pool.members)
+        claim = 0.0 if self.believed == SHARES else max(self._used(), CLAIM / pool.members)
         pool.claims += claim - self._claim
         self._claim = claim
         self.share = claim * min(pool.capacity.calls / max(pool.claims, 1e-9), 1.0)

@@ -17,7 +17,7 @@ SUCCESS: Final = 0
 FAILURE: Final = 1
 SPREAD_PACE: Final = 0.1
 """Share of a tick in the average of how much loads spread."""
-INITIAL: Final = 16.0
+INITIAL: Final = 8.0
 """Capacity of a new route, in calls in flight, before anything was measured."""
 SLACK: Final = 1.75
 """Queue allowed, in square roots of the capacity: random arrivals spread by the root."""
@@ -39,14 +39,25 @@ BLIND: Final = 0.3
 """The same where the queue cannot be measured."""
 SLOW: Final = 0.1
 """The same where a queue has been seen before."""
-BEGUN: Final = 200.0
-"""Completions after which the usual latency is known: the first calls to complete are the short ones."""
 STRETCH: Final = 8.0
 """Usual latencies that calls may take, by Little's law, where nothing else bounds the calls in flight."""
 SETTLED: Final = 20.0
 """Completions, in capacities, without pressure or growth, after which a slower service has to be told from a queue."""
+PAUSE: Final = 4.0
+"""Most seconds that count between two completions, in usual ones: a pause is not a low throughput."""
 DEMAND: Final = 1.3
 """Growth of the throughput above which it is demand that has changed, and not the service."""
+
+
+def _mean_gap(gap: float, seconds: float, done: float, memory: float) -> float:
+    """Mean seconds between completions, over ``memory`` of them and ``done`` more in ``seconds``.
+
+    A mean of rates would be too high, since ticks with many completions would count more.
+    """
+    if gap > 0.0:
+        seconds = min(seconds, PAUSE * gap * (done + 1.0))
+    total = done + memory
+    return gap + (seconds - gap * done) / total if total > 0.0 else 0.0
 
 
 @mypyc_attr(acyclic=True)
@@ -72,7 +83,7 @@ class Capacity:
     __slots__ = (
         "_born",
         "_busy",
-        "_calm_rate",
+        "_calm_gap",
         "_closed",
         "_confirmed",
         "_credit",
@@ -80,10 +91,10 @@ class Capacity:
         "_done",
         "_ended",
         "_first",
+        "_gap",
         "_last",
         "_peak",
         "_settled",
-        "_throughput",
         "base",
         "calls",
         "dipping",
@@ -115,10 +126,10 @@ class Capacity:
         self._closed: bool = False
         self._deep: bool = False
         self._credit: Credit = Credit()
-        self._throughput: float = 0.0
+        self._gap: float = 0.0
         self._last: float = -1.0
         self._busy: float = 0.0
-        self._calm_rate: float = 0.0
+        self._calm_gap: float = 0.0
         self._ended: float = 0.0
         self._done: float = 0.0
         self._peak: float = 0.0
@@ -212,7 +223,7 @@ class Capacity:
         self._pass_time(in_flight, now, 0.0)
         done = self._ended
         pressed = self.pressed = shed > 0 or self._peak >= self.base
-        self._average(window, done)
+        self._average(window, dt, done)
         full = queued = False
         before = self.calls
         queue = self.queue
@@ -241,7 +252,6 @@ class Capacity:
             queue.dips.since += done
             self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._confirmed), seen)
         self._give_credit(in_flight, dt, done, shed, promise, seen)
-        self._busy = 0.0
         self._ended = 0.0
         self._peak = in_flight
         if queue is not None:
@@ -249,19 +259,18 @@ class Capacity:
             self.unloaded_below = queue.unloaded_below
         self._bound()
 
-    def _average(self, window: Window, done: float) -> None:
-        """Mean latency and throughput, over completions and busy time."""
+    def _average(self, window: Window, dt: float, done: float) -> None:
+        """Mean latency, and mean seconds between completions: while calls are in flight, and in calm."""
         successes = window.window_successes
         if successes > 0:
             latency = window.window_latency / successes
             share = successes / (successes + 4.0 * self.calls + 8.0) if self.service_time > 0.0 else 1.0
             self.service_time += share * (latency - self.service_time)
         if done > 0.0 and self._busy > 0.0:
-            share = done / (done + 2.0 * self.calls + 8.0) if self._throughput > 0.0 else 1.0
-            self._throughput += share * (done / self._busy - self._throughput)
-            if not self.pressed:
-                share = done / (done + SETTLED * self.calls) if self._calm_rate > 0.0 else 1.0
-                self._calm_rate += share * (done / self._busy - self._calm_rate)
+            self._gap = _mean_gap(self._gap, self._busy, done, min(self._done, 2.0 * self.calls + 8.0))
+            self._busy = 0.0
+        if not self.pressed:
+            self._calm_gap = _mean_gap(self._calm_gap, dt, done, min(self._done, SETTLED * self.calls))
 
     def _judge(self, queue: Queue, done: float, pressed: bool) -> tuple[bool, bool]:
         """Move the capacity by the measured queue.
@@ -276,7 +285,7 @@ class Capacity:
         slope, deviation = queue.departures.elasticity(self.calls)
         free = slope - CERTAIN * deviation > ELASTIC
         # A service that has become slower is busier at the same rate; with more demand there are more departures too.
-        slower = self._settled > SETTLED * self.calls and self._throughput < DEMAND * self._calm_rate
+        slower = self._settled > SETTLED * self.calls and self._calm_gap < DEMAND * self._gap
         if full and not self._confirmed and slower and not queue.crowded():
             queue.renew()  # the unloaded calls may be of a time when the service was faster
             self._settled = 0.0
@@ -318,9 +327,9 @@ class Capacity:
         pace = FAST if unqueued else SLOW if self._confirmed else BLIND
         met = queue.loaded_met if queue is not None else 0.0
         top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else self._peak)
-        if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
+        if queue is not None and queue.usual > 0.0 and self._done >= WARM:
             # By Little's law: more calls would only take longer, whatever the few completed ones suggest.
-            top = min(top, max(self.calls, STRETCH * self._throughput * self._stay(queue)))
+            top = min(top, max(self.calls, STRETCH * self.throughput() * self._stay(queue)))
         self.calls = min(self.calls * (1.0 + pace * min(done / self.calls, 1.0)), top)
 
     def _dip(self, queue: Queue, in_flight: float, done: float, shed: int, pressed: bool, seen: bool) -> None:
@@ -373,22 +382,20 @@ class Capacity:
 
     def throughput(self) -> float:
         """Mean completions per second in which calls were in flight; 0 before the first."""
-        return self._throughput
+        return 1.0 / self._gap if self._gap > 0.0 else 0.0
 
     def pace(self) -> float:
         """Seconds of one service: the fastest pace at which the calls in flight can show anything."""
-        if self._throughput > 0.0:
-            return min(self.service_time, self.calls / self._throughput)
-        return self.service_time
+        return min(self.service_time, self.calls * self._gap) if self._gap > 0.0 else self.service_time
 
     def _give_credit(
         self, in_flight: float, dt: float, done: float, shed: int, promise: float, seen: bool
     ) -> None:
         """Admit a queue that came at once and will soon be gone, and not one that stays."""
         credit = self._credit
-        if (seen and self._throughput > 0.0) or self._done >= WARM:
+        if (seen and self._gap > 0.0) or self._done >= WARM:
             credit.cold = False
-        full = BUDGET * (promise if promise > 0.0 else UNPROMISED) * self._throughput
+        full = BUDGET * (promise if promise > 0.0 else UNPROMISED) * self.throughput()
         refill = shed == 0 and not self.dipping
         credit.update(full, self.pace(), self._first, dt, in_flight > self.base, done <= 0.0, refill)
 
@@ -407,8 +414,8 @@ class Capacity:
         if not self._confirmed:
             wide = HEADROOM * calls
             queue = self.queue
-            if queue is not None and queue.usual > 0.0 and self._done >= BEGUN:
-                wide = HEADROOM * min(calls, 1.5 * self._throughput * self._stay(queue))
+            if queue is not None and queue.usual > 0.0 and self._done >= WARM:
+                wide = HEADROOM * 1.5 * self.throughput() * self._stay(queue)
             base = max(base, wide)
         self.base = max(base, 1.0)
         self.limit = self.base + self._credit.calls
