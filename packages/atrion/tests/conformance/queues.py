@@ -135,7 +135,7 @@ def with_arq(engine: Atrion, port: int, done: Done, **options: Any) -> Iterator[
             await pool.aclose(close_connection_pool=True)
             await pool.connection_pool.disconnect()
 
-        yield lambda name, *given: loop.run(pool.enqueue_job(name, *given)) and None
+        yield lambda name, *given: loop.run(for_arq.enqueue_job(pool, name, *given)) and None
         loop.run(stop())
 
 
@@ -167,11 +167,10 @@ def with_taskiq(engine: Atrion, port: int, done: Done, **options: Any) -> Iterat
 class Queue(Subject):
     """A task queue's guard."""
 
-    def __init__(self, title: str, serve: Serve, prefix: str = "", carries: bool = True) -> None:
+    def __init__(self, title: str, serve: Serve, prefix: str = "") -> None:
         self.title = title
         self._serve = serve
         self._prefix = prefix
-        self._carries = carries
 
     @contextmanager
     def session(
@@ -216,8 +215,6 @@ class Queue(Subject):
         with self.session(tier=tier) as (engine, done, send), force_shed("high", engine=engine):
             send("work", 1)
             eventually(lambda: done.numbers == [1])
-        if not self._carries:
-            return "by task"
         with self.session() as (engine, done, send), force_shed("high", engine=engine):
             with use(tier="critical"):
                 send("work", 1)
@@ -263,6 +260,6 @@ class Queue(Subject):
 QUEUES = (
     Queue("Celery", with_celery),
     Queue("Dramatiq", with_dramatiq),
-    Queue("arq", with_arq, "with_arq.<locals>.", carries=False),
+    Queue("arq", with_arq, "with_arq.<locals>."),
     Queue("taskiq", with_taskiq),
 )
