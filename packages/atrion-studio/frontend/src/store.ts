@@ -14,13 +14,14 @@ class Store {
   status: Status = "connecting";
   /** The last resistances of every route, one a second or so. */
   readonly trends = new Map<string, number[]>();
+  /** When the trends last grew, in Unix time. */
+  sampled = 0;
   private readonly listeners = new Set<Listener>();
   private source: EventSource | null = null;
   /** The last full frame, and the newest small one that adds to it, not yet read. */
   private full: Received | null = null;
   private raw: string | null = null;
   private waiting = false;
-  private sampled = 0;
 
   start(): void {
     // The last minute, so that the lines are there from the beginning.

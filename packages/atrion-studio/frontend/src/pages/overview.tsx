@@ -1,3 +1,4 @@
+import type { VNode } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { BandBar, CopyLink, Empty, SaveJson, Spark, StateBadge, Tile } from "../components.tsx";
 import {
@@ -130,11 +131,30 @@ function useHeight(): number {
   return narrow ? NARROW : WIDE;
 }
 
+interface Drawn {
+  row: Row;
+  top: number;
+  sampled: number;
+  node: VNode;
+}
+
 /** Only the rows that can be seen are in the page, so that thousands of routes stay smooth. */
 function List({ ids, routes }: { ids: string[]; routes: Record<string, Row> }) {
   const ref = useRef<HTMLUListElement>(null);
   const [range, setRange] = useState<[number, number]>([0, 30]);
   const height = useHeight();
+  // A row is drawn again only once it has changed: while one scrolls, most have not.
+  const last = useRef(new Map<string, Drawn>());
+  const drawn = new Map<string, Drawn>();
+  const { sampled } = store;
+  const draw = (id: string, row: Row, top: number) => {
+    const known = last.current.get(id);
+    const same = known !== undefined && known.row === row && known.top === top && known.sampled === sampled;
+    const found = same ? known : { row, top, sampled, node: <RouteRow key={id} id={id} row={row} top={top} /> };
+    drawn.set(id, found);
+    return found.node;
+  };
+  useEffect(() => { last.current = drawn; });
   useEffect(() => {
     const measure = () => {
       const element = ref.current;
@@ -156,7 +176,7 @@ function List({ ids, routes }: { ids: string[]; routes: Record<string, Row> }) {
     <ul class="rows" ref={ref} style={{ height: `${ids.length * height}px` }} aria-label={`${ids.length} routes`}>
       {ids.slice(range[0], range[1]).map((id, index) => {
         const row = routes[id];
-        return row === undefined ? null : <RouteRow key={id} id={id} row={row} top={(range[0] + index) * height} />;
+        return row === undefined ? null : draw(id, row, (range[0] + index) * height);
       })}
     </ul>
   );
