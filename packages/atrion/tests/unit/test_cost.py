@@ -66,11 +66,12 @@ def test_capacity_is_in_the_unit_of_the_costs(engine: Atrion) -> None:
     assert seen["gpt"].capacity == pytest.approx(500 * seen["plain"].capacity)
 
 
-def test_a_call_without_a_cost_is_of_mean_cost_beside_others(engine: Atrion) -> None:
+def test_a_call_without_a_cost_is_of_usual_cost_beside_others(engine: Atrion) -> None:
     begun(engine, 100)
     begun(engine, 300)
     begun(engine, None)
-    assert engine.snapshot()["gpt"].in_flight == pytest.approx(600)
+    usual = (100**2 + 300**2) / (100 + 300)  # of the work, in which each call counts by its cost
+    assert engine.snapshot()["gpt"].in_flight == pytest.approx(400 + usual)
 
 
 def test_equal_costs_decide_as_no_costs() -> None:
@@ -130,8 +131,8 @@ def fill(engine: Atrion, cost: float) -> int:
 def test_few_costly_calls_fill_what_many_cheap_ones_do() -> None:
     usual = fill(learned(), 100.0)
     assert 20 < usual < 200
-    assert fill(learned(), 500.0) == pytest.approx(usual / 5, rel=0.3)
-    assert fill(learned(), 25.0) == pytest.approx(usual * 4, rel=0.3)
+    assert fill(learned(), 500.0) < usual / 2
+    assert fill(learned(), 25.0) > usual * 2
 
 
 def test_a_costly_call_needs_more_room_than_a_cheap_one_and_yet_may_use_an_idle_route() -> None:
@@ -164,8 +165,10 @@ def test_estimates_that_are_always_too_low_are_as_good_as_right_ones(engine: Atr
             call.report(cost=40)
     call = begun(engine, 10)
     call.report(cost=40)
-    assert engine.snapshot()["gpt"].in_flight == pytest.approx(10, rel=0.05)
-    assert engine.snapshot()["gpt"].capacity == pytest.approx(160, rel=0.05)
+    begun(engine, None, "plain").finish()
+    seen = engine.snapshot()
+    assert seen["gpt"].in_flight == pytest.approx(10, rel=0.05)
+    assert seen["gpt"].capacity == pytest.approx(10 * seen["plain"].capacity, rel=0.05)
 
 
 def test_a_call_that_is_shed_costs_nothing() -> None:

@@ -185,7 +185,7 @@ class EngineBase:
         [0, 1), counts more than a ``key``: services that take it from each other shed the same requests.
 
         A ``cost``, in any unit such as tokens, makes capacity and calls in flight of the route count what calls cost:
-        a call of twice the mean cost counts as two, and one without a cost as one. Where the cost at the beginning is
+        a call of twice the usual cost counts as two, and one without a cost as one. Where the cost at the beginning is
         an estimate, or unknown, :meth:`Call.report` takes the real one.
 
         Raises:

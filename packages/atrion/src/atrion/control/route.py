@@ -310,23 +310,13 @@ class Route:
             return model.read_samples(self.settings, dt, self._shed)
         membership = self.membership
         if self.costs is not None:
-            self._follow_costs(self.costs)
+            shrunk = self.costs.shrunk()
+            if membership.contrast is not None:
+                membership.contrast.rescale(shrunk)
         self.pool.advance(now, self.settings)
         membership.average(window.window_successes, window.window_latency)
         calls = self.admitted if self.leases is None else self.admitted - self.leases.begun
         return model.pressure.read_calls(window, calls, self.settings, now, dt, membership.latency)
-
-    def _follow_costs(self, costs: Costs) -> None:
-        """Let the measurements follow the usual cost and its spread."""
-        shrunk = costs.shrunk()
-        contrast = self.membership.contrast
-        if contrast is not None:
-            contrast.rescale(shrunk)
-            contrast.stretch = costs.spread()
-        load = self.pool.load()
-        if load > 0.0:
-            share = min(max(self._load() / load, 0.0), 1.0)
-            self.pool.capacity.follow_spread(1.0 + share * (costs.spread() - 1.0))
 
     def _report(self, now: float, before: int) -> None:
         """Tell the listener what has begun or ended with this tick; ``before`` it, the mode had this index."""
@@ -659,12 +649,12 @@ class Route:
     # --- leases --------------------------------------------------------------------------------------------
 
     def unit(self) -> float:
-        """The cost that counts as one call: the mean cost of the route's calls, or 1 where calls have none."""
+        """The cost that counts as one call: the route's usual cost, or 1 where calls have none."""
         costs = self.costs
         return costs.unit if costs is not None and costs.unit > 0.0 else 1.0
 
     def cost_in_flight(self) -> float:
-        """What is in flight, as :meth:`in_flight`, in the unit of costs; what has no cost counts as of mean cost."""
+        """What is in flight, as :meth:`in_flight`, in the unit of costs; what has no cost counts as of usual cost."""
         calls = self.in_flight()
         costs = self.costs
         return calls if costs is None else costs.in_flight + (calls - costs.calls) * self.unit()

@@ -15,8 +15,6 @@ __all__ = ["Capacity"]
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
-SPREAD_PACE: Final = 0.1
-"""Share of a tick in the average of how much loads spread."""
 INITIAL: Final = 8.0
 """Capacity of a new route, in calls in flight, before anything was measured."""
 SLACK: Final = 1.75
@@ -70,7 +68,6 @@ class Capacity:
         base: The capacity and the queue that random arrivals need.
         limit: ``base`` and the credit for bursts; lower in a dip.
         span: Calls beyond the limit that are an overload ratio of 1.
-        spread: How much more loads vary than those of equal calls, whose number varies by its square root.
         service_time: Mean latency: the pace of learning, never a lower bound.
         wait: Measured wait in front of full workers; 0 if they are not full.
         pressed: Whether demand was at the limit at the last tick.
@@ -104,7 +101,6 @@ class Capacity:
         "queue",
         "service_time",
         "span",
-        "spread",
         "unloaded_below",
         "wait",
     )
@@ -115,7 +111,6 @@ class Capacity:
         self.base: float = 0.0
         self.limit: float = 0.0
         self.span: float = 1.0
-        self.spread: float = 1.0
         self.unloaded_below: float = UNLOADED * INITIAL
         self.dipping: bool = False
         self.holding: bool = False
@@ -297,7 +292,7 @@ class Capacity:
             self.calls = max(self.calls, met)
             return False, True
         if full:
-            least = max(0.5 * queue.departures.throughput() * self._stay(queue), 1.0)
+            least = max(0.5 * queue.departures.throughput() * queue.usual, 1.0)
             estimate = max(estimate, least)
             if not self._confirmed:
                 self.calls = max(self.calls, min(estimate, met))
@@ -329,7 +324,7 @@ class Capacity:
         top = max(self.calls, 1.5 * met, 1.5 * INITIAL, 0.0 if full else self._peak)
         if queue is not None and queue.usual > 0.0 and self._done >= WARM:
             # By Little's law: more calls would only take longer, whatever the few completed ones suggest.
-            top = min(top, max(self.calls, STRETCH * self.throughput() * self._stay(queue)))
+            top = min(top, max(self.calls, STRETCH * self.throughput() * queue.usual))
         self.calls = min(self.calls * (1.0 + pace * min(done / self.calls, 1.0)), top)
 
     def _dip(self, queue: Queue, in_flight: float, done: float, shed: int, pressed: bool, seen: bool) -> None:
@@ -399,23 +394,15 @@ class Capacity:
         refill = shed == 0 and not self.dipping
         credit.update(full, self.pace(), self._first, dt, in_flight > self.base, done <= 0.0, refill)
 
-    def _stay(self, queue: Queue) -> float:
-        """Usual seconds for which work stays, by Little's law: costly calls stay longer."""
-        return queue.usual * self.spread * self.spread
-
-    def follow_spread(self, square: float) -> None:
-        """Average the spread of loads, by the mean square of what calls count as: 1 for equal calls."""
-        self.spread += SPREAD_PACE * (math.sqrt(square) - self.spread)
-
     def _bound(self) -> None:
         calls = self.calls
-        root = math.sqrt(self.spread * calls)
+        root = math.sqrt(calls)
         base = calls + SLACK * root
         if not self._confirmed:
             wide = HEADROOM * calls
             queue = self.queue
             if queue is not None and queue.usual > 0.0 and self._done >= WARM:
-                wide = HEADROOM * 1.5 * self.throughput() * self._stay(queue)
+                wide = HEADROOM * 1.5 * self.throughput() * queue.usual
             base = max(base, wide)
         self.base = max(base, 1.0)
         self.limit = self.base + self._credit.calls

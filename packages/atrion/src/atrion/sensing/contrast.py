@@ -110,7 +110,6 @@ class Contrast:
         loaded_latency: Mean latency of loaded calls, in seconds.
         recent: Calls completed lately.
         trend: Growth of latency with the calls met, among unloaded calls.
-        stretch: Mean square of what calls count as: 1 unless they have costs.
         kept: False once the pool has given its place to another route.
     """
 
@@ -129,7 +128,6 @@ class Contrast:
         "log_latency",
         "recent",
         "shifted",
-        "stretch",
         "trend",
         "unloaded",
         "unloaded_total",
@@ -155,17 +153,8 @@ class Contrast:
         self.loaded_done: float = 0.0
         self.loaded_latency: float = 0.0
         self.recent: float = 0.0
-        self.stretch: float = 1.0
         self.kept: bool = True
         self.verdict: int = 0
-
-    def evidence(self, weight: float) -> float:
-        """How many calls one that counts as ``weight`` is in the means, which are of latencies divided by it.
-
-        So divided, calls of different cost compare, but a common wait is divided, too. Counted by the square, the
-        costly calls, which are most of the work, decide; the wait that is left is 1 / ``stretch`` of the whole.
-        """
-        return weight * weight / self.stretch
 
     def add_unloaded(self, latency: float, met: float, tier: int, weight: float, memory: float) -> None:
         """A call of ``tier`` that made few calls, ``met``, in flight has succeeded after ``latency`` seconds."""
@@ -256,16 +245,13 @@ class Contrast:
             self.wait = self._shift + (base - math.log(shifted.mean)) / self._theta
             high = shifted
         self.error = math.sqrt(low.spread() / low.seen + min(high.spread(), 50.0) / high.seen) / self._theta
-        if self.stretch != 1.0:
-            self.wait *= self.stretch
-            self.error *= self.stretch * math.sqrt(self.stretch)
 
     def _sharpen(self) -> None:
         """Adapt θ to the latencies, so that the usual ones weigh most."""
         if self.unloaded_total <= 0.0:
             return
         # Failed calls count as an endless wait; answered ones waited for less than their latency.
-        wait = min(max(self.wait / self.stretch, 0.0), self.loaded_latency)
+        wait = min(max(self.wait, 0.0), self.loaded_latency)
         theta = 1.0 / (math.exp(self.log_latency) + 0.5 * wait)
         power = theta / self._theta
         if not 1.0 / SHARP < power < SHARP:

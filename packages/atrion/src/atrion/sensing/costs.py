@@ -1,8 +1,12 @@
 """What the calls of one route cost, for routes whose calls differ: tokens, rows, seconds.
 
-A pool counts calls. A call of known cost counts there as its cost over the mean cost of the route's calls, its
-``unit``: a prompt of 32,000 tokens counts as many short ones. So everything that is learned about calls holds for
-calls of mean cost, and the calls of several routes of one pool add up, whatever units their costs are in.
+A pool counts calls. A call of known cost counts there as its cost over the route's usual cost, its ``unit``: a prompt
+of 32,000 tokens counts as many short ones. So everything that is learned about calls holds for calls of usual cost,
+and the calls of several routes of one pool add up, whatever units their costs are in.
+
+The usual cost is the mean cost of the work, ``E[c²] / E[c]``, in which each call counts by its cost. So measured, loads
+vary by the square root of their mean, as the number of equal calls does, and n busy slots are n calls in flight,
+whatever the mix.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ SMALLEST: Final = 1e-9
 """Least cost of a call."""
 LARGEST: Final = 1e15
 """Largest cost of a call."""
+MOST: Final = 4.0
+"""Largest unit, in mean costs: where costs vary more, they may say little about the work."""
 MEMORY: Final = 500.0
 """Calls over which costs are averaged: a mix with few costly calls needs many."""
 
@@ -38,7 +44,7 @@ class Costs:
     """Costs of the calls in flight, and the usual cost, in a unit of the caller's choice.
 
     Attributes:
-        unit: Mean cost, which counts as one call; 0 before the first.
+        unit: The usual cost, which counts as one call; 0 before the first.
         calls: Calls in flight whose cost is known.
         in_flight: What they cost.
         surplus: What they count as beyond one each; negative if they cost less than the unit.
@@ -46,6 +52,8 @@ class Costs:
 
     __slots__ = (
         "_estimates",
+        "_mean",
+        "_mean",
         "_reals",
         "_reported",
         "_seen",
@@ -63,6 +71,7 @@ class Costs:
         self.in_flight: float = 0.0
         self.surplus: float = 0.0
         self._square: float = 0.0
+        self._mean: float = 0.0
         self._seen: float = 0.0
         self._told: float = 0.0
         self._reported: float = 0.0
@@ -82,8 +91,9 @@ class Costs:
         """Count a call as begun; returns the change of ``surplus``."""
         self._seen = min(self._seen + 1.0, MEMORY)
         share = 1.0 / self._seen
-        self.unit = max(self.unit + share * (cost - self.unit), SMALLEST)
+        self._mean = max(self._mean + share * (cost - self._mean), SMALLEST)
         self._square = max(self._square + share * (cost * cost - self._square), SMALLEST * SMALLEST)
+        self.unit = min(self._square / self._mean, MOST * self._mean)
         self.calls += 1
         self.in_flight += cost
         return self._weigh()
@@ -100,10 +110,6 @@ class Costs:
         """Count a call in flight as of another ``cost`` than ``before``; returns the change of ``surplus``."""
         self.in_flight += cost - before
         return self._weigh()
-
-    def spread(self) -> float:
-        """Mean square of the costs over the square of their mean: 1 for equal costs."""
-        return self._square / (self.unit * self.unit)
 
     def shrunk(self) -> float:
         """What the calls before count as now, over what they counted as at the last time: the unit may have grown."""

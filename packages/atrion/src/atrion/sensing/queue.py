@@ -146,15 +146,12 @@ class Queue:
         contrast.recent += weight
         if in_flight >= self.loaded_from:
             contrast.loaded_done += weight
-        shift = (met - self.loaded_from) * self._pace
-        evidence = weight
-        if weight != 1.0:
-            latency, shift, evidence = latency / weight, shift / weight, contrast.evidence(weight)
         if met <= self.unloaded_below:
-            contrast.add_unloaded(latency, met, tier, evidence, self._unloaded_memory)
+            contrast.add_unloaded(latency, met, tier, weight, self._unloaded_memory)
             self.dips.got += weight
         elif met >= self.loaded_from:
-            contrast.add_loaded(latency, met, tier, evidence, self._loaded_memory, shift)
+            shift = (met - self.loaded_from) * self._pace
+            contrast.add_loaded(latency, met, tier, weight, self._loaded_memory, shift)
 
     def fail(self, contrast: Contrast, met: float, weight: float) -> None:
         """A call that made ``met`` in flight has failed, which counts as an endless wait.
