@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -31,13 +33,18 @@ def answers(path: Path, port: int) -> bool:
         return False
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_serves(path: Path) -> None:
     assert f"python examples/servers/{path.name} 8000" in path.read_text()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([sys.executable, path, str(port)], stderr=subprocess.DEVNULL)
     try:
         eventually(lambda: answers(path, port), 60.0)
@@ -77,6 +84,47 @@ def test_the_example_of_stores_reads_from_them() -> None:
         said = run("examples/clients/stores.py", f"redis://127.0.0.1:{server.port}/0")
     assert "database 7\n" in said
     assert "cache b'7'\n" in said
+
+
+@pytest.mark.slow
+def test_the_example_of_models_falls_back_to_the_other_one() -> None:
+    said = run("examples/llm/fallback.py")
+    answered = ast.literal_eval(said.splitlines()[0])
+    assert answered["large"] + answered["small"] == 100
+    assert answered["large"] < 60  # half a minute's worth, and what came back meanwhile
+    assert "/large: " in said
+
+
+@pytest.mark.slow
+def test_the_example_of_a_gateway_answers_or_says_when_to_retry() -> None:
+    port = free_port()
+    command = [sys.executable, FOLDER.parent / "llm/gateway.py", str(port)]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    limits = httpx.Limits(max_connections=100)
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60.0, limits=limits
+    ) as client:
+
+        def ask(tier: str) -> httpx.Response:
+            question = {"prompt": "What is an ohm?", "tokens": 20}
+            return client.post("/ask", json=question, headers={"x-atrion-tier": tier})
+
+        def answers() -> bool:
+            try:
+                return ask("normal").json() == {"answer": "ohm " * 20}
+            except httpx.TransportError:  # it is about to begin
+                return False
+
+        try:
+            eventually(answers, 60.0)
+            with ThreadPoolExecutor(60) as callers:
+                replies = list(callers.map(ask, ["critical", *["normal"] * 9] * 60))
+        finally:
+            server.kill()
+            server.wait()
+    assert {reply.status_code for reply in replies} <= {200, 503}
+    assert all("retry-after" in reply.headers for reply in replies if reply.status_code == 503)
+    assert sum(reply.status_code == 200 for reply in replies) > 60
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +15,7 @@ import httpx2
 import openai
 import pytest
 
-from atrion import Atrion, ConfigurationError, FlowRejected, Outcome
+from atrion import Atrion, ConfigurationError, FlowRejected, MissingExtraError, Outcome
 from atrion.integrations.llm import Cost, estimate, guard
 from atrion.propagation import use
 from atrion.testing import VirtualClock, force_shed
@@ -224,3 +226,11 @@ def test_options_and_clients_that_make_no_sense_are_refused() -> None:
         guard(openai.OpenAI(api_key="k"), engine, cost=5)  # type: ignore[arg-type]  # that is the test
     with pytest.raises(ConfigurationError, match="atrion"):
         guard(openai.OpenAI(api_key="k"), None)  # type: ignore[arg-type]  # that is the test
+
+
+def test_without_any_of_the_clients_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("openai", "anthropic"):
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "atrion.integrations.llm")
+    with pytest.raises(MissingExtraError, match=r'pip install "atrion\[llm\]"'):
+        importlib.import_module("atrion.integrations.llm")

@@ -111,7 +111,7 @@ def openai(provider: Provider, now: float) -> Headers:
         for name, limit in (("requests", provider.requests), ("tokens", provider.tokens))
         for what, text in (
             ("limit", f"{limit.size:.0f}"),
-            ("remaining", f"{limit.left:.0f}"),
+            ("remaining", f"{int(limit.left)}"),
             ("reset", go(limit.reset(now))),
         )
     }
@@ -119,8 +119,8 @@ def openai(provider: Provider, now: float) -> Headers:
 
 def azure(provider: Provider, now: float) -> Headers:
     return {
-        "x-ratelimit-remaining-requests": f"{provider.requests.left:.0f}",
-        "x-ratelimit-remaining-tokens": f"{provider.tokens.left:.0f}",
+        "x-ratelimit-remaining-requests": f"{int(provider.requests.left)}",
+        "x-ratelimit-remaining-tokens": f"{int(provider.tokens.left)}",
     }
 
 
@@ -133,7 +133,9 @@ def anthropic(skew: float) -> Callable[[Provider, float], Headers]:
         for name, limit, unit in (("requests", provider.requests, 1.0), ("tokens", provider.tokens, 1000.0)):
             whole = date + timedelta(seconds=limit.reset(now))
             told[f"anthropic-ratelimit-{name}-limit"] = f"{limit.size:.0f}"
-            told[f"anthropic-ratelimit-{name}-remaining"] = f"{round(limit.left / unit) * unit:.0f}"
+            told[f"anthropic-ratelimit-{name}-remaining"] = (
+                f"{(int(limit.left) if unit == 1.0 else round(limit.left / unit) * unit):.0f}"
+            )
             told[f"anthropic-ratelimit-{name}-reset"] = whole.strftime("%Y-%m-%dT%H:%M:%SZ")
         return told
 
@@ -311,6 +313,45 @@ def test_a_date_to_retry_after_is_by_the_clock_of_the_provider() -> None:
     assert shed.value.decision.retry_after == pytest.approx(20.0)
 
 
+def test_a_model_that_is_used_up_is_passed_over_until_it_has_recovered() -> None:
+    clock = VirtualClock()
+    engine = Atrion(clock=clock)
+    large, small = (Provider(clock, Limit(size), Limit(1e9), openai) for size in (30.0, 6000.0))
+    both = httpx2.MockTransport(
+        lambda request: (large if b'"large"' in request.content else small).handle_request(request)
+    )
+    client = guard(OpenAI(api_key="k", max_retries=0), engine, http={"transport": both})
+    routes = ["api.openai.com/large", "api.openai.com/small"]
+
+    def asked(model: str) -> str:
+        try:
+            client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "x"}], max_tokens=1
+            )
+        except FlowRejected:
+            return "shed"
+        except openai_errors.RateLimitError:
+            return "refused"
+        return model
+
+    def played(calls: int, rate: float) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for _ in range(calls):
+            clock.advance(1.0 / rate)
+            model = engine.select(routes).rpartition("/")[2]
+            result = asked(model)
+            counts[asked("small") if result == "shed" else result] += 1
+        return counts
+
+    played(300, 10.0)
+    used_up = played(300, 10.0)
+    assert 10 <= used_up["large"] <= 25  # half a request a second comes back
+    assert used_up["shed"] == 0
+    assert used_up["refused"] <= 10
+    played(30, 0.5)
+    assert played(40, 0.5)["large"] >= 10
+
+
 def silly(provider: Provider, now: float) -> Headers:
     """Headers that make no sense, in turn."""
     words = [
@@ -357,6 +398,14 @@ def exhausted(provider: Provider, now: float) -> Headers:
         "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "999h",
     }
+
+
+def test_a_limit_that_is_used_up_delays_what_does_not_fit() -> None:
+    run = Run(requests=60.0)
+    run.play({"normal": 5.0}, 60.0)
+    counts = run.play({"normal": 5.0}, 60.0)
+    assert counts["normal", "served"] >= 55
+    assert counts["normal", "refused"] <= 15
 
 
 def test_a_limit_that_is_used_up_although_requests_succeed_is_not_believed() -> None:

@@ -7,14 +7,16 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Unpack
 
+from atrion.control.decision import Decision, Reason
+from atrion.control.outcome import note_rejection
 from atrion.engine import Atrion
-from atrion.errors import ConfigurationError
+from atrion.errors import ConfigurationError, FlowRejected
 from atrion.integrations._httpx import carry
 from atrion.integrations._llm_costs import estimate, usable, used
 from atrion.integrations._llm_headers import reports, wait
-from atrion.integrations._outgoing import ClientOptions, Clients, Sent, holds
+from atrion.integrations._outgoing import ClientOptions, Clients, Hold, Sent, holds
 from atrion.integrations._quotas import Cost, Mark, Quotas
-from atrion.physics.voltage import level_at
+from atrion.physics.voltage import BAND_WIDTH, band, level_at
 from atrion.propagation import current
 
 __all__ = ["CostOf", "Models", "Prompt"]
@@ -27,6 +29,8 @@ BUSY: Final = frozenset({429, 503, 529})
 REFUSED: Final = 429
 UNTOLD: Final = 1.0
 """Seconds for which a provider is left alone that refuses a request and does not say for how long."""
+LEAST_WAIT: Final = 0.05
+"""Seconds after which a shed request is tried again at the earliest."""
 LONGEST_MODEL: Final = 128
 
 
@@ -62,16 +66,37 @@ class Models(Clients):
         cost = self._cost_of(body)
         now = self.atrion.now()
         quotas = holds(self.atrion).get(route)
-        if isinstance(quotas, Quotas):
+        if quotas is not None:
             tier = self.tier_of(current())
-            start = self.atrion.find(route).settings.start
-            quotas.ask(level_at(start) if tier is None else int(tier), cost, now)
+            level = level_at(self.atrion.find(route).settings.start) if tier is None else int(tier)
+            if isinstance(quotas, Quotas):
+                quotas.ask(level, cost, now)
+            self._refuse(quotas, route, level, now)
         sent = self.begin(host, port, name=name, cost=cost.total or None)
         if sent is None:
             return None
         carry(self, request)
         mark = quotas.spend(cost, now) if isinstance(quotas, Quotas) else None
         return Prompt(self, sent, route, cost, now, mark)
+
+    def _refuse(self, hold: Hold, name: str, level: int, now: float) -> None:
+        """Shed a call whose whole tier is shed for a limit: a probe of the route would tell nothing, and be refused.
+
+        Raises:
+            FlowRejected: it was shed.
+        """
+        route = self.atrion.find(name)
+        hold.press(now)
+        if not route.settings.enforce or hold.process.ohms <= 0.0:
+            return
+        ohms = route.settings.constants.base + hold.process.ohms
+        if band(level) + BAND_WIDTH > ohms:
+            return
+        volts = band(level)
+        route.refuse(volts, Reason.SATURATED)
+        note_rejection()
+        mode, wait = route.model.state.mode_index, max(hold.left(volts, now), LEAST_WAIT)
+        raise FlowRejected(Decision(False, route.id, ohms, volts, mode, Reason.SATURATED, wait))
 
     def quotas(self, route: str) -> Quotas:
         """The limits of a route, from the first answer on that tells of them."""

@@ -12,7 +12,7 @@ import math
 import threading
 from typing import Final, NamedTuple
 
-from atrion.integrations._llm_headers import MOST_LIMITS, Report
+from atrion.integrations._llm_headers import MOST_LIMITS, REQUESTS, Report
 from atrion.integrations._outgoing import Hold
 from atrion.integrations._retry_after import LONGEST_HOLD
 from atrion.physics.voltage import BAND_WIDTH, band, level_at
@@ -39,6 +39,10 @@ DOUBT: Final = 2.0
 """Standard errors of the demand below which it is taken to be: refusing needs evidence."""
 AMPLE: Final = 2.0
 """Multiple of what higher tiers are expected to need that is kept for chance at most: nothing is kept for nobody."""
+SOME: Final = 0.5
+"""Share of the usual tokens of a request that enough requests need."""
+NEWS: Final = 10.0
+"""Seconds after the last answer for which it is believed that nothing is left."""
 SPREAD: Final = 2.0
 """Standard deviations by which requests may come more often than expected."""
 HALF: Final = 0.5
@@ -156,7 +160,9 @@ class _Limit:
         step = min(max(STEP * self.size, 2.0 * cost), LARGEST_STEP * self.size)
         kept = Kept([0.0] * SHED_LEVELS, [0.0] * SHED_LEVELS)
         above = 0.0
-        least = min(step, AMPLE * demand[SHED_LEVELS] * horizon)
+        # What does not fit would be refused by the provider. But only an answer tells that it fits again after all.
+        fits = cost * (1.0 if self.unit == REQUESTS else SOME) if now - self._last.now < NEWS else 0.0
+        least = max(min(step, AMPLE * demand[SHED_LEVELS] * horizon), fits)
         for level in range(SHED_LEVELS - 1, -1, -1):
             above += demand[level + 1]
             lacks = max((above - self.inflow) * horizon, 0.0)
