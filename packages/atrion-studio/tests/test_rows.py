@@ -109,7 +109,7 @@ def test_tiers_are_refused_from_the_bottom(ohms: float, whole: list[str], part: 
 
 
 def test_leases_near_the_end_of_their_budgets_and_beyond_it_are_told() -> None:
-    engine, clock = fed([OK] * 30)
+    engine, _ = fed([OK] * 30)
     with engine.lease("pay", budget={"memory": 100.0}) as lease:
         lease.heartbeat(memory=99.0)
         row = row_of(engine)

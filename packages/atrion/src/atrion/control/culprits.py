@@ -6,6 +6,7 @@ many as before. The suspects are the leases of the pool that were held when this
 
 from __future__ import annotations
 
+import math
 from typing import Final, final
 
 from atrion.control.lease import HELD, LeaseRecord
@@ -28,21 +29,37 @@ SURE: Final = 2.0
 """How much more suspicious than the next one a lease must be to be asked at once."""
 PATIENCE: Final = 5.0
 """Seconds of a blockage after which the most suspicious one is asked in any case, if there are few."""
+ALIBI: Final = 0.2
+"""Share of a lease's life, or of the time for which it has held something, below which a blockage is not its own."""
 SILENT: Final = 0.1
 """Factor on the suspicion of a lease without a heartbeat since the blockage began."""
 FEW: Final = 8
 """Most suspects among whom one is chosen without such a difference."""
 RELIEF: Final = 2.0
 """Seconds after which asking should have helped; four times as many after each request that did not help."""
+HELPED: Final = 5.0
+"""Seconds after a request within which a blockage that ends has ended because of it."""
 MOST: Final = 3
-"""Most requests in one blockage: where they do not help, something else is to blame."""
+"""Most requests that do not help: then something else is to blame."""
+MEMORY: Final = 300.0
+"""Seconds after which that is forgotten."""
 
 
 @final
 class Blockage:
     """Watches one pool. Times in seconds."""
 
-    __slots__ = ("_answered", "_answers", "_asked", "_blur", "_last", "_next", "_rate", "_since")
+    __slots__ = (
+        "_answered",
+        "_answers",
+        "_asked",
+        "_blur",
+        "_last",
+        "_last_asked",
+        "_next",
+        "_rate",
+        "_since",
+    )
 
     def __init__(self, pool: Pool, now: float) -> None:
         self._answers: int = _answers(pool)
@@ -52,7 +69,8 @@ class Blockage:
         self._blur: float = 0.0
         self._answered: int = 0
         self._asked: int = 0
-        self._next: float = 0.0
+        self._next: float = now
+        self._last_asked: float = -math.inf
 
     def look(self, pool: Pool, now: float) -> float:
         """Seconds for which the pool has been blocked, 0 if it is not."""
@@ -73,13 +91,16 @@ class Blockage:
         answered = self._answered + done if began else done
         if waits and answered < SLOW * self._rate * (now - since):
             if not began:
-                self._asked = 0
-                self._next = 0.0
+                if now - self._last_asked >= MEMORY:
+                    self._asked = 0
                 self._blur = dt  # it began at some time since the last look
             self._since = since
             self._answered = answered
             blocked = now - since
             return blocked if blocked >= LEAST and self._rate * blocked >= EXPECTED else 0.0
+        if began and now - self._last_asked < HELPED and done >= SLOW * self._rate * dt:
+            self._asked = 0
+            self._next = now
         self._since = -1.0
         self._rate = pool.capacity.throughput()
         return 0.0
@@ -106,6 +127,7 @@ class Blockage:
                 next_most = suspicion
         if best is None or (most < SURE * next_most and (blocked < PATIENCE or suspects > FEW)):
             return None
+        self._last_asked = now
         self._next = now + max(RELIEF, best.profile.grace) * 4.0**self._asked
         self._asked += 1
         return best
@@ -128,6 +150,8 @@ class Blockage:
         if age < blocked - self._blur:
             return 0.0  # it came later
         guilt = min(blocked / age, 1.0) if age > 0.0 else 1.0
+        if guilt < ALIBI:
+            return 0.0
         if not marked and lease.budget.elapsed(now) - lease.heard >= blocked - self._blur:
             guilt *= SILENT  # who waits for the holder tells nothing meanwhile
         left = 1.0 - 0.9 * max(lease.progress, 0.0)
