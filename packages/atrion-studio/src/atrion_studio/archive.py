@@ -38,7 +38,10 @@ class Archive:
         self._failed = False
         if engine is not None:
             state = engine.state
-            stores: list[object] = [None if state.persistence is None else state.persistence.provider, state.provider]
+            stores: list[object] = [
+                None if state.persistence is None else state.persistence.provider,
+                state.provider,
+            ]
             readers = (store.past() for store in stores if isinstance(store, KeepsPast))
             self._past = next((reader for reader in readers if reader is not None), None)
 

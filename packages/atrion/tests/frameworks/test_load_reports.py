@@ -24,9 +24,11 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from atrion import Atrion, ConfigurationError, Tier
+from atrion.control.process import Process
 from atrion.integrations.asgi import AtrionMiddleware
 from atrion.integrations.grpc import ServerInterceptor
 from atrion.integrations.wsgi import AtrionMiddleware as WsgiMiddleware
+from atrion.sensing.capacity import INITIAL
 from atrion.testing import VirtualClock, force_shed
 from packages.atrion.tests.conformance.django_services import DJANGO
 from packages.atrion.tests.conformance.grpc_services import GRPC
@@ -115,8 +117,8 @@ def test_a_request_that_asks_gets_a_report_in_the_format_it_asks_for(service: In
     # The report was made for the first that asked: those 20, two of this test, and maybe itself, in four seconds.
     assert seen[0]["rps_fractional"] == pytest.approx(22 / 4, abs=0.26)
     assert seen[0]["eps"] == 0.5
-    # Two of four seconds, of a capacity of 16 that is all that a new engine assumes.
-    assert seen[0]["application_utilization"] == pytest.approx(0.5 / 16, rel=0.01)
+    # Two of four seconds, of the capacity that a new engine assumes.
+    assert seen[0]["application_utilization"] == pytest.approx(0.5 / INITIAL, rel=0.01)
 
 
 @pytest.mark.parametrize("service", [*HTTP, *DJANGO], ids=lambda service: service.title)
@@ -161,7 +163,7 @@ def test_every_call_of_grpc_ends_with_a_report(service: Incoming) -> None:
         # The call that was held got a report, so this one is of the last two seconds, in which that call ended.
         assert decoded(base64.b64decode(encoded + "=" * (-len(encoded) % 4))) == {
             "rps_fractional": 0.5,
-            "application_utilization": 2.0 / 2.0 / 16.0,
+            "application_utilization": 2.0 / 2.0 / INITIAL,
         }, kind
 
 
@@ -251,6 +253,22 @@ def test_a_route_that_was_evicted_and_is_back_counts_from_its_return() -> None:
         second = parsed(http.get("/a", headers={ASKING: "TEXT"}).headers[REPORT])
     assert first["rps_fractional"] == pytest.approx(3.0, abs=1.0)
     assert second["rps_fractional"] == pytest.approx(2.0, abs=1.0)
+
+
+def test_a_process_that_sheds_is_full_however_few_calls_it_holds() -> None:
+    clock = VirtualClock()
+    engine = Atrion(clock=clock)
+    process = Process(clock.now)
+    with served_by_uvicorn(AtrionMiddleware(plain, engine, load_reports=True)) as client:
+        with unkept(client.port) as http, engine.flow("beside") as call:
+            call.behind(process)
+            clock.advance(1.0)
+            free = parsed(http.get("/", headers={ASKING: "TEXT"}).headers[REPORT])
+            process.refuse_at_once()
+            clock.advance(1.0)
+            full = parsed(http.get("/", headers={ASKING: "TEXT"}).headers[REPORT])
+    assert free["application_utilization"] < 1.0
+    assert full["application_utilization"] == 1.0
 
 
 def test_without_a_report_yet_there_is_nothing_to_send_as_bytes() -> None:
