@@ -259,14 +259,14 @@ def test_a_process_that_sheds_is_full_however_few_calls_it_holds() -> None:
     clock = VirtualClock()
     engine = Atrion(clock=clock)
     process = Process(clock.now)
-    with served_by_uvicorn(AtrionMiddleware(plain, engine, load_reports=True)) as client:
-        with unkept(client.port) as http, engine.flow("beside") as call:
-            call.behind(process)
-            clock.advance(1.0)
-            free = parsed(http.get("/", headers={ASKING: "TEXT"}).headers[REPORT])
-            process.refuse_at_once()
-            clock.advance(1.0)
-            full = parsed(http.get("/", headers={ASKING: "TEXT"}).headers[REPORT])
+    guarded = AtrionMiddleware(plain, engine, load_reports=True)
+    with served_by_uvicorn(guarded) as client, unkept(client.port) as http, engine.flow("beside") as call:
+        call.behind(process)
+        clock.advance(1.0)
+        free = parsed(http.get("/", headers={ASKING: "TEXT"}).headers[REPORT])
+        process.refuse_at_once()
+        clock.advance(1.0)
+        full = parsed(http.get("/", headers={ASKING: "TEXT"}).headers[REPORT])
     assert free["application_utilization"] < 1.0
     assert full["application_utilization"] == 1.0
 
