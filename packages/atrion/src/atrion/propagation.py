@@ -34,6 +34,7 @@ __all__ = [
     "Peers",
     "RequestContext",
     "current",
+    "on_use",
     "use",
 ]
 
@@ -111,6 +112,12 @@ class RequestContext:
 NOTHING: Final = RequestContext()
 """The context of a request of which nothing is known."""
 _current: Final[ContextVar[RequestContext]] = ContextVar("atrion_request", default=NOTHING)
+_on_use: list[Callable[[], None]] = []
+
+
+def on_use(heard: Callable[[], None]) -> None:
+    """Call ``heard`` when a context is used for the first time in this process: before that, nobody needs to look."""
+    _on_use.append(heard)
 
 
 def current() -> RequestContext:
@@ -132,6 +139,8 @@ def use(
     Raises:
         ConfigurationError: a value is unusable.
     """
+    while _on_use:
+        _on_use.pop()()
     base = _current.get() if context is None else context
     narrowed = base.narrowed(tier=tier, place=place, timeout=timeout, attempt=attempt)
     token = _current.set(narrowed)

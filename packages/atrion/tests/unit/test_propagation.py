@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrion import Atrion, ConfigurationError, Reason, Tier
+from atrion import Atrion, ConfigurationError, Decision, Observer, Reason, Tier
 from atrion.integrations._context import too_late
+from atrion.physics import BAND_WIDTH, band
 from atrion.propagation import Peers, RequestContext, current, use
 from atrion.testing import VirtualClock
 
@@ -212,3 +213,44 @@ def test_in_shadow_mode_nothing_is_too_late() -> None:
     engine = Atrion(clock=VirtualClock(), enforce=False)
     with use(timeout=0.0) as context:
         assert too_late(engine, "slow", None, context) is None
+
+
+def test_inner_calls_have_the_tier_and_place_of_the_request_unless_told_otherwise() -> None:
+    engine = Atrion(clock=VirtualClock())
+    engine.configure("cache", tier="high")
+    heard: list[float] = []
+
+    class Hears(Observer):
+        def on_decision(self, decision: Decision) -> None:
+            heard.append(decision.voltage)
+
+    engine.observe(Hears())
+
+    @engine.protect("cache")
+    def plain() -> None: ...
+
+    @engine.protect("cache", tier="critical", key=lambda: "user-7")
+    def told() -> None: ...
+
+    def calls() -> list[float]:
+        heard.clear()
+        with (
+            engine.flow("cache"),
+            engine.flow("cache", place=0.5),
+            engine.flow("cache", "critical", key="user-7"),
+        ):
+            plain()
+            told()
+        engine.decide("cache")
+        return list(heard)
+
+    outside = calls()
+    with use(tier="low", place=0.25):
+        inside = calls()
+    low = band(Tier.LOW) + 0.25 * BAND_WIDTH
+    assert inside[0] == inside[3] == inside[5] == low
+    assert inside[1] == band(Tier.LOW) + 0.5 * BAND_WIDTH
+    assert inside[2] == inside[4] == outside[2] == outside[4]
+    assert all(
+        band(Tier.HIGH) <= volts < band(Tier.CRITICAL) for volts in (outside[0], outside[1], outside[3])
+    )

@@ -19,6 +19,7 @@ from atrion.control.rules import RouteRules
 from atrion.control.settings import check_name
 from atrion.control.snapshot import RouteSnapshot, snapshot_of
 from atrion.physics.voltage import BAND_WIDTH, TierLike, band, level_of, unit_hash
+from atrion.propagation import current, on_use
 from atrion.sensing.costs import check_cost
 from atrion.sensing.telemetry import Telemetry
 
@@ -155,9 +156,8 @@ class EngineBase:
     ) -> Decision:
         """Whether a request of ``tier`` may flow now. This admits no call: nothing counts as in flight.
 
-        Without a tier, the route's own counts: normal, unless configured otherwise. The same ``key`` gets the same
-        answer for minutes, so that a caller does not see random errors. A ``cost`` asks for a request that costs as
-        much, on a route whose calls have costs: see :meth:`flow`.
+        Tier and place are found as by :meth:`flow`. The same ``key`` gets the same answer for minutes, so that a caller
+        does not see random errors. A ``cost`` asks for a request that costs as much, on a route whose calls have costs.
 
         Raises:
             ConfigurationError: an unusable route id or tier, or a cost that is not a number from 1e-9 to 1e15.
@@ -166,7 +166,7 @@ class EngineBase:
         if self._bypass is not None:
             return bypassed(str(route_id))
         route = _find(self, route_id)
-        start = route.settings.start if tier is None else band(level_of(tier))
+        start = _start(route) if tier is None else band(level_of(tier))
         now = self.now()
         return decide(route, _voltage(self, start, route, key, now), now, costs)
 
@@ -181,8 +181,9 @@ class EngineBase:
     ) -> Call:
         """One call, for ``with`` or ``async with``; entering raises :class:`FlowRejected` if it is shed.
 
-        Without a tier, the route's own counts: normal, unless configured otherwise. A ``place`` in the tier's band, in
-        [0, 1), counts more than a ``key``: services that take it from each other shed the same requests.
+        Without a tier, that of the request being served counts (:func:`atrion.propagation.current`), else the route's
+        own: normal, unless configured otherwise. A ``place`` in the tier's band, in [0, 1), counts more than a ``key``:
+        services that take it from each other shed the same requests. Without both, the request's place counts.
 
         A ``cost``, in any unit such as tokens, makes capacity and calls in flight of the route count what calls cost:
         a call of twice the usual cost counts as two, and one without a cost as one. Where the cost at the beginning is
@@ -196,14 +197,16 @@ class EngineBase:
         if self._bypass is not None:
             return Call(self._bypass, 0.0, self.now).bypass()
         route = _find(self, route_id)
-        start = route.settings.start if tier is None else band(level_of(tier))
+        start = _start(route) if tier is None else band(level_of(tier))
         if place is not None:
             return Call(route, start + BAND_WIDTH * place, self.now)
         now = 0.0 if key is None else self.now()
         return Call(route, _voltage(self, start, route, key, now), self.now)
 
     def place(self, route_id: RouteId, key: Key | None = None) -> float:
-        """The place in a tier's band, in [0, 1), of a call with ``key`` now; without one, the next of an even spread.
+        """The place in a tier's band, in [0, 1), of a call with ``key`` now.
+
+        Without a key, it is the place of the request being served, else the next one of an even spread.
 
         Raises:
             ConfigurationError: an unusable route id.
@@ -231,9 +234,10 @@ def _find(engine: EngineBase, route_id: RouteId) -> Route:
 
 
 def _voltage(engine: EngineBase, start: float, route: Route, key: Key | None, now: float) -> float:
-    """The voltage of a request: the start of its tier's band, and its key's place in the band."""
+    """The voltage of a call: the start of its tier's band, and the place in it of its key, else of the request."""
     if key is None:
-        return start + BAND_WIDTH * route.next_dither()
+        place = current().place if _contexts.used else None
+        return start + BAND_WIDTH * (route.next_dither() if place is None else place)
     if not 0.0 <= now - engine._refreshed < WALL_CLOCK_REFRESH:
         engine._refreshed = now
         turns = engine._wall() / ROTATION
@@ -242,10 +246,36 @@ def _voltage(engine: EngineBase, start: float, route: Route, key: Key | None, no
 
 
 @final
+class _Contexts:
+    """Whether any request of this process has had a context: looking for one takes a tenth of a guarded call."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used: bool = False
+
+    def note(self) -> None:
+        self.used = True
+
+
+_contexts: Final = _Contexts()
+on_use(_contexts.note)
+
+
+def _start(route: Route) -> float:
+    """The volts at which the band begins of a call that is given no tier: the request's counts, else the route's."""
+    if _contexts.used:
+        tier = current().tier
+        if tier is not None:
+            return band(int(tier))
+    return route.settings.start
+
+
+@final
 class CallFactory:
     """Creates the calls of one decorated function, with a route and a tier whose band begins at ``start`` volts.
 
-    A ``start`` below 0 stands for the route's own tier.
+    A ``start`` below 0 stands for the tier of the request being served, else the route's own.
     """
 
     __slots__ = ("_engine", "_route", "_start")
@@ -258,6 +288,8 @@ class CallFactory:
     def begin(self) -> Call:
         """A new call, which has begun if it may flow: see ``call.active``."""
         route = self._route
+        if _contexts.used:
+            return self.begin_keyed(None)
         start = self._start
         if start < 0.0:
             start = route.settings.start
@@ -270,7 +302,7 @@ class CallFactory:
         key, cost = given
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
-        start = self._start if self._start >= 0.0 else route.settings.start
+        start = self._start if self._start >= 0.0 else _start(route)
         call = Call(route, _voltage(engine, start, route, key, now), engine.now)
         if cost is not None:
             call.priced(cost)
@@ -281,7 +313,7 @@ class CallFactory:
         """The same, with the key's place in the band."""
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
-        start = self._start if self._start >= 0.0 else route.settings.start
+        start = self._start if self._start >= 0.0 else _start(route)
         call = Call(route, _voltage(engine, start, route, key, now), engine.now)
         call.begin()
         return call

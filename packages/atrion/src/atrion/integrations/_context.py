@@ -50,9 +50,9 @@ def admit(
     if late is not None:
         return late, context
     place = atrion.place(name, key) if context.place is None else context.place
-    call = atrion.flow(name, tier, place=place)
     if tier is None:
         tier = Tier(level_at(atrion.find(name).settings.start))
+    call = atrion.flow(name, tier, place=place)
     return call, RequestContext(tier, place, context.deadline, context.attempt)
 
 
