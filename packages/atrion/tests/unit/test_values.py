@@ -26,10 +26,13 @@ from atrion import (
     ConfigurationError,
     Decision,
     FlowRejected,
+    LeaseCancelled,
+    LeaseSnapshot,
     MissingExtraError,
     Mode,
     PhysicsConfig,
     PhysicsVector,
+    Profile,
     ProviderError,
     Reason,
     RouteSnapshot,
@@ -54,6 +57,13 @@ def state() -> RouteSnapshot:
     return engine.snapshot()["shed"]
 
 
+def lease() -> LeaseSnapshot:
+    engine = Atrion(clock=VirtualClock())
+    with engine.lease("job", budget={"memory": 8e9}) as held:
+        held.heartbeat(0.5, memory=2e9)
+        return engine.leases()[0]
+
+
 VECTOR = PhysicsVector(10.0, 0.5, 3.0, 1.0)
 VALUES = [
     SLO(latency=0.5),
@@ -66,6 +76,8 @@ VALUES = [
     rejected().decision,
     Atrion(clock=VirtualClock()).decide("r"),
     state(),
+    lease(),
+    Profile(name="nightly", duration=600.0),
     ClusterScar(5.0, 2.0),
     NodeRow(VECTOR, 2.0, 0.8),
     Remembered(VECTOR, 3.0),
@@ -78,6 +90,8 @@ ERRORS = [
     ConfigurationError("lock", threading.Lock(), "give a text"),
     MissingExtraError("atrion lab", "lab"),
     ProviderError("the store is away"),
+    LeaseCancelled("job", "budget", "memory", 9e9, 8e9),
+    LeaseCancelled("job", "culprit"),
     rejected(),
 ]
 
