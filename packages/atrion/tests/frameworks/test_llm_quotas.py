@@ -227,6 +227,7 @@ def test_nothing_is_refused_while_a_limit_suffices(provider: dict[str, Any], lim
     assert {result for _, result in counts} == {"served"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("limit", LIMITS)
 def test_lower_tiers_give_way_where_a_limit_runs_short(

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import assert_type
 
 import httpx
+from anthropic import AsyncAnthropic
 from fastapi import FastAPI
 from flask import Flask
+from openai import OpenAI
 
 from atrion import (
     SLO,
@@ -35,6 +37,7 @@ from atrion.integrations.fastapi import install as install_fastapi
 from atrion.integrations.flask import install as install_flask
 from atrion.integrations.flask import tier
 from atrion.integrations.httpx import AtrionTransport
+from atrion.integrations.llm import Cost, guard
 from atrion.propagation import Peers, RequestContext, use
 from atrion.state import Clock, ClusterSync
 from atrion.testing import VirtualClock
@@ -176,6 +179,9 @@ assert_type(engine.place("r", "alice"), float)
 peers = Peers(networks=["10.0.0.0/8"], hosts=["payments"])
 httpx.Client(transport=AtrionTransport(engine, dependency="payments", tier="high", peers=peers))
 AtrionTransport(engine, dependency=1)  # type: ignore[arg-type]
+assert_type(guard(OpenAI(), engine, cost=lambda body: Cost(len(body), 1.0), dependency="gpt"), OpenAI)
+assert_type(guard(AsyncAnthropic(), engine, http={"verify": False}), AsyncAnthropic)
+guard(OpenAI(), engine, cost="32k")  # type: ignore[arg-type]
 install_flask(
     Flask("shop"), engine, tiers={"/pay": "critical"}, key=lambda environ: environ.get("HTTP_X_USER")
 )
