@@ -202,6 +202,15 @@ def test_a_cost_that_fails_is_logged_once_and_estimated(caplog: pytest.LogCaptur
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
+@pytest.mark.parametrize("cost", [0.0, 1e-300, 1e9, Cost(0.0, 0.0), None, -1.0, 1e300, True, "32k"])
+def test_any_cost_lets_the_request_pass(cost: Any) -> None:
+    engine = Recorder()
+    with provider() as (url, sent):
+        asks(engine, url, cost=lambda body: cost)()
+    assert len(sent) == 1
+    assert engine.calls[-1].outcome is Outcome.SUCCESS
+
+
 @pytest.mark.parametrize(
     "body, cost",
     [

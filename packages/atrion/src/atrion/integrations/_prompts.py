@@ -31,6 +31,8 @@ UNTOLD: Final = 1.0
 """Seconds for which a provider is left alone that refuses a request and does not say for how long."""
 LEAST_WAIT: Final = 0.05
 """Seconds after which a shed request is tried again at the earliest."""
+LEAST_COST: Final = 1e-6
+"""Tokens below which a request has no cost: there is nothing to read or write."""
 LONGEST_MODEL: Final = 128
 
 
@@ -72,7 +74,7 @@ class Models(Clients):
             if isinstance(quotas, Quotas):
                 quotas.ask(level, cost, now)
             self._refuse(quotas, route, level, now)
-        sent = self.begin(host, port, name=name, cost=cost.total or None)
+        sent = self.begin(host, port, name=name, cost=cost.total if cost.total >= LEAST_COST else None)
         if sent is None:
             return None
         carry(self, request)
@@ -173,8 +175,9 @@ class Prompt:
 
     def _learn(self, status: int, headers: Mapping[str, str]) -> None:
         told = reports(headers)
-        if not told and self._mark is None:
-            return
+        counted = 200 <= status < 300 or status == REFUSED
+        if not (told and counted) and self._mark is None:
+            return  # what was asked for may not be a model at all
         quotas = self._models.quotas(self._route)
         if status == REFUSED and self._mark is not None:
             quotas.refund(self._cost)
