@@ -1,4 +1,4 @@
-"""The laws over arrays: many parameter sets step together, as fast as NumPy goes.
+"""The laws over NumPy arrays: many parameter sets are stepped together.
 
 This is the one second statement of the laws in the package. :func:`difference_from_engine` holds it to
 :class:`~atrion.physics.PhysicsState`, tick by tick; the stability map calls it at every run and a test does too,

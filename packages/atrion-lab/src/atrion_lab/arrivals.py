@@ -1,4 +1,4 @@
-"""When requests arrive: Poisson, bursty, again and again, as recorded, and at any rate that changes over time."""
+"""Arrival processes: Poisson, bursty, closed, periodic, recorded, and with a rate that changes over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of what Atrion must show, computed from runs over many seeds in several processes."""
+"""The table of targets, computed from runs over many seeds in several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of the claims and of comparisons."""
+"""Plots of the targets and of comparisons."""
 
 from __future__ import annotations
 

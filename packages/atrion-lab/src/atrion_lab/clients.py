@@ -1,4 +1,4 @@
-"""Who asks: clients with tiers, keys, deadlines and retries."""
+"""Clients with tiers, keys, deadlines and retries."""
 
 from __future__ import annotations
 

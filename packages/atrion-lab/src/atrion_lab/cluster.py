@@ -1,4 +1,4 @@
-"""Many pods around one store: the engines' real pulses on virtual time, and a network that misbehaves."""
+"""Many pods that share a store: real engines and pulses on virtual time, and an unreliable network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One scenario, many controllers, the same requests: who serves what."""
+"""Compares controllers on one scenario with the same requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control's constants, as the source itself names, explains and sets them."""
+"""The constants of the controller, read from its source: names, explanations and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run by its requests: its measures, over what was possible, and whether they keep their bounds."""
+"""The measures of a run, request by request, over what was possible, and whether they meet their bounds."""
 
 from __future__ import annotations
 

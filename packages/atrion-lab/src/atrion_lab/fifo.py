@@ -1,4 +1,4 @@
-"""First-in first-out, forwards and backwards: what recorded latencies say of the work, and when a queue is empty."""
+"""First-in first-out queues: service times from recorded latencies, and when a queue is empty."""
 
 from __future__ import annotations
 

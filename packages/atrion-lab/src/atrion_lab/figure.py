@@ -1,4 +1,4 @@
-"""Figures without a window: made by matplotlib's objects, written as png or svg."""
+"""Figures without a display, made with matplotlib and written as PNG or SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A map of harm: what a controller refuses although its server is free, and what it loses where there is too much.
+"""The map of harm: requests refused while workers are free, and work lost under overload, over a grid of services.
 
 A cell is one server and one load, with nothing configured: no SLO, no named bottleneck. Its axes:
 

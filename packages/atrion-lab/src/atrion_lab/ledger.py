@@ -1,4 +1,4 @@
-"""What became of the requests born in a window, call by call: what series over time cannot tell."""
+"""The outcome of each request of a window, call by call, which time series do not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of a run: one number each, by name, so that a table can ask for it."""
+"""Measures of a run by name, one number each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What theory says of retries: which states sustain themselves after their trigger has gone, and for how long.
+"""Theory of retry storms: which states sustain themselves after their trigger has gone, and for how long.
 
 A failure is metastable when it outlasts its trigger (Bronson, Aghayev, Charapko, Zhu, "Metastable Failures in
 Distributed Systems", HotOS 2021; Huang et al., "Metastable Failures in the Wild", OSDI 2022). They call a system

@@ -1,4 +1,4 @@
-"""What a run leaves behind: counts per tier and time, latencies, and the samples of what the policy thought."""
+"""The records of a run: counts per tier and time, latencies, and samples of the policy's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call needs of other servers: their answers, one after the other or side by side."""
+"""Calls to other servers that a call makes, in sequence or in parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: traffic per tier, resistance with its parts, and modes."""
+"""Plots of a run: traffic per tier, resistance with its parts, and modes."""
 
 from __future__ import annotations
 

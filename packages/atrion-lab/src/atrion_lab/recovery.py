@@ -1,4 +1,4 @@
-"""A map of recovery: whether a service comes back after a trigger has gone, and after how long, beside theory.
+"""The map of recovery: whether and when a service recovers after a trigger has gone, next to theory.
 
 A cell is a server of 16 workers with lognormal work of 50 ms, clients who wait half a second for each attempt, and:
 

@@ -1,4 +1,4 @@
-"""The largest box of good settings in a grid: a recommendation that a person can read."""
+"""The largest box of good settings in a grid."""
 
 from __future__ import annotations
 

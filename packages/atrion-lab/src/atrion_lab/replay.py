@@ -1,4 +1,4 @@
-"""Recorded calls as a scenario: what would have become of them had somebody decided over their admission."""
+"""Recorded calls as a scenario: what admission control would have done with them."""
 
 from __future__ import annotations
 

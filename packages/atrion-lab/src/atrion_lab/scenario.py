@@ -137,7 +137,7 @@ class World:
         return work
 
     def rng(self, *purpose: object) -> Random:
-        """Dice of their own for every purpose, so that policies meet the same requests."""
+        """A random generator for each purpose, so that policies meet the same requests."""
         return Random(f"{self.seed}/{purpose}")
 
     def start(self) -> None:

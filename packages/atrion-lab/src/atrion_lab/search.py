@@ -1,4 +1,4 @@
-"""Defaults found, not guessed: a search over scenarios that are not reported."""
+"""A search for default settings, over scenarios other than the reported ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What serves: laws of service time, and the phases of health a server goes through."""
+"""Servers: laws of service time, and phases of health."""
 
 from __future__ import annotations
 

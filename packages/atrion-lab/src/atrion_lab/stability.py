@@ -1,4 +1,4 @@
-"""The stability map of RFC-0003: which λ, μ and σ rest, swing, lock up or neither rest nor repeat.
+"""The stability map of RFC-0003: which λ, μ and σ are stable, oscillate, lock up or are irregular.
 
 Every setting of a 20 × 20 × 20 grid governs the same simulated service (:mod:`atrion_lab.plant`) for 1,000 ticks
 of 0.1 s, under the same noise: calm, four times the capacity for 30 s, calm, an outage of 10 s, calm. Three

@@ -1,4 +1,4 @@
-"""What was meant by a name that nothing has."""
+"""Suggestions for unknown names."""
 
 from __future__ import annotations
 

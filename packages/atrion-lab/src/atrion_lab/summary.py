@@ -1,4 +1,4 @@
-"""The main numbers of a run, and how a person reads them."""
+"""The main numbers of a run, as data and as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values out of a table that somebody else wrote: each is checked, and named by its place when it is unusable."""
+"""Checked access to the values of a TOML table; errors name the place of an unusable value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hypotheses of RFC-0003, put to the test with the real engine on virtual time."""
+"""The hypotheses of RFC-0003, tested with the real engine on virtual time."""
 
 from typing import Final
 

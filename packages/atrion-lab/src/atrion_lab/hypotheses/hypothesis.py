@@ -1,4 +1,4 @@
-"""What a hypothesis is, what playing it once yields, and how seeds become findings."""
+"""A hypothesis, one trial of it, and the findings over many seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real engine as a policy: nothing of a law is written here."""
+"""The real engine as a policy of the lab."""
 
 from __future__ import annotations
 

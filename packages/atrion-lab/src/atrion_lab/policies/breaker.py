@@ -1,4 +1,4 @@
-"""The binary circuit breaker: everything or nothing."""
+"""A binary circuit breaker: it admits everything or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every policy by the name it has in tables."""
+"""All policies, by their names in tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A first-in first-out that knows the future: what could be answered in time, by whoever prefers nobody."""
+"""A first-in first-out controller that knows the future: what could be answered in time without priorities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What baselines share: what an operator knows, how a client judges an answer, and rolling windows."""
+"""Shared by the baselines: known settings, success as clients see it, and rolling windows."""
 
 from __future__ import annotations
 

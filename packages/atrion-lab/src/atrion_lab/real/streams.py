@@ -1,4 +1,4 @@
-"""Streams, uploads and background tasks beside ordinary routes: what holds a connection for long and harms nobody."""
+"""Streams, uploads and background tasks beside ordinary routes, which they must not affect."""
 
 from __future__ import annotations
 
