@@ -14,7 +14,7 @@ from atrion.errors import ConfigurationError, FlowRejected
 from atrion.integrations._httpx import carry
 from atrion.integrations._llm_costs import estimate, usable, used
 from atrion.integrations._llm_headers import reports, wait
-from atrion.integrations._outgoing import ClientOptions, Clients, Hold, Sent, holds
+from atrion.integrations._outgoing import ClientOptions, Clients, Hold, Sent, holds, until_answered
 from atrion.integrations._quotas import Cost, Mark, Quotas
 from atrion.physics.voltage import BAND_WIDTH, band, level_at
 from atrion.propagation import current
@@ -77,7 +77,8 @@ class Models(Clients):
         sent = self.begin(host, port, name=name, cost=cost.total if cost.total >= LEAST_COST else None)
         if sent is None:
             return None
-        carry(self, request)
+        with until_answered(sent):
+            carry(self, request)
         mark = quotas.spend(cost, now) if isinstance(quotas, Quotas) else None
         return Prompt(self, sent, route, cost, now, mark)
 
