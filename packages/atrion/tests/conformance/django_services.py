@@ -104,6 +104,7 @@ class Django(Incoming):
 
 class AsyncDjango(Django):
     title = "Django, ASGI"
+    cancels = True
 
     def urls(self, engine: Recorder, gate: threading.Event) -> Any:
         urls = super().urls(engine, gate)

@@ -39,15 +39,15 @@ class GrpcClient:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
 
     def close(self) -> None:
-        self._channel.close()
+        self.channel.close()
 
     def ask(self, operation: str, *, tier: str | None = None, user: str | None = None) -> Answer:
         metadata = [(name, value) for name, value in (("x-atrion-tier", tier), ("x-user", user)) if value]
         try:
-            self._channel.unary_unary(f"/{METHODS[operation]}")(
+            self.channel.unary_unary(f"/{METHODS[operation]}")(
                 b"", timeout=20.0, metadata=metadata, wait_for_ready=True
             )
         except grpc.RpcError as error:
@@ -67,10 +67,10 @@ class GrpcClient:
 
     @contextmanager
     def stream(self) -> Iterator[Iterator[bytes]]:
-        yield self._channel.unary_stream(f"/{METHODS['stream']}")(b"", timeout=20.0)
+        yield self.channel.unary_stream(f"/{METHODS['stream']}")(b"", timeout=20.0)
 
     def leave(self, operation: str, when: Callable[[], object]) -> None:
-        kind = self._channel.unary_stream if operation == "stream" else self._channel.unary_unary
+        kind = self.channel.unary_stream if operation == "stream" else self.channel.unary_unary
         method = kind(f"/{METHODS[operation]}")
         call = method(b"") if operation == "stream" else method.future(b"")
         when()

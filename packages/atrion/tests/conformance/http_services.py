@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -33,7 +33,10 @@ from atrion.testing import force_shed
 from packages.atrion.tests.conformance.incoming import HttpClient, Incoming
 from packages.atrion.tests.conformance.subject import Recorder, eventually, in_background
 
-__all__ = ["HTTP"]
+__all__ = ["CANCEL_AFTER", "HTTP"]
+
+CANCEL_AFTER = "x-cancel-after"
+"""Header that makes an ASGI server cancel the application's task after so many turns of the event loop."""
 
 
 def shed_within(engine: Atrion) -> None:
@@ -61,9 +64,29 @@ async def async_until(gate: threading.Event) -> AsyncIterator[bytes]:
         yield b"more"
 
 
+def cancelling(app: Any) -> Any:
+    """An ASGI application that cancels what it is asked to, as timeouts of servers do."""
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        turns = dict(scope.get("headers", ())).get(CANCEL_AFTER.encode())
+        if turns is None:
+            return await app(scope, receive, send)
+        task = asyncio.ensure_future(app(scope, receive, send))
+        for _ in range(int(turns)):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+        return None
+
+    return outer
+
+
 @contextmanager
 def served_by_uvicorn(app: Any) -> Iterator[HttpClient]:
-    config = uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        cancelling(app), port=0, log_level="critical", ws="none", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     with in_background(server.run, lambda: setattr(server, "should_exit", True)):
         eventually(lambda: server.started)
@@ -88,6 +111,7 @@ def served_by_threads(app: Any) -> Iterator[HttpClient]:
 
 class Asgi(Incoming):
     title = "ASGI, Starlette"
+    cancels = True
 
     def user(self, request: Any) -> str | None:
         return dict(request["headers"]).get(b"x-user", b"").decode() or None

@@ -56,6 +56,8 @@ class Incoming(Subject):
     ok = "200"
     excluded_prefix = "/health"
     failure_codes = "5xx, exceptions"
+    cancels = False
+    """Whether its server cancels calls that ask for it."""
 
     @abstractmethod
     def serve(

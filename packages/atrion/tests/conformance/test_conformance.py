@@ -8,6 +8,7 @@ import pytest
 
 from atrion.state import SystemClock
 from packages.atrion.tests.conformance.incoming import Incoming
+from packages.atrion.tests.conformance.kills import killed
 from packages.atrion.tests.conformance.subject import COLUMNS, Recorder, Subject
 from packages.atrion.tests.conformance.table import SUBJECTS, kept
 
@@ -18,6 +19,13 @@ INCOMING = [subject for subject in SUBJECTS if isinstance(subject, Incoming)]
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.title)
 def test_an_integration_does_what_the_table_says(subject: Subject, column: str) -> None:
     assert getattr(subject, column)() == kept()[subject.title][column]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", INCOMING, ids=lambda service: service.title)
+def test_nothing_is_left_of_calls_that_are_killed_at_random_points(service: Incoming) -> None:
+    found = killed(service, 100)
+    assert found["guarded"] > 20
 
 
 @pytest.mark.slow

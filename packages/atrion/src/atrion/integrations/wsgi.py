@@ -166,7 +166,13 @@ class _Body:
             self._admitted.end(error)
             raise
         finally:
-            self._admitted.end(left=not self._whole)
-            leave, self.leave = self.leave, None
-            if leave is not None:
-                leave()
+            self._end()
+
+    def _end(self) -> None:
+        self._admitted.end(left=not self._whole)
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
+
+    def __del__(self) -> None:
+        self._end()  # Werkzeug's server does not close what it sends when a client resets the connection
