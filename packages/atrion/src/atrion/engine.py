@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from atrion._platform import at_fork
 from atrion.config import Config, ConfigSource, Switches
-from atrion.control.base import EngineBase, Key, RouteId
+from atrion.control.base import EngineBase, Key, RouteId, start_of
 from atrion.control.budget import limits_from
 from atrion.control.counters import Counters
 from atrion.control.decision import Decision, Reason
@@ -493,7 +493,8 @@ class Atrion(EngineBase):
 
         Args:
             route_id: The route.
-            tier: The tier; None takes the route's own: normal, unless configured otherwise.
+            tier: The tier; None takes that of the request being served, else the route's own: normal, unless configured
+                otherwise.
             key: The caller's stable name.
             place: A place in the tier's band, in [0, 1), that counts more than a key.
             profile: What is expected of this lease; None takes the route's profile.
@@ -534,7 +535,7 @@ class Atrion(EngineBase):
         if place is None:
             place = self.place(route_id, key)
         route = self.find(route_id)
-        start = route.settings.start if tier is None else band(level_of(tier))
+        start = start_of(route) if tier is None else band(level_of(tier))
         return Lease(
             self._leases,
             self._read_clock,

@@ -21,6 +21,7 @@ from atrion import (
     Reason,
     Tier,
 )
+from atrion.propagation import RequestContext, use
 from atrion.testing import VirtualClock, force_shed
 
 JOB = "genome/sequence"
@@ -53,6 +54,11 @@ def test_a_lease_is_admitted_like_a_call(engine: Atrion) -> None:
             pass
     seen = engine.snapshot()[JOB]
     assert (seen.shed, seen.in_flight) == (1, 0)
+
+
+def test_a_lease_has_the_tier_of_the_request_that_it_is_made_for(engine: Atrion) -> None:
+    with use(RequestContext(tier=Tier.HIGH)), engine.lease(JOB), engine.lease(JOB, "low"):
+        assert [lease.tier for lease in engine.leases()] == [Tier.HIGH, Tier.LOW]
 
 
 def test_exceptions_and_interrupts_end_a_lease(engine: Atrion) -> None:

@@ -23,7 +23,7 @@ from atrion.propagation import current, on_use
 from atrion.sensing.costs import check_cost
 from atrion.sensing.telemetry import Telemetry
 
-__all__ = ["CallFactory", "EngineBase", "Key", "RouteId"]
+__all__ = ["CallFactory", "EngineBase", "Key", "RouteId", "start_of"]
 
 # Compiled code does not check unions with a class that is not compiled, so wrong values reach our own error messages.
 RouteId = str | StrEnum
@@ -166,7 +166,7 @@ class EngineBase:
         if self._bypass is not None:
             return bypassed(str(route_id))
         route = _find(self, route_id)
-        start = _start(route) if tier is None else band(level_of(tier))
+        start = start_of(route) if tier is None else band(level_of(tier))
         now = self.now()
         return decide(route, _voltage(self, start, route, key, now), now, costs)
 
@@ -197,7 +197,7 @@ class EngineBase:
         if self._bypass is not None:
             return Call(self._bypass, 0.0, self.now).bypass()
         route = _find(self, route_id)
-        start = _start(route) if tier is None else band(level_of(tier))
+        start = start_of(route) if tier is None else band(level_of(tier))
         if place is not None:
             return Call(route, start + BAND_WIDTH * place, self.now)
         now = 0.0 if key is None else self.now()
@@ -262,7 +262,7 @@ _contexts: Final = _Contexts()
 on_use(_contexts.note)
 
 
-def _start(route: Route) -> float:
+def start_of(route: Route) -> float:
     """The volts at which the band begins of a call that is given no tier: the request's counts, else the route's."""
     if _contexts.used:
         tier = current().tier
@@ -302,7 +302,7 @@ class CallFactory:
         key, cost = given
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
-        start = self._start if self._start >= 0.0 else _start(route)
+        start = self._start if self._start >= 0.0 else start_of(route)
         call = Call(route, _voltage(engine, start, route, key, now), engine.now)
         if cost is not None:
             call.priced(cost)
@@ -313,7 +313,7 @@ class CallFactory:
         """The same, with the key's place in the band."""
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
-        start = self._start if self._start >= 0.0 else _start(route)
+        start = self._start if self._start >= 0.0 else start_of(route)
         call = Call(route, _voltage(engine, start, route, key, now), engine.now)
         call.begin()
         return call

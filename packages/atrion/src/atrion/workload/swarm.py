@@ -85,7 +85,7 @@ class Swarm:
         or if the tier is too low for what is left of the budget.
 
         Args:
-            tier: The tier of the member; None takes the route's own.
+            tier: The tier of the member; None takes that of the request being served, else the route's own.
             key: As in :meth:`atrion.Atrion.lease`, like the following ones.
             place: A place in the tier's band.
             profile: What is expected of this member.
