@@ -444,3 +444,20 @@ def test_a_shared_server_is_possible_as_a_queue() -> None:
     )
     assert measured(crowd)["good_over_possible"] < 0.2
     assert measured(crowd, "possible")["goodput_ratio"] > 0.95
+
+
+def test_calls_tell_the_engine_what_they_cost() -> None:
+    mixed = HEAD + SERVER.replace('law = "fixed", mean = 0.05', 'law = "bimodal", mean = 0.05') + TRAFFIC
+    busy = mixed.replace("rate = 20", "rate = 120")
+    # Without a cost there is nothing to leave out; with one, the engine decides otherwise.
+    assert measured(busy, "atrion") == measured(busy, "atrion-no-cost")
+    costly = busy + "cost = 4000.0\n"
+    assert measured(costly, "atrion-no-cost") == measured(busy, "atrion")
+    assert measured(costly, "atrion") != measured(busy, "atrion")
+    assert measured(costly + "cost_sigma = 1.0\n", "atrion") != measured(costly, "atrion")
+
+
+@pytest.mark.parametrize("line", ["cost = -1.0", 'cost = "tokens"', "cost_sigma = 6.0"])
+def test_an_unusable_cost_of_calls_is_refused(line: str) -> None:
+    with pytest.raises(ConfigurationError, match="cost"):
+        describe(PLAIN + line + "\n")
