@@ -104,6 +104,7 @@ class AioGrpcClients(GrpcClients, Cancelled):
 
 class Database(Outgoing):
     title = "SQLAlchemy"
+    troubles = ("hold",)
     failures = ("hold",)
     failure_text = "errors of the database"
     busy_text = ""
@@ -153,6 +154,7 @@ class Database(Outgoing):
 
 class RedisClients(Outgoing):
     title = "redis-py"
+    troubles = ("dead",)
     failures = ("hold", "dead")
     failure_text = "timeouts, no connection, Redis's own trouble"
     busy_text = ""

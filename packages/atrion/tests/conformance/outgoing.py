@@ -6,7 +6,7 @@ import random
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ from atrion.testing import VirtualClock, force_open, force_shed
 from packages.atrion.tests.conformance.subject import Heard, Recorder, Subject, eventually
 
 __all__ = ["Caller", "Outgoing", "Upstream"]
+
+RATE = 20.0
+"""Calls a second during an outage."""
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Outgoing(Subject):
     """A library's guard."""
 
     failures = ("broken", "hold", "dead")
+    troubles = ("dead", "hold")
+    """How its dependency may be down."""
     failure_text = "5xx, timeouts, no connection"
     busy_text = "429 and 503 with `Retry-After` are obeyed"
     names_text = "`host:port`, or `dependency=`"
@@ -195,3 +200,29 @@ class Outgoing(Subject):
             with force_shed(Tier.NORMAL, engine=engine):
                 caller.ask("item")
         return "✓"
+
+    def outage(self) -> str:
+        """Calls by a clock of the test's, so that what is refused does not depend on the machine."""
+        for trouble in self.troubles:
+            clock = VirtualClock()
+            with self.session(Recorder(clock), dependency="shop") as (_, upstream, caller):
+
+                def served(
+                    operation: str, seconds: float, caller: Caller = caller, clock: Any = clock
+                ) -> float:
+                    """The share of calls that are not refused."""
+                    passed = 0
+                    for _ in range(int(seconds * RATE)):
+                        clock.advance(1.0 / RATE)
+                        with suppress(FlowRejected):
+                            self.quietly(lambda: caller.ask(operation, 0.02 if operation == "hold" else 20.0))
+                            passed += 1
+                    return passed / int(seconds * RATE)
+
+                assert served("item", 3.0) == 1.0
+                wasted = served(trouble, 10.0)
+                upstream.gate.set()
+                served("item", 2.0)
+                well = served("item", 2.0)
+                assert (wasted <= 0.3, well) == (True, 1.0), (trouble, wasted)
+        return "≤ 30% of calls are sent; all are 2 s after it is back"

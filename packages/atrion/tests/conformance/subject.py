@@ -25,6 +25,7 @@ COLUMNS = {
     "excluded": "exclusion",
     "shadow": "shadow mode",
     "pattern": "settings by pattern",
+    "outage": "a dependency that is down for 10 s",
 }
 
 
@@ -83,6 +84,10 @@ class Subject(ABC):
 
     @abstractmethod
     def pattern(self) -> str: ...
+
+    def outage(self) -> str:
+        """What a dependency that is down costs, where the integration is one of clients."""
+        return "–"
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -232,6 +232,9 @@ class _Watched:
         if leave is not None:
             leave()
 
+    def __del__(self) -> None:
+        self.close()  # a task that is cancelled between view and server leaves its response unclosed
+
 
 class _Body(_Watched):
     def __iter__(self) -> Iterator[bytes]:
