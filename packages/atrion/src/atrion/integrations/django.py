@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -177,6 +179,8 @@ class AtrionMiddleware:
         except BaseException as error:
             verdict.end(error)
             raise
+        if _streams(response):
+            _end_with_task(verdict)
         return _watched(response, verdict, None)
 
     def _reported(self, request: HttpRequest, response: Any) -> Any:
@@ -215,6 +219,14 @@ def _watched(response: Any, admitted: Admitted, leave: Callable[[], None] | None
     kind = _AsyncBody if response.is_async else _Body
     response.streaming_content = kind(chunks, admitted, leave)
     return response
+
+
+def _end_with_task(admitted: Admitted) -> None:
+    """End a request whose task is cancelled before Django has begun to send its stream, which nobody closes then."""
+    with suppress(RuntimeError):  # no loop of asyncio's
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(lambda done: admitted.end(left=True) if done.cancelled() else None)
 
 
 class _Watched:
@@ -265,6 +277,6 @@ class _AsyncBody(_Watched):
                 self._admitted.stream()
                 yield chunk
             self._whole = True
-        except Exception as error:
+        except BaseException as error:
             self._admitted.end(error)
             raise
