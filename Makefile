@@ -24,7 +24,7 @@ PYTEST := -m pytest --numprocesses 2 --dist loadfile
 # Both builds are tested where they may differ. The rest runs once: the lab's long histories on the wheel, which plays
 # them ten times as fast, and what neither is compiled nor rests on what is on the source.
 ON_SOURCE := packages/atrion/tests packages/atrion-cluster/tests packages/atrion-studio/tests packages/atrion-vendor/tests \
-	packages/atrion-lab/tests/test_kernel.py packages/atrion-lab/tests/test_sensitivity.py \
+	packages/atrion-lab/tests/test_simulator.py packages/atrion-lab/tests/test_sensitivity.py \
 	$(addprefix --ignore=packages/atrion/tests/frameworks/,test_gunicorn.py test_grpc_threads.py)
 ON_WHEEL := packages/atrion/tests packages/atrion-lab/tests packages/atrion-studio/tests \
 	$(wildcard packages/atrion-cluster/tests/*/test_contract.py packages/atrion-cluster/tests/*/test_provider.py) \
