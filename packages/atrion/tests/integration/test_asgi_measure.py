@@ -442,10 +442,30 @@ def test_a_rejection_that_the_application_answers_is_nobodys_fault(place: Any, e
     assert engine.ended() == [Outcome.IGNORED]
 
 
-def test_a_rejection_that_the_framework_answers_is_nobodys_fault(engine: Watched) -> None:
+def test_a_frameworks_page_of_errors_for_a_rejection_is_replaced(engine: Watched) -> None:
     with serve(under(engine, needs_a_bank(engine))) as client:
         engine.restore("bank", PhysicsVector(0.0, 0.0, 150.0, 0.0))
-        assert client.get("/").status_code == 500
+        response = client.get("/")
+        assert (response.status_code, response.json()["route"]) == (503, "bank")
+        assert "retry-after" in response.headers
+    assert engine.ended() == [Outcome.IGNORED]
+
+
+def test_a_page_of_errors_for_a_rejection_is_replaced_where_the_application_does_not_raise(
+    engine: Watched,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            async with engine.flow("bank"):
+                raise AssertionError
+        except FlowRejected:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"sorry"})
+
+    engine.restore("bank", PhysicsVector(0.0, 0.0, 150.0, 0.0))
+    with serve(under(engine, app)) as client:
+        response = client.get("/")
+    assert (response.status_code, response.json()["route"]) == (503, "bank")
     assert engine.ended() == [Outcome.IGNORED]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, final
 
 from atrion.control.call import Call
 from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_from_rejection
+from atrion.errors import FlowRejected
 
 __all__ = ["Exchange", "Message", "Receive", "Send"]
 
@@ -42,6 +43,7 @@ class Exchange:
         "_waits",
         "finished",
         "gone",
+        "refused",
         "rejected",
         "started",
         "status",
@@ -62,6 +64,8 @@ class Exchange:
         self.started: bool = False
         self.rejected: bool = False
         """The response was made from a rejection by an error handler, here or in a framework."""
+        self.refused: FlowRejected | None = None
+        """The rejection for which a framework sends its page of errors, which is then held back."""
         self.finished: bool = False
 
     def receives(self) -> bool:
@@ -97,6 +101,9 @@ class Exchange:
                 self.rejected = stems_from_rejection(sys.exception()) or (
                     self.status == 503 and self._rejections.seen
                 )
+                if self.status == 500 and self.rejected:
+                    self.refused = rejection_in(sys.exception())
+                    self.started = self.refused is None
             try:
                 if _is_event_stream(message):
                     self._answer()  # its first event may come at any time

@@ -214,6 +214,8 @@ class AtrionMiddleware:
             error = None  # avoids a reference cycle through the traceback
             if 0 < exchange.status < 400 and route.endswith(UNMATCHED):
                 self._names.answered(scope)
+        if refusal is None and exchange.refused is not None:
+            refusal = self._refusal(scope, exchange.refused.decision)
         if refusal is not None:
             await refusal(scope, receive, send)
 
