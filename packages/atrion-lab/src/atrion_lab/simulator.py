@@ -111,7 +111,7 @@ class Pool:
             call.gate.finish(call, FAILURE if self._server.fails else DROPPED)
 
     def reject(self) -> None:
-        """A rejection takes work too; it delays whoever is served next, unless a worker is idle."""
+        """A rejection takes work too; it delays the next call, unless a worker is idle."""
         if self.busy >= self.workers:
             self._debt += self._server.reject_cost * self._server.law.mean
 

@@ -1,4 +1,4 @@
-"""What the engine's store remembers from before the Studio did: resistances and scars, where it keeps them."""
+"""History from the engine's store, from before the Studio began: resistances and scars."""
 
 from __future__ import annotations
 

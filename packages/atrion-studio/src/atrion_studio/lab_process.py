@@ -73,7 +73,7 @@ def _scenario(question: dict[str, Any]) -> Scenario:
 
 
 def _refuse_files(text: str) -> None:
-    """Refuse a text that names files: whoever may look at a dashboard may not read the disk.
+    """Refuse a text that names files: viewers of a dashboard must not read files of the server.
 
     Raises:
         ConfigurationError: it does.
@@ -94,7 +94,7 @@ def _refuse_files(text: str) -> None:
     try:
         check(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError):
-        pass  # whoever reads it next says so, and in better words
+        pass  # the next reader reports it with a better message
 
 
 def _play(question: dict[str, Any]) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class Ticker:
                 pause = max(TICK if watched else UNWATCHED, (time.thread_time() - began) / BUDGET)
                 self._wake.clear()
                 if self._wake.wait(pause):
-                    time.sleep(TICK / 5)  # however often somebody asks, the source is not read more often
+                    time.sleep(TICK / 5)  # the source is not read more often, however many ask
             try:
                 self._attach(False)
                 runner.run(self.source.close())

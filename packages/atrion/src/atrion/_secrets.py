@@ -1,4 +1,4 @@
-"""Keeps licence keys out of messages, wherever somebody put one by mistake."""
+"""Removes licence keys from messages, wherever one was put by mistake."""
 
 from __future__ import annotations
 

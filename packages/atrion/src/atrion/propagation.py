@@ -196,12 +196,12 @@ class Peers:
     # --- what comes in -------------------------------------------------------------------------------------
 
     def accepted(self, address: str | None, header: Header) -> RequestContext:
-        """What a request brings, from a peer at ``address``: nothing from strangers, and of nonsense nothing."""
+        """The context of a request from a peer at ``address``, without invalid values; empty if it is not trusted."""
         members = _members(header("baggage"))
         return self.read(header) if self._trusts(address, header, members) else NOTHING
 
     def read(self, header: Header) -> RequestContext:
-        """What headers say, whoever sent them; of nonsense nothing."""
+        """The context that headers describe, from any sender; invalid values are left out."""
         members = _members(header("baggage"))
         return RequestContext(
             _tier(members.get("atrion.tier")),

@@ -137,7 +137,7 @@ _MODES: Final = frozenset(mode.name.lower() for mode in Mode)
 
 
 def _is_row(row: object) -> bool:
-    """Whether a row has every field, of its kind and finite, so that whoever shows it need not doubt it."""
+    """Whether a row has every field, of its kind and finite, so that a dashboard can rely on it."""
     if not isinstance(row, dict) or not all(isinstance(row.get(name), kind) for name, kind in _SHAPE.items()):
         return False
     numbers = [row[name] for name, kind in _SHAPE.items() if int in kind and row[name] is not None]

@@ -1,4 +1,4 @@
-"""Past vectors, for those who look back: with connections of its own, so that no pulse waits for them."""
+"""Past vectors for views of history, read on connections of their own so that no pulse waits for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ablation: the real engine, told of saturation once a tick instead of seeing it at every decision."""
+"""An ablation: the real engine, with saturation computed once a tick instead of at every decision."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ LIBRARIES: dict[str, _Library] = {
 
 @dataclass
 class FileReport:
-    """What became of one file: its bytes before and after, what was rewritten, and what needs a human."""
+    """The result for one file: its bytes before and after, what was rewritten, and what needs a human."""
 
     path: Path
     before: bytes = b""
@@ -86,7 +86,7 @@ class FileReport:
 
 @dataclass
 class Report:
-    """What became of the files that use the library, in the order of their paths."""
+    """The results for the files that use the library, ordered by path."""
 
     library: str
     searched: int = 0

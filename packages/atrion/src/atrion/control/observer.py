@@ -160,7 +160,7 @@ class Observers:
         self.failures += 1
         if self.failures == 1:
             text = "an observer failed; it is counted and requests go on"
-            logger.error(text, exc_info=True)  # noqa: LOG014  # it is being handled
+            logger.error(text, exc_info=True)  # noqa: LOG014  # the exception is being handled
 
     def ticked(self, route: Route, mode_before: int) -> None:
         """A route's law advanced; before it, the mode had this index."""

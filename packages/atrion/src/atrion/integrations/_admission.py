@@ -73,9 +73,9 @@ def braced(template: str) -> str:
 
 
 class Admission(ABC, Generic[R]):
-    """Decides about the requests of one application. A framework says how its requests are read.
+    """Decides about the requests of one application. A subclass for each framework reads its requests.
 
-    Trouble in here or in the caller's functions is logged once per kind, and the request goes on without a guard.
+    Errors in here or in the caller's functions are logged once per kind, and the request goes on without a guard.
 
     Raises:
         ConfigurationError: an option is unusable.
@@ -194,14 +194,14 @@ class Admission(ABC, Generic[R]):
         return None if wanted is None or reports is None else reports.header(wanted)
 
     def complain(self, what: str) -> None:
-        """Log the exception being handled, once per kind: trouble at every request must not become a flood."""
+        """Log the exception being handled, once per kind: an error at every request must not flood the log."""
         if what not in self._complained:
             self._complained.add(what)
             text = "atrion: %s failed and the request goes on without it"
-            self.logger.warning(text, what, exc_info=True)  # noqa: LOG014  # it is being handled
+            self.logger.warning(text, what, exc_info=True)  # noqa: LOG014  # the exception is being handled
 
     def _passes(self, request: R) -> bool:
-        """Whether it is excluded, or a browser asks by CORS if it may send a request: shed, that looks refused."""
+        """Whether it is excluded, or a CORS preflight: a browser reports a shed one as a CORS error."""
         if self._exclude and excluded(self.path(request), self._exclude):
             return True
         return (
@@ -212,7 +212,7 @@ class Admission(ABC, Generic[R]):
     def _name(self, request: R) -> tuple[str, object]:
         try:
             name, handler = self.find(request)
-        except Exception:  # a client's nonsense is no way round the guard
+        except Exception:  # an invalid request must not bypass the guard
             self.complain("finding the route")
             name, handler = UNMATCHED, None
         if self._route is not None:
@@ -236,7 +236,7 @@ class Admission(ABC, Generic[R]):
         if header is not None:
             try:
                 return Tier.parse(header.strip())
-            except ConfigurationError:  # a client's nonsense
+            except ConfigurationError:  # an invalid value from a client
                 pass
         if self._tiers is not None:
             found = self._tiers.of(self.method(request), self.path(request))
@@ -273,7 +273,7 @@ class Admitted:
         self._rejections = Rejections()
         self.status: int = 0
         self.rejected: bool = False
-        """The answer was made of a rejection: a handler of errors was at work."""
+        """The response was made from a rejection by an error handler."""
 
     def __enter__(self) -> Self:
         """The handler begins."""

@@ -1,4 +1,4 @@
-"""What a plain function under ``grpc.aio`` gets as its context, with what that lacks of the one of ``grpc.server``."""
+"""The context of a plain function under ``grpc.aio``, with the methods of a ``grpc.server`` context that it lacks."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def running(
 
 
 def context_of(header: Header) -> RequestContext:
-    """The context in a task's headers: whoever may write to the queue is trusted."""
+    """The context in a task's headers: all who can write to the queue are trusted."""
     return _PEERS.read(header)
 
 

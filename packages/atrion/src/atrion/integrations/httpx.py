@@ -15,7 +15,7 @@ with needs("atrion.integrations.httpx", "httpx"):
 __all__ = ["AsyncAtrionTransport", "AtrionTransport"]
 
 CALLERS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
-"""Errors of whoever makes a request."""
+"""Errors that the request causes."""
 
 
 class AtrionTransport(httpx.BaseTransport):

@@ -19,7 +19,7 @@ with needs("atrion.integrations.redis", "redis"):
 __all__ = ["install"]
 
 CALLERS = (DataError, NoScriptError, ResponseError, WatchError)
-"""Errors of whoever sends a command; Redis answers while it is loading, or out of memory, with others or these."""
+"""Errors that the command causes; Redis answers while it is loading, or out of memory, with others or these."""
 FAULTS = ("OOM", "LOADING", "BUSY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "TRYAGAIN")
 """Beginnings of replies that are Redis's own trouble."""
 WAITING = frozenset(

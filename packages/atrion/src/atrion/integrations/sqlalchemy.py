@@ -16,7 +16,7 @@ with needs("atrion.integrations.sqlalchemy", "sqlalchemy"):
 __all__ = ["install"]
 
 CALLERS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
-"""Errors of whoever writes a statement; a database that does not answer raises others."""
+"""Errors that the statement causes; a database that does not answer raises others."""
 SENT = "atrion.sent"
 
 

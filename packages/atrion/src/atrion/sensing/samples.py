@@ -27,7 +27,7 @@ def _number(value: Any) -> float:
 class Samples:
     """Sums and counts of each component, and of values ``rejected``; latency in seconds, the others as shares.
 
-    ``usual`` is the latency in calm, averaged by whoever reads the samples; 0 before the first one.
+    ``usual`` is the latency in calm, averaged by the reader of the samples; 0 before the first one.
     """
 
     __slots__ = (

@@ -294,4 +294,4 @@ async def one_engines_scar_raises_anothers_resistance(bench: Bench) -> None:
     )
     for engine in (one, two):
         expect(engine.state.failures == 0, "a pulse must not fail")
-        expect(engine.state.dropped_rows == 0, "no answer may be nonsense")
+        expect(engine.state.dropped_rows == 0, "no answer may be invalid")

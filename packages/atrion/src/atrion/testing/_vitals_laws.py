@@ -1,4 +1,4 @@
-"""Laws of passing on vitals: to whoever watches, while somebody watches, whole, and for a few seconds."""
+"""Laws of vitals: they reach watchers complete, only while someone watches, and expire after a few seconds."""
 
 from __future__ import annotations
 
