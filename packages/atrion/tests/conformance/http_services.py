@@ -31,7 +31,7 @@ from atrion.integrations.litestar import AtrionPlugin
 from atrion.integrations.wsgi import AtrionMiddleware as WsgiMiddleware
 from atrion.testing import force_shed
 from packages.atrion.tests.conformance.incoming import HttpClient, Incoming
-from packages.atrion.tests.conformance.subject import Recorder, eventually, in_background
+from packages.atrion.tests.conformance.subject import Recorder, Slots, eventually, in_background
 
 __all__ = ["CANCEL_AFTER", "HTTP"]
 
@@ -53,6 +53,9 @@ def until(gate: threading.Event) -> Iterator[bytes]:
 
 
 async def wait_for(gate: threading.Event) -> None:
+    if isinstance(gate, Slots):
+        await gate.hold()
+        return
     while not gate.is_set():  # noqa: ASYNC110  # a test in another thread sets it
         await asyncio.sleep(0.01)
 
@@ -102,6 +105,7 @@ class Quiet(WSGIRequestHandler):
 @contextmanager
 def served_by_threads(app: Any) -> Iterator[HttpClient]:
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    server.socket.listen(1024)  # as servers in production do, where werkzeug has 128
     server.daemon_threads = True  # type: ignore[attr-defined]  # of socketserver.ThreadingMixIn
     server.log = lambda *said: None  # type: ignore[method-assign]  # clients that leave are meant to
     with in_background(server.serve_forever, server.shutdown), HttpClient(server.server_port) as client:
@@ -267,8 +271,12 @@ class Wsgi(Incoming):
             if path == "/hold":
                 gate.wait(20.0)
             status = {"/missing": "404 Not Found", "/broken": "500 Server Error"}.get(path, "200 OK")
-            start(status, [("content-type", "text/plain")])
-            return until(gate) if path == "/stream" else [b"ok"]
+            headers = [("content-type", "text/plain")]
+            if path == "/stream":
+                start(status, headers)
+                return until(gate)
+            start(status, [*headers, ("content-length", "2")])
+            return [b"ok"]
 
         with served_by_threads(WsgiMiddleware(app, engine, **options)) as client:
             yield client

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from atrion import Atrion, Call, Decision, Observer
 from atrion.state import Clock
 from atrion.testing import VirtualClock
+from atrion_lab.demo.services import times
 
-__all__ = ["COLUMNS", "Heard", "Recorder", "Subject", "eventually", "in_background"]
+__all__ = ["COLUMNS", "Heard", "Recorder", "Slots", "Subject", "eventually", "in_background"]
 
 COLUMNS = {
     "refused": "a shed request or call",
@@ -51,6 +54,24 @@ class Heard(Observer):
 
     def on_decision(self, decision: Decision) -> None:
         self.decisions.append(decision)
+
+
+class Slots(threading.Event):
+    """A gate for load: who waits at it holds one of so many slots, for ``seconds`` on average."""
+
+    def __init__(self, slots: int, seconds: float) -> None:
+        super().__init__()
+        self._threads = ThreadPoolExecutor(slots)  # first come, first served, unlike a semaphore of threads
+        self._tasks = asyncio.Semaphore(slots)
+        self._draw = times(seconds)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._threads.submit(time.sleep, self._draw()).result()
+        return True
+
+    async def hold(self) -> None:
+        async with self._tasks:
+            await asyncio.sleep(self._draw())
 
 
 class Subject(ABC):

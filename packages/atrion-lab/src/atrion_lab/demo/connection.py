@@ -10,6 +10,7 @@ __all__ = ["Connection"]
 
 HEAD_END = b"\r\n\r\n"
 LENGTH = b"\r\ncontent-length:"
+CLOSE = b"\r\nconnection: close"
 
 
 class Connection(asyncio.Protocol):
@@ -47,6 +48,8 @@ class Connection(asyncio.Protocol):
         length = int(head[at + len(LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
         if len(data) >= end + len(HEAD_END) + length:
             self._buffer = b""
+            if CLOSE in head:
+                self.transport.close()  # the server may not have closed it yet when the next request is due
             self._tell(int(data[9:12]))
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,7 +20,7 @@ from atrion_lab.demo.connection import Connection
 from atrion_lab.demo.processes import event_loop, say, tied_to_parent
 from atrion_lab.demo.services import MIX, SHAPES, Ask, Shape
 
-__all__ = ["DEADLINE", "PHASES"]
+__all__ = ["DEADLINE", "PHASES", "SETTLED", "Load", "Phase", "Request"]
 
 DEADLINE = 0.8
 """Seconds after which an answer is late."""
@@ -149,6 +149,10 @@ class Load:
         request = Request(self, phase, ask, then)
         request.tally.sent += 1
         self._waiting.append(request)
+        self.ask(request, ask)
+
+    def ask(self, request: Request, ask: Ask) -> None:
+        """Send one request over HTTP."""
         text = f"GET {ask.path} HTTP/1.1\r\nhost: demo\r\nx-atrion-tier: {ask.tier}\r\n\r\n".encode()
         while self.idle:
             connection = self.idle.popleft()

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-__all__ = ["DEMO", "MIX", "SHAPES", "Ask", "Shape", "Work", "slots_of"]
+__all__ = ["DEMO", "MIX", "SHAPES", "Ask", "Shape", "Work", "slots_of", "times"]
 
 MIX = {"critical": 0.10, "high": 0.20, "normal": 0.50, "low": 0.15, "bulk": 0.05}
 SPREAD = 0.4
@@ -61,7 +61,7 @@ def slots_of(worker: int, workers: int, slots: int) -> int:
     return slots // workers + (worker < slots % workers)
 
 
-def _times(seconds: float) -> Callable[[], float]:
+def times(seconds: float) -> Callable[[], float]:
     """Lognormal times with a mean of ``seconds``."""
     rng = random.Random(7)
     return lambda: rng.lognormvariate(math.log(seconds) - SPREAD**2 / 2.0, SPREAD)
@@ -71,7 +71,7 @@ def _pooled(seconds: float) -> Callable[[int], Work]:
     """A pool whose slots are held for ``seconds`` on average, as the connections of a database are."""
 
     def make(slots: int) -> Work:
-        pool, draw = asyncio.Semaphore(slots), _times(seconds)
+        pool, draw = asyncio.Semaphore(slots), times(seconds)
 
         async def work(factor: float) -> None:
             held = factor * draw()
@@ -177,7 +177,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "threads-hold": Shape(
         about="sync handlers hold a thread for 40 ms",
-        make=_in_threads(time.sleep, _times(HOLD_SECONDS)),
+        make=_in_threads(time.sleep, times(HOLD_SECONDS)),
         asks=_two_routes(),
         slots=THREADS,
         crowd=30,
