@@ -59,6 +59,12 @@ class GrpcLoad(Load):
     async def open(self) -> None:
         await asyncio.gather(*(channel.channel_ready() for channel in self._channels))
 
+    async def close(self) -> None:
+        await super().close()
+        await asyncio.gather(*self._running)
+        for channel in self._channels:
+            await channel.close()
+
     def ask(self, request: Request, ask: Ask) -> None:
         self._turn += 1
         task = asyncio.create_task(self._ask(request, ask, self._channels[self._turn % CHANNELS]))
@@ -171,7 +177,9 @@ async def _drive(service: Incoming, server: Server, capacity: float, seconds: fl
     load = (GrpcLoad if over_grpc else Load)(server.port, shape, 1)
     await load.open()
     if not capacity:
-        return await load.closed(seconds)
+        found = await load.closed(seconds)
+        await load.close()
+        return found
     first = Phase("calm", CALM * capacity, FIRST)
     await load.poisson(first)
     calm = Phase("calm", CALM * capacity, seconds)
@@ -180,6 +188,7 @@ async def _drive(service: Incoming, server: Server, capacity: float, seconds: fl
     took = await load.poisson(overload)
     sending, serving = overload.row()["cpu"], (server.cpu() - before) / took
     await asyncio.sleep(2.0 * SETTLED)  # until all requests have ended
+    await load.close()
 
     tiers, latencies = overload.tiers.values(), sorted(overload.latencies)
     return Loaded(

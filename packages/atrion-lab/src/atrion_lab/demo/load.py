@@ -174,6 +174,15 @@ class Load:
         random.Random(USERS).shuffle(users)
         self.idle.extend(users)
 
+    async def close(self) -> None:
+        """Give up what is in progress, and close all connections."""
+        while self._waiting:
+            self._waiting.popleft().heard(0)
+        while self.idle:
+            self.idle.popleft().hang_up()
+        await asyncio.gather(*self._opening)
+        await asyncio.sleep(GLANCE)  # until the transports have closed
+
     async def _open(self, request: Request, text: bytes) -> None:
         try:
             connection = await self._connect()
