@@ -178,7 +178,7 @@ def test_the_past_can_be_played_again_with_another_traffic(page: Page, url: str)
 def test_the_lab_compares_two_controllers(page: Page, url: str) -> None:
     page.goto(f"{url}#/lab?scenario=steady-2x&a=atrion&b=none")
     page.get_by_role("button", name="Play").click()
-    expect(page.locator("tr", has_text="critical in time").locator("td")).to_have_count(2)
+    expect(page.locator("tr", has_text="critical in time").locator("td")).to_have_count(2, timeout=150_000)
     assert page.locator("tr", has_text="critical in time").locator("td").first.inner_text() == "100.0%"
 
 

@@ -198,7 +198,7 @@ def test_who_follows_the_tutorial_sees_what_it_shows(tmp_path: Path) -> None:
         assert calm == still_calm == {"checkout": (8, 0, 0), "search": (67, 0, 0)}
         assert alone["checkout"][0] < 0.5 * sum(alone["checkout"])
         assert alone["checkout"][1] == alone["search"][1] == 0
-        assert protected["checkout"][0] > 0.7 * sum(protected["checkout"])
+        assert protected["checkout"][0] > 0.5 * sum(protected["checkout"])
         assert protected["search"][1] > 0.1 * sum(protected["search"])
         assert "GET /search" in it.said
         assert "refusing" in it.said

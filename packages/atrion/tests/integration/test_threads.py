@@ -86,9 +86,9 @@ def side_by_side(engine: Atrion, route: str = "r") -> int:
 def as_new(engine: Atrion, pool: str | None) -> bool:
     """Whether as many calls flow at once as in an engine that has seen none.
 
-    A slow machine lets a tick pass meanwhile, so it may try again; what was left behind would be there each time.
+    A busy machine lets a tick pass meanwhile, so it tries again; what was left behind would be there each time.
     """
-    for _ in range(10):
+    for _ in range(200):
         engine.configure("r", pool=pool)
         engine.reset("r")  # it begins anew
         if side_by_side(engine) == side_by_side(Atrion()):
