@@ -44,6 +44,24 @@ def test_a_calm_process_never_sheds(error: float) -> None:
     assert max(run.crowded(error, TICK) for _ in range(600)) == 0.0
 
 
+def test_connections_that_are_opened_at_once_are_no_queue_of_requests() -> None:
+    """Clients that connect before they ask, as pools of connections do, fill the backlog for a moment."""
+    queue = LoopQueue(0.0)
+    for now, backlog in [
+        (0.0, 154),
+        (0.001, 154),
+        (0.003, 154),
+        (0.119, 64),
+        (0.120, 64),
+        (0.2, 10),
+        (0.21, 0),
+    ]:
+        queue.arrive(now, backlog)
+        queue.admit()
+        assert not sheds(queue.process, Tier.BULK)
+        queue.turn(now + 0.0001)
+
+
 def test_a_crowded_process_sheds_the_lowest_tiers_first() -> None:
     run = Run()
     first: dict[Tier, float] = {}

@@ -162,8 +162,10 @@ class LoopQueue:
 
     def _begin(self, now: float, backlog: int) -> None:
         if backlog > 0 and self._backlog > 0:
-            # A loop with a backlog is never idle, so the time since then served so many.
-            self._pace += PACE * ((now - self._began) / self._arrived - self._pace)
+            # A loop with a backlog is never idle, so the time since then served so many. Clients that open many
+            # connections before they send requests are no queue: the backlog falls without arrivals.
+            served = self._arrived + max(self._backlog - backlog, 0)
+            self._pace += PACE * ((now - self._began) / served - self._pace)
             self._rests = False
         elif backlog == 0:
             self._pace = 0.0
@@ -199,7 +201,18 @@ class Threads:
     The calls of :meth:`enter` and :meth:`leave` come one at a time: hold a lock.
     """
 
-    __slots__ = ("_began", "_busy", "_entered", "_goal", "_last", "_rested", "_used", "process", "size")
+    __slots__ = (
+        "_backlog",
+        "_began",
+        "_busy",
+        "_entered",
+        "_goal",
+        "_last",
+        "_rested",
+        "_used",
+        "process",
+        "size",
+    )
 
     def __init__(self, size: int, now: float) -> None:
         self.process: Process = Process(now)
@@ -209,6 +222,7 @@ class Threads:
         self._used: float = 0.0
         self._entered: int = 0
         self._rested: int = 0
+        self._backlog: int = 0
         self._began: float = now
         self._last: float = now
 
@@ -247,7 +261,8 @@ class Threads:
         # Threads that are idle before most calls have no queue, however busy their few clients keep them.
         if 2 * self._rested >= self._entered:
             error = min(error, -1.0)
-        waited = backlog * passed / self._entered
+        waited = backlog * passed / (self._entered + max(self._backlog - backlog, 0))
+        self._backlog = backlog
         if backlog > 0:
             error = max(error, min(waited / WAIT, backlog / AHEAD) - 1.0)
         self.process.observe(now, error)
