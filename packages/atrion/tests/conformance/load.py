@@ -30,8 +30,8 @@ from packages.atrion.tests.conformance.subject import Slots
 __all__ = ["SERVERS", "Loaded", "loaded", "table"]
 
 SERVERS: tuple[Incoming, ...] = (*HTTP, *DJANGO, *GRPC)
-SLOTS = 16
-HOLD = 0.05
+SLOTS = 8
+HOLD = 0.1
 """Mean seconds for which a request holds a slot."""
 CROWD = 3 * SLOTS
 """Requests always under way while the capacity is measured."""

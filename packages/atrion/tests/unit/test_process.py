@@ -62,6 +62,14 @@ def test_connections_that_are_opened_at_once_are_no_queue_of_requests() -> None:
         queue.turn(now + 0.0001)
 
 
+def test_nor_are_they_where_threads_serve_them() -> None:
+    pool = Threads(1, 0.0)
+    for now, backlog in [(0.443, 218), (0.45, 218), (0.597, 126), (0.75, 40), (0.9, 0), (1.05, 0)]:
+        pool.enter(now, 0.0, backlog)
+        assert not sheds(pool.process, Tier.BULK)
+        pool.leave(now + 0.001)
+
+
 def test_a_crowded_process_sheds_the_lowest_tiers_first() -> None:
     run = Run()
     first: dict[Tier, float] = {}

@@ -261,10 +261,12 @@ class Threads:
         # Threads that are idle before most calls have no queue, however busy their few clients keep them.
         if 2 * self._rested >= self._entered:
             error = min(error, -1.0)
-        waited = backlog * passed / (self._entered + max(self._backlog - backlog, 0))
-        self._backlog = backlog
-        if backlog > 0:
+        waited = 0.0
+        if backlog > 0 and self._backlog > 0:
+            # Clients that open many connections before they send requests are no queue: it falls without calls.
+            waited = backlog * passed / (self._entered + max(self._backlog - backlog, 0))
             error = max(error, min(waited / WAIT, backlog / AHEAD) - 1.0)
+        self._backlog = backlog
         self.process.observe(now, error)
         if waited >= LATE and backlog >= AHEAD:
             self.process.refuse_at_once()
