@@ -12,7 +12,6 @@ only while the lock of their tables is free. Jobs take it for two milliseconds a
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,8 +22,9 @@ from typing import Any, Final, final
 
 from atrion import SLO, Atrion, Call, FlowRejected, Lease, Profile
 from atrion.physics.voltage import TierName
-from atrion.testing import VirtualClock
+from atrion_lab.hypotheses.hypothesis import Clock
 from atrion_lab.parallel import parallel
+from atrion_lab.simulator import Simulation
 
 __all__ = ["GOODPUT", "MODES", "STOPPED", "missed", "rows"]
 
@@ -91,12 +91,10 @@ class Play:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.clock = VirtualClock(0.0)
-        self.engine = Atrion(clock=self.clock)
+        self.simulation = Simulation()
+        self.engine = Atrion(clock=Clock(self.simulation))
         self.engine.configure("*", pool="tables")
         self.engine.configure("orders", slo=SLO(latency=DEADLINE))
-        self.events: list[tuple[float, int, Callable[[], None]]] = []
-        self.count = 0
         self.queue: deque[_Request] = deque()
         self.free = WORKERS
         self.holder: object | None = None
@@ -104,8 +102,7 @@ class Play:
 
     def at(self, seconds: float, event: Callable[[], None]) -> None:
         """Let ``event`` happen in so many seconds."""
-        self.count += 1
-        heapq.heappush(self.events, (self.clock.now + seconds, self.count, event))
+        self.simulation.at(self.simulation.now + seconds, lambda _: event())
 
     def run(self) -> Play:
         """Play to the end."""
@@ -114,9 +111,7 @@ class Play:
         self.at(REVIEW, self.review)
         if self.mode is not None:
             self.at(CALM, self.migrate)
-        while self.events and self.events[0][0] <= END:
-            self.clock.now, _, event = heapq.heappop(self.events)
-            event()
+        self.simulation.run(END)
         return self
 
     def review(self) -> None:
@@ -153,7 +148,7 @@ class Play:
         if not request.over:
             request.over = True
             request.call.finish()
-            if self.clock.now >= CALM / 2.0:
+            if self.simulation.now >= CALM / 2.0:
                 self.good[request.critical] += 1
         self.pump()
 
@@ -231,7 +226,7 @@ class Play:
 
         def hold() -> None:
             nonlocal until
-            until = self.clock.now + HOLDS
+            until = self.simulation.now + HOLDS
             if self.mode == "marked":
                 mark.__enter__()
             work()
@@ -239,9 +234,9 @@ class Play:
         def work() -> None:
             lease.heartbeat()
             listens = self.mode in {"asked", "marked"} and lease.should_stop
-            if listens or lease.cancelled.is_set() or self.clock.now >= until:
+            if listens or lease.cancelled.is_set() or self.simulation.now >= until:
                 self.stopped = lease.should_stop
-                self.waited = HOLDS - max(until - self.clock.now, 0.0)
+                self.waited = HOLDS - max(until - self.simulation.now, 0.0)
                 if self.mode == "marked":
                     mark.__exit__(None, None, None)
                 lease.__exit__(None, None, None)

@@ -19,7 +19,6 @@ from atrion.control.budget import limits_from
 from atrion.control.counters import Counters
 from atrion.control.decision import Decision, Reason
 from atrion.control.decorators import BY_NAME, decorator, options_from
-from atrion.control.lease import SwarmRecord
 from atrion.control.listener import RouteListener
 from atrion.control.observer import AnyObserver, Observers
 from atrion.control.profiles import ProfileLike, profile_of
@@ -267,8 +266,7 @@ class Atrion(EngineBase):
 
         ``*`` matches any characters. Each option of a route comes from the most specific rule that sets it: the route's
         id, else the matching pattern with the most other characters, else the engine. Existing routes follow at once;
-        they start anew unless only ``tier``, ``enforce`` or
-        ``profile`` changes.
+        they start anew unless only ``tier``, ``enforce`` or ``profile`` changes.
 
         Args:
             route_id: The route, or a pattern.
@@ -507,30 +505,6 @@ class Atrion(EngineBase):
         Raises:
             ConfigurationError: a value is unusable.
         """
-        return self._lease(
-            route_id,
-            tier,
-            key=key,
-            place=place,
-            profile=profile,
-            budget=budget,
-            soft=soft,
-            interruptible=interruptible,
-        )
-
-    def _lease(
-        self,
-        route_id: RouteId,
-        tier: TierLike | None = None,
-        *,
-        key: Key | None = None,
-        place: float | None = None,
-        profile: ProfileLike | None = None,
-        budget: Mapping[str, float] | None = None,
-        soft: float = 0.8,
-        interruptible: bool = False,
-        swarm: SwarmRecord | None = None,
-    ) -> Lease:
         check_number("soft", soft, 0.0, 1.0, above=True)
         if place is None:
             place = self.place(route_id, key)
@@ -545,7 +519,6 @@ class Atrion(EngineBase):
             limits_from(budget),
             float(soft),
             interruptible,
-            swarm,
             self.disabled,
         )
 
@@ -574,7 +547,7 @@ class Atrion(EngineBase):
         """
         check_number("soft", soft, 0.0, 1.0, above=True)
         name = self.find(route_id).id
-        return Swarm(self._leases, self._read_clock, name, limits_from(budget), float(soft), self._lease)
+        return Swarm(self._leases, self._read_clock, name, limits_from(budget), float(soft), self.lease)
 
     # --- state ---------------------------------------------------------------------------------------------
 

@@ -300,10 +300,7 @@ class CallFactory:
     def begin_costed(self, given: tuple[Key | None, float | None]) -> Call:
         """The same with a key and a cost, each of which may be None."""
         key, cost = given
-        engine, route = self._engine, self._route
-        now = 0.0 if key is None else engine.now()
-        start = self._start if self._start >= 0.0 else start_of(route)
-        call = Call(route, _voltage(engine, start, route, key, now), engine.now)
+        call = self._call(key)
         if cost is not None:
             call.priced(cost)
         call.begin()
@@ -311,9 +308,12 @@ class CallFactory:
 
     def begin_keyed(self, key: Key | None) -> Call:
         """The same, with the key's place in the band."""
+        call = self._call(key)
+        call.begin()
+        return call
+
+    def _call(self, key: Key | None) -> Call:
         engine, route = self._engine, self._route
         now = 0.0 if key is None else engine.now()
         start = self._start if self._start >= 0.0 else start_of(route)
-        call = Call(route, _voltage(engine, start, route, key, now), engine.now)
-        call.begin()
-        return call
+        return Call(route, _voltage(engine, start, route, key, now), engine.now)

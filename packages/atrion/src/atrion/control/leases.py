@@ -72,47 +72,38 @@ class Leases:
         if lease.state == EXPIRED:
             self._take(lease, now)
         told = self._review(lease, now)
-        swarm = lease.swarm
-        if swarm is not None and swarm.has_changed(now):
-            for member in list(swarm.members):
-                if member is not lease:
-                    told.extend(self._review(member, now))
+        if lease.swarm is not None:
+            told.extend(self._review_members(lease.swarm, now, lease))
         return told
 
     def spend(self, swarm: SwarmRecord, used: dict[str, float], now: float) -> Told:
         """A swarm has used more, for no member in particular."""
         for name, value in used.items():
             swarm.budget.add(name, value)
-        told: Told = []
-        if swarm.has_changed(now):
-            for member in list(swarm.members):
-                told.extend(self._review(member, now))
-        return told
+        return self._review_members(swarm, now)
 
     def end(self, lease: LeaseRecord, now: float, outcome: int) -> float:
         """The lease has ended with an outcome; returns the overrun of its own budget."""
         if lease.state == ENDED:
             return 0.0
-        if lease.state == HELD:
-            self._drop(lease, now)
-        lease.state = ENDED
-        swarm = lease.swarm
-        if swarm is not None:
-            swarm.budget.give_back(lease.budget.used)
+        self._close(lease, now)
         overrun = lease.overrun(now)
-        route = lease.route
-        route.end_lease(outcome, lease.budget.elapsed(now), overrun, now)
+        lease.route.end_lease(outcome, lease.budget.elapsed(now), overrun, now)
         return overrun
 
     def abandon(self, lease: LeaseRecord, now: float) -> None:
         """The holder is gone without having ended the lease, which is nobody's fault: it leaves no scar."""
+        if lease.state != ENDED:
+            self._close(lease, now)
+            lease.route.end_lease(IGNORED, 0.0, 0.0, now)
+
+    def _close(self, lease: LeaseRecord, now: float) -> None:
+        """It goes on no more."""
         if lease.state == HELD:
             self._drop(lease, now)
-        if lease.state != ENDED:
-            lease.state = ENDED
-            if lease.swarm is not None:
-                lease.swarm.budget.give_back(lease.budget.used)
-            lease.route.end_lease(IGNORED, 0.0, 0.0, now)
+        lease.state = ENDED
+        if lease.swarm is not None:
+            lease.swarm.budget.give_back(lease.budget.used)
 
     def _drop(self, lease: LeaseRecord, now: float) -> None:
         """It is not held any more."""
@@ -140,6 +131,15 @@ class Leases:
                 counts.expired += 1
         self._enqueue(lease)  # its seconds go on, also when it has expired
         return [(lease, what)] if what != 0 else []
+
+    def _review_members(self, swarm: SwarmRecord, now: float, reviewed: LeaseRecord | None = None) -> Told:
+        """Review the members of a swarm, but for the one that was ``reviewed`` just now, if its strain has changed."""
+        told: Told = []
+        if swarm.has_changed(now):
+            for member in list(swarm.members):
+                if member is not reviewed:
+                    told.extend(self._review(member, now))
+        return told
 
     def _enqueue(self, lease: LeaseRecord) -> None:
         if lease.due < lease.queued:

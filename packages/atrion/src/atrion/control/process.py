@@ -82,6 +82,14 @@ class Process:
         self.ohms = max(self.ohms, NOT_CRITICAL)
 
 
+def _served(calls: int, before: int, backlog: int) -> int:
+    """What was taken from a backlog while so many ``calls`` began, and it went from ``before`` to ``backlog``.
+
+    Clients that open many connections before they send requests are no queue: the backlog then falls without calls.
+    """
+    return calls + max(before - backlog, 0)
+
+
 @final
 class LoopQueue:
     """The queue in front of an event loop, and the resistance that it causes: ``process``.
@@ -162,9 +170,8 @@ class LoopQueue:
 
     def _begin(self, now: float, backlog: int) -> None:
         if backlog > 0 and self._backlog > 0:
-            # A loop with a backlog is never idle, so the time since then served so many. Clients that open many
-            # connections before they send requests are no queue: the backlog falls without arrivals.
-            served = self._arrived + max(self._backlog - backlog, 0)
+            # A loop with a backlog is never idle, so the time since then served so many.
+            served = _served(self._arrived, self._backlog, backlog)
             self._pace += PACE * ((now - self._began) / served - self._pace)
             self._rests = False
         elif backlog == 0:
@@ -263,8 +270,7 @@ class Threads:
             error = min(error, -1.0)
         waited = 0.0
         if backlog > 0 and self._backlog > 0:
-            # Clients that open many connections before they send requests are no queue: it falls without calls.
-            waited = backlog * passed / (self._entered + max(self._backlog - backlog, 0))
+            waited = backlog * passed / _served(self._entered, self._backlog, backlog)
             error = max(error, min(waited / WAIT, backlog / AHEAD) - 1.0)
         self._backlog = backlog
         self.process.observe(now, error)

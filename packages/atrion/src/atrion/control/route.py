@@ -685,7 +685,7 @@ class Route:
         pool = self.pool
         if pool.places >= PLACES * pool.capacity.calls:
             return False
-        pool.capacity.begin(pool.window.in_flight + pool.surplus, now)
+        pool.capacity.begin(pool.load(), now)
         pool = self.pool  # as in begin()
         leases.places += 1
         pool.places += 1
@@ -703,7 +703,7 @@ class Route:
         if place:
             pool = self.pool
             # Like a failed call, which is no measurement of the queue.
-            pool.capacity.end(pool.window.in_flight + pool.surplus, now, 0.0, FAILURE, 1.0, 0, None)
+            pool.capacity.end(pool.load(), now, 0.0, FAILURE, 1.0, 0, None)
             pool = self.pool  # as in begin()
             if leases.places > 0:
                 leases.places -= 1

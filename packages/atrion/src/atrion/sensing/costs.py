@@ -53,7 +53,6 @@ class Costs:
     __slots__ = (
         "_estimates",
         "_mean",
-        "_mean",
         "_reals",
         "_reported",
         "_seen",

@@ -52,7 +52,6 @@ class Lease:
         limits: dict[str, float],
         soft: float,
         interruptible: bool,
-        swarm: SwarmRecord | None,
         disabled: bool,
     ) -> None:
         self.cancelled: threading.Event = threading.Event()
@@ -64,7 +63,7 @@ class Lease:
         self._limits = limits
         self._soft = soft
         self._interruptible = interruptible
-        self._swarm = swarm
+        self._swarm: SwarmRecord | None = None
         self._disabled = disabled
         self._record: LeaseRecord | None = None
         self._failed = False
@@ -189,6 +188,11 @@ class Lease:
 
     # --- beginning and end ---------------------------------------------------------------------------------
 
+    def within(self, swarm: SwarmRecord) -> Lease:
+        """Make this the lease of a member of ``swarm``; before it begins."""
+        self._swarm = swarm
+        return self
+
     def _begin(self) -> None:
         if self._record is not None:
             raise AtrionError("a lease can be entered only once: get a new one from atrion.lease(...)")
@@ -224,19 +228,17 @@ class Lease:
             return self._full(route.resistance())
         if swarm is not None:
             ohms = swarm.resistance(now, route.settings.constants.base)
-            if not self._manager.join(swarm, enforced) or (
-                enforced and self._volts <= ohms and self._leave(swarm)
-            ):
+            joined = self._manager.join(swarm, enforced)
+            if joined and enforced and self._volts <= ohms:
+                self._manager.give_up(swarm)
+                joined = False
+            if not joined:
                 return self._full(max(ohms, route.resistance()))
         if route.judge(self._volts, now) == SHED and enforced:
             if swarm is not None:
-                self._leave(swarm)
+                self._manager.give_up(swarm)
             return rejection(route, self._volts)
         return None
-
-    def _leave(self, swarm: SwarmRecord) -> bool:
-        self._manager.give_up(swarm)
-        return True
 
     def _full(self, ohms: float) -> Decision:
         route = self._route

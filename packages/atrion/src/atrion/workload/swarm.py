@@ -109,8 +109,7 @@ class Swarm:
             budget=budget,
             soft=soft,
             interruptible=interruptible,
-            swarm=record,
-        )
+        ).within(record)
 
     def spend(self, **used: float) -> None:
         """Count what was used for no member in particular: ``swarm.spend(tokens=100)``.
