@@ -6,32 +6,15 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 
 from atrion import Atrion, Telemetry
 from atrion.testing import VirtualClock
 from atrion_studio import AtrionStudio
-from studio_server import serving, until
-
-
-@contextmanager
-def mounted(engine: Atrion, **options: Any) -> Iterator[str]:
-    """The URL of an application with a Studio in it."""
-    studio = AtrionStudio(engine, **options)
-    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("shop"))])
-    app.mount("/studio", studio)
-    with serving(app) as url:
-        try:
-            yield url
-        finally:
-            studio.close()
+from studio_server import mounted, until
 
 
 def frames(response: httpx.Response) -> Iterator[dict[str, Any]]:
@@ -52,7 +35,7 @@ def engine() -> Atrion:
 
 
 def test_a_snapshot_has_every_route_and_the_cluster(engine: Atrion) -> None:
-    with mounted(engine) as url:
+    with mounted(AtrionStudio(engine)) as url:
         httpx.get(f"{url}/studio/api/snapshot")  # from now on, tiers are counted
         with engine.flow("search", "low"):
             pass
@@ -70,7 +53,10 @@ def test_a_snapshot_has_every_route_and_the_cluster(engine: Atrion) -> None:
 
 
 def test_viewers_get_frames_as_things_change(engine: Atrion) -> None:
-    with mounted(engine) as url, httpx.stream("GET", f"{url}/studio/api/events", timeout=30) as response:
+    with (
+        mounted(AtrionStudio(engine)) as url,
+        httpx.stream("GET", f"{url}/studio/api/events", timeout=30) as response,
+    ):
         assert response.headers["content-type"].startswith("text/event-stream")
         stream = frames(response)
         assert next(stream)["routes"] == {}
@@ -84,7 +70,10 @@ def test_routes_that_rest_are_sent_once(engine: Atrion) -> None:
     for n in range(200):
         with engine.flow(f"route {n}"):
             pass
-    with mounted(engine) as url, httpx.stream("GET", f"{url}/studio/api/events", timeout=60) as response:
+    with (
+        mounted(AtrionStudio(engine)) as url,
+        httpx.stream("GET", f"{url}/studio/api/events", timeout=60) as response,
+    ):
         sent = (json.loads(line[6:])["routes"] for line in response.iter_lines() if line.startswith("data: "))
         assert next(sent).keys() == engine.routes.keys()
         while next(sent):
@@ -98,7 +87,7 @@ def test_all_viewers_get_the_same_frame(engine: Atrion) -> None:
     with engine.flow("a"):
         pass
     with (
-        mounted(engine) as url,
+        mounted(AtrionStudio(engine)) as url,
         httpx.stream("GET", f"{url}/studio/api/events", timeout=30) as one,
         httpx.stream("GET", f"{url}/studio/api/events", timeout=30) as two,
     ):
@@ -111,7 +100,7 @@ def test_a_viewer_that_never_reads_costs_frames_and_nobody_else(engine: Atrion) 
     for n in range(200):
         with engine.flow(f"route {n}"):
             pass
-    with mounted(engine) as url:
+    with mounted(AtrionStudio(engine)) as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as dead:
             dead.sendall(b"GET /studio/api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -123,7 +112,7 @@ def test_a_viewer_that_never_reads_costs_frames_and_nobody_else(engine: Atrion) 
 
 
 def test_history_grows_and_a_moment_can_be_looked_at(engine: Atrion) -> None:
-    with mounted(engine) as url:
+    with mounted(AtrionStudio(engine)) as url:
         with engine.flow("search"):
             pass
 
@@ -150,7 +139,10 @@ def test_a_breaker_that_opens_is_a_transition_and_has_a_sentence() -> None:
             engine.update_physics("pay", Telemetry(latency=0.05, error_rate=rate))
 
     feed(30, 0.0)
-    with mounted(engine) as url, httpx.stream("GET", f"{url}/studio/api/events", timeout=30) as response:
+    with (
+        mounted(AtrionStudio(engine)) as url,
+        httpx.stream("GET", f"{url}/studio/api/events", timeout=30) as response,
+    ):
         stream = frames(response)
         next(frame for frame in stream if frame["routes"]["pay"]["mode"] == "operational")
         feed(60, 1.0)
@@ -162,7 +154,7 @@ def test_a_breaker_that_opens_is_a_transition_and_has_a_sentence() -> None:
 
 
 def test_tiers_are_counted_from_the_first_look_on(engine: Atrion) -> None:
-    with mounted(engine) as url:
+    with mounted(AtrionStudio(engine)) as url:
         with engine.flow("a", "high"):
             pass
         before = httpx.get(f"{url}/studio/api/snapshot").json()["routes"]["a"]
@@ -182,7 +174,7 @@ def change(url: str, **wanted: Any) -> httpx.Response:
 
 def test_it_only_shows_unless_it_was_told_otherwise(engine: Atrion) -> None:
     engine.find("a")
-    with mounted(engine) as url:
+    with mounted(AtrionStudio(engine)) as url:
         answer = change(url, route="a", setting="gamma", value=0.9)
         assert answer.status_code == 403
         assert "--allow-changes" in answer.json()["error"]
@@ -193,7 +185,10 @@ def test_changes_take_effect_and_leave_an_audit_line(
     engine: Atrion, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.find("a")
-    with mounted(engine, allow_changes=True) as url, caplog.at_level(logging.INFO, "atrion.studio.audit"):
+    with (
+        mounted(AtrionStudio(engine, allow_changes=True)) as url,
+        caplog.at_level(logging.INFO, "atrion.studio.audit"),
+    ):
         for setting, value in (("gamma", 0.9), ("latency", 0.25), ("error_rate", 0.2), ("enforce", False)):
             assert change(url, route="a", setting=setting, value=value).status_code == 200
         assert change(url, route="a", setting="reset").status_code == 200
@@ -217,7 +212,7 @@ def test_changes_take_effect_and_leave_an_audit_line(
 )
 def test_what_cannot_be_changed_is_told(engine: Atrion, wanted: dict[str, Any]) -> None:
     engine.find("a")
-    with mounted(engine, allow_changes=True) as url:
+    with mounted(AtrionStudio(engine, allow_changes=True)) as url:
         answer = change(url, **wanted)
         assert answer.status_code == 400
         assert answer.json()["error"]
@@ -227,6 +222,6 @@ def test_what_cannot_be_changed_is_told(engine: Atrion, wanted: dict[str, Any]) 
 
 def test_nothing_is_changed_by_a_get(engine: Atrion) -> None:
     engine.find("a")
-    with mounted(engine, allow_changes=True) as url:
+    with mounted(AtrionStudio(engine, allow_changes=True)) as url:
         httpx.get(f"{url}/studio/api/changes", params={"route": "a", "setting": "gamma", "value": 0.9})
         assert engine.routes["a"].settings.gamma == 0.3

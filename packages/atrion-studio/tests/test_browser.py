@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -16,7 +15,7 @@ from atrion import Atrion
 from atrion_studio import AtrionStudio
 from atrion_studio.demo import DemoSource
 from frontend_tools import FRONTEND, installed
-from studio_server import serving
+from studio_server import chromium, serving
 
 TOKEN = "correct horse battery"
 PATIENCE = 30_000
@@ -33,14 +32,8 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path is not None, "Chromium is missing; run: scripts/debian-packages chromium"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from atrion import Atrion, Telemetry
 from atrion.testing import VirtualClock
@@ -17,7 +16,7 @@ from atrion_cluster import PostgresPersistenceAdapter
 from atrion_cluster.redis import RedisClusterProvider
 from atrion_studio import AtrionStudio
 from licence_vendor import Vendor
-from studio_server import serving
+from studio_server import mounted
 
 CHANGE = {"route": "search", "setting": "gamma", "value": 0.9}
 SHOWN = ("", "api/snapshot", "api/meta", "api/moment", "api/trends", "api/changes")
@@ -40,21 +39,15 @@ def studio(license: str | None) -> Iterator[str]:
     engine = Atrion(provider=provider)
     with engine.flow("search"):
         pass
-    with mounted(engine) as url:
+    with changeable(engine) as url:
         yield url
 
 
 @contextmanager
-def mounted(engine: Atrion) -> Iterator[str]:
+def changeable(engine: Atrion) -> Iterator[str]:
     """The URL of a Studio that allows changes."""
-    app = AtrionStudio(engine, allow_changes=True)
-    outer = Starlette()
-    outer.mount("/studio", app)
-    with serving(outer) as url:
-        try:
-            yield f"{url}/studio"
-        finally:
-            app.close()
+    with mounted(AtrionStudio(engine, allow_changes=True)) as url:
+        yield f"{url}/studio"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +110,7 @@ def test_with_a_lapsed_licence_no_change_is_made_whoever_may_make_changes(
         {"route": "search", "setting": "enforce", "value": False},
         {"route": "search", "setting": "reset"},
     ]
-    with mounted(engine) as url:
+    with changeable(engine) as url:
         assert httpx.get(f"{url}/api/meta").json()["changes"] is True
         assert httpx.get(f"{url}/api/snapshot").json()["cluster"]["licence"]["read_only"] is True
         headers = {"origin": url.removesuffix("/studio")}
