@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,15 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
-from starlette.applications import Starlette
+from playwright.sync_api import Page, expect
 
 from atrion import Atrion, PhysicsVector
 from atrion_cluster import PostgresPersistenceAdapter
 from atrion_studio import AtrionStudio
+from atrion_studio.archive import Archive
+from atrion_studio.history import History
 from benchmarks.stores.postgres_server import PostgresServer
-from studio_server import serving, until
+from studio_server import chromium, mounted, until
 
 
 @pytest.fixture(scope="module")
@@ -32,30 +32,18 @@ def server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page on which no script may fail."""
-    path = shutil.which("chromium")
-    assert path is not None, "Chromium is missing; run: scripts/debian-packages chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with chromium() as browser:
         opened, wrong = browser.new_page(), list[str]()
         opened.on("pageerror", lambda error: wrong.append(str(error)))
         expect.set_options(timeout=30_000)
         yield opened
-        browser.close()
     assert wrong == []
 
 
 @contextmanager
 def studio(engine: Atrion) -> Iterator[str]:
-    found = AtrionStudio(engine).start()
-    app = Starlette()
-    app.mount("/studio", found)
-    with serving(app) as url:
-        try:
-            yield f"{url}/studio/api"
-        finally:
-            found.close()
+    with mounted(AtrionStudio(engine).start()) as url:
+        yield f"{url}/studio/api"
 
 
 @contextmanager
@@ -137,6 +125,17 @@ def test_the_time_page_goes_back_to_it(server: PostgresServer, page: Page) -> No
         expect(row).to_contain_text("–")
         expect(page.locator("main")).to_contain_text("From the store")
         expect(page.get_by_role("button", name="Resistance of payments")).to_be_visible()
+
+
+def test_requests_that_come_at_once_all_see_what_is_stored(server: PostgresServer) -> None:
+    with persisting(server, "at-once") as engine:
+        archive = Archive(engine, History())
+
+        async def ask() -> list[dict[str, Any]]:
+            return await asyncio.gather(*(archive.at(time.time() - 2400) for _ in range(3)))
+
+        assert [found.get("stored") for found in asyncio.run(ask())] == [True] * 3
+        archive.close()
 
 
 def test_a_server_that_is_gone_leaves_the_studios_own_past(server: PostgresServer) -> None:

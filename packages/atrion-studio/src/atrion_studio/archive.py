@@ -49,7 +49,6 @@ class Archive:
         """Unix time of the oldest vector; None without any."""
         now = time.time()
         if self._past is not None and not self._due - REFRESH <= now < self._due:
-            self._due = now + REFRESH
             try:
                 age = await self._past.span()
                 self._begins = None if age is None else now - age
@@ -57,6 +56,7 @@ class Archive:
             except (AtrionError, OSError, TimeoutError) as error:
                 self._begins = None
                 self._complain(error)
+            self._due = now + REFRESH  # only now: who asks meanwhile must not take the store for an empty one
         return self._begins
 
     async def of(self, route: str, since: float) -> dict[str, Any]:
