@@ -10,6 +10,7 @@ from atrion import Atrion
 from atrion.errors import AtrionError
 from atrion.state.port import KeepsPast, Past
 from atrion_studio.history import COLUMNS, History
+from atrion_studio.source import stores_of
 
 __all__ = ["Archive"]
 
@@ -37,11 +38,7 @@ class Archive:
         self._due = 0.0
         self._failed = False
         if engine is not None:
-            state = engine.state
-            stores: list[object] = [
-                None if state.persistence is None else state.persistence.provider,
-                state.provider,
-            ]
+            stores = reversed(stores_of(engine))  # its persistence first, if there is one
             readers = (store.past() for store in stores if isinstance(store, KeepsPast))
             self._past = next((reader for reader in readers if reader is not None), None)
 

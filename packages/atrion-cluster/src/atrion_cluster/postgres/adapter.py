@@ -134,13 +134,7 @@ class PostgresPersistenceAdapter(LicenseHolder):
         if not self._connected:
             raise ProviderError(f"{self!r} is not connected")
         self._subscriber.listen()
-        parameters = {"namespace": self._settings.namespace, **given}
-
-        async def work(connection: Connection) -> list[tuple[Any, ...]]:
-            cursor = await connection.execute(statement(name), parameters)
-            return await cursor.fetchall() if cursor.description else []
-
-        return await self._pool.run(work)
+        return await self._pool.rows(name, given)
 
     # --- vectors ---------------------------------------------------------------------------------------------
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from atrion.state.port import PhysicsVector, Remembered
-from atrion_cluster.postgres.driver import Connection
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
 from atrion_cluster.postgres.pool import ConnectionPool
 from atrion_cluster.postgres.settings import PostgresSettings
-from atrion_cluster.postgres.statements import statement
 
 __all__ = ["PostgresPast"]
 
@@ -30,7 +28,7 @@ class PostgresPast:
         Raises:
             ProviderError: the server cannot be asked.
         """
-        ((age,),) = await self._run("history_span", {"longest": self._settings.history})
+        ((age,),) = await self._pool.rows("history_span", {"longest": self._settings.history})
         return cast("float | None", age)
 
     async def between(self, route_id: str, oldest: float, newest: float, step: float) -> list[Remembered]:
@@ -40,7 +38,7 @@ class PostgresPast:
             ProviderError: the server cannot be asked.
         """
         given = {"oldest": oldest, "newest": newest, "step": step, "limit": MOST_POINTS}
-        rows = await self._run("history_between", {"route": to_text(route_id), **given})
+        rows = await self._pool.rows("history_between", {"route": to_text(route_id), **given})
         return [found for *numbers, age in rows if (found := _remembered(numbers, age)) is not None]
 
     async def moment(self, age: float, limit: int) -> Mapping[str, Remembered]:
@@ -49,7 +47,7 @@ class PostgresPast:
         Raises:
             ProviderError: the server cannot be asked.
         """
-        rows = await self._run("history_moment", {"age": age, "limit": limit, "longest_name": LONGEST})
+        rows = await self._pool.rows("history_moment", {"age": age, "limit": limit, "longest_name": LONGEST})
         return {
             from_text(route): found
             for route, *numbers, written in rows
@@ -59,15 +57,6 @@ class PostgresPast:
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         self._pool.close()
-
-    async def _run(self, name: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        parameters = {"namespace": self._settings.namespace, **given}
-
-        async def work(connection: Connection) -> list[tuple[Any, ...]]:
-            cursor = await connection.execute(statement(name), parameters)
-            return await cursor.fetchall()
-
-        return await self._pool.run(work)
 
 
 def _remembered(numbers: list[Any], age: Any) -> Remembered | None:

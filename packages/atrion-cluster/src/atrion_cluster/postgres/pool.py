@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -96,6 +96,20 @@ class ConnectionPool:
         connection.drop()
         if self._connections is not None:
             self._connections.open.discard(connection)
+
+    async def rows(self, name: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a statement in the namespace; none where it gives none.
+
+        Raises:
+            ProviderError: it failed, or took longer than the deadline.
+        """
+        parameters = {"namespace": self._settings.namespace, **given}
+
+        async def work(connection: Connection) -> list[tuple[Any, ...]]:
+            cursor = await connection.execute(statement(name), parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+        return await self.run(work)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do ``work`` on a connection, within the deadline.
