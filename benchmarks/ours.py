@@ -147,14 +147,13 @@ class Ours(Guard):
         ]
         for lease in held:
             lease.__enter__()
-        beats = cycle(held)
+        turns = cycle(held)
 
         def call() -> None:
             for _ in range(4):
-                clock.advance(
-                    0.25
-                )  # the first heartbeat then reviews, as a thread does by the machine's clock
-                for lease in islice(beats, count // 40):
+                # The first heartbeat then reviews, as a thread does by the machine's clock.
+                clock.advance(0.25)
+                for lease in islice(turns, count // 40):
                     lease.heartbeat(0.5, memory=2e9)
 
         return call

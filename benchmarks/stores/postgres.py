@@ -53,7 +53,7 @@ async def heard(url: str, count: int = 100) -> list[float]:
 
 
 async def guarded(engines: dict[str, Atrion], calls: int = 200, rounds: int = 60) -> dict[str, list[float]]:
-    """Seconds of each guarded call with each engine, in turn, while all pulses beat in this loop."""
+    """Seconds of each guarded call with each engine, in turn, while all pulses run in this loop."""
     times: dict[str, list[float]] = {name: [] for name in engines}
     for number in range(rounds):
         for name, engine in engines.items():

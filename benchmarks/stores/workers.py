@@ -103,20 +103,20 @@ async def propagation(url: str, count: int) -> list[float]:
     command = [sys.executable, "-m", "benchmarks.stores.workers", "--hear", url, "--count", str(count)]
     found = []
     with ExitStack() as stack:
-        ears = [stack.enter_context(ear(command)) for _ in range(2)]
+        listeners = [stack.enter_context(listener(command)) for _ in range(2)]
         async with Atrion(provider=url, interval=INTERVAL) as engine:
-            await asyncio.gather(*(asyncio.to_thread(_line, process) for process in ears))
+            await asyncio.gather(*(asyncio.to_thread(_line, process) for process in listeners))
             for number in range(count):
                 engine.decide(f"r{number}")
                 await asyncio.sleep(INTERVAL * (1.0 + 0.37 * (number % 10)))  # at any time within a pulse
                 scarred = await break_dependency(engine, f"r{number}")
-                heard = await asyncio.gather(*(asyncio.to_thread(_line, process) for process in ears))
+                heard = await asyncio.gather(*(asyncio.to_thread(_line, process) for process in listeners))
                 found += [float(at) - scarred for at in heard]
     return sorted(found)
 
 
 @contextmanager
-def ear(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def listener(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A listening process, killed at the end."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -150,7 +150,7 @@ class LeaseRecord:
 
     # --- what the holder tells -----------------------------------------------------------------------------
 
-    def beat(self, now: float, progress: float) -> None:
+    def heartbeat(self, now: float, progress: float) -> None:
         """The holder lives; a ``progress`` below 0 is none told."""
         self.heard = self.budget.elapsed(now)
         if progress >= 0.0 and progress != self.progress:

@@ -60,13 +60,13 @@ class Leases:
         if lease.swarm is not None:
             lease.swarm.members[lease] = None
 
-    def beat(
+    def heartbeat(
         self, lease: LeaseRecord, now: float, progress: float, used: dict[str, float], more: bool
     ) -> Told:
         """The holder lives, and tells of its progress (below 0: nothing) and use. A lease that had expired goes on."""
         if lease.state == ENDED:
             return []
-        lease.beat(now, progress)
+        lease.heartbeat(now, progress)
         for name, value in used.items():
             lease.use(name, value, more)
         if lease.state == EXPIRED:

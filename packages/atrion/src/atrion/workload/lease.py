@@ -133,7 +133,7 @@ class Lease:
         amounts = amounts_from(used)
         record = self._record
         if record is not None and not self._disabled:
-            self._manager.beat(record, self._clock(), progress, amounts, more)
+            self._manager.heartbeat(record, self._clock(), progress, amounts, more)
 
     @contextmanager
     def holding(self) -> Iterator[None]:

@@ -85,12 +85,12 @@ class LeaseManager:
                 self._wake.set()
         self._tell(told)
 
-    def beat(
+    def heartbeat(
         self, lease: LeaseRecord, now: float, progress: float, used: dict[str, float], more: bool
     ) -> None:
         """The holder of a lease tells of its progress (below 0: nothing) and use."""
         with self._lock:
-            told = self._leases.beat(lease, now, progress, used, more)
+            told = self._leases.heartbeat(lease, now, progress, used, more)
             told += self._review(now)
         self._tell(told)
 
