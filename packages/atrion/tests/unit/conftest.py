@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from atrion import Atrion, Mode, Telemetry
 from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import Breaker, Ticker
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def engine(clock: VirtualClock) -> Atrion:
 
 
 @pytest.fixture
-def tick(clock: VirtualClock) -> Callable[..., None]:
+def tick(clock: VirtualClock) -> Ticker:
     """Feed a route a sample a tick."""
 
     def run(engine: Atrion, route: str, ticks: int, **sample: float) -> None:
@@ -31,7 +30,7 @@ def tick(clock: VirtualClock) -> Callable[..., None]:
 
 
 @pytest.fixture
-def broken(tick: Callable[..., None]) -> Callable[[Atrion, str], None]:
+def broken(tick: Ticker) -> Breaker:
     """Bring a route into CIRCUIT_BREAKER."""
 
     def run(engine: Atrion, route: str) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from atrion import Atrion, AtrionError, FlowRejected, PhysicsVector
+from atrion import Atrion, AtrionError, Decision, FlowRejected, PhysicsVector
 from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import Breaker
 
 
 def enter(flow: Any) -> None:
@@ -148,3 +149,114 @@ def test_calls_are_not_within_those_of_another_engine(engine: Atrion) -> None:
     reasons = {route: state.pool_reason for route, state in engine.snapshot().items()}
     assert "within those of another route" in reasons["within"]
     assert "within those of another route" not in reasons["inner"]
+
+
+def test_a_flow_by_hand(engine: Atrion, broken: Breaker) -> None:
+    flow = engine.flow("r")
+    decision = flow.decide()
+    assert isinstance(decision, Decision)
+    assert decision
+    assert flow.active
+    assert engine.snapshot()["r"].in_flight == 1
+    flow.finish()
+    flow.finish()
+    assert not flow.active
+    assert engine.snapshot()["r"].in_flight == 0
+    broken(engine, "r")
+    flow = engine.flow("r")
+    assert not flow.decide()
+    assert not flow.active
+    flow.finish()
+    assert engine.snapshot()["r"].in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "word, counts", [("ignore", (0, 0, 0)), ("fail", (0, 1, 0)), ("drop", (0, 0, 1)), (None, (1, 0, 0))]
+)
+def test_a_flow_can_be_told_its_outcome(
+    engine: Atrion, word: str | None, counts: tuple[int, int, int]
+) -> None:
+    with engine.flow("r") as flow:
+        if word is not None:
+            getattr(flow, word)()
+    window = engine.routes["r"].window
+    assert (window.successes_total, window.failures_total, window.drops_total) == counts
+
+
+class Leave(BaseException):
+    pass
+
+
+def drive(coroutine: object) -> None:
+    """Run a coroutine that awaits nothing, so that what it raises comes out untouched."""
+    try:
+        coroutine.send(None)  # type: ignore[attr-defined]
+    except StopIteration:
+        return
+
+
+@pytest.mark.parametrize(
+    "error, counts",
+    [
+        (OSError("down"), (0, 1, 0)),
+        (TimeoutError(), (0, 1, 0)),
+        (asyncio.CancelledError(), (0, 0, 1)),
+        (Leave(), (0, 0, 0)),
+        (FlowRejected(None), (0, 0, 0)),
+        (None, (1, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sync", "async", "with", "async with"])
+def test_outcomes(
+    engine: Atrion, error: BaseException | None, counts: tuple[int, int, int], kind: str
+) -> None:
+    def end() -> None:
+        if error is not None:
+            raise error
+
+    def sync() -> None:
+        with engine.flow("r"):
+            end()
+
+    async def asynchronous() -> None:
+        async with engine.flow("r"):
+            end()
+
+    @engine.protect("r")
+    async def guarded() -> None:
+        end()
+
+    calls: dict[str, Callable[[], object]] = {
+        "sync": engine.protect("r")(end),
+        "async": lambda: drive(guarded()),
+        "with": sync,
+        "async with": lambda: drive(asynchronous()),
+    }
+    if error is None:
+        calls[kind]()
+    else:
+        with pytest.raises(type(error)) as caught:
+            calls[kind]()
+        assert caught.value is error
+    window = engine.routes["r"].window
+    assert (window.successes_total, window.failures_total, window.drops_total) == counts
+    assert engine.snapshot()["r"].in_flight == 0
+
+
+def test_a_rejection_of_an_inner_route_does_not_blame_the_outer(engine: Atrion, broken: Breaker) -> None:
+    broken(engine, "inner")
+
+    @engine.protect("inner")
+    def inner() -> None:
+        raise AssertionError("never called")
+
+    @engine.protect("outer")
+    def outer() -> None:
+        inner()
+
+    for _ in range(20):
+        with pytest.raises(FlowRejected) as caught:
+            outer()
+        assert caught.value.decision.route == "inner"
+    assert engine.routes["outer"].window.failures_total == 0
+    assert engine.snapshot()["outer"].admitted == 20

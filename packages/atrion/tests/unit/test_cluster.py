@@ -22,13 +22,11 @@ from atrion.state import (
 )
 from atrion.state.blending import EVIDENCE_SECONDS
 from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import Breaker
 
 
 def row(scar: float, evidence: float, decay_rate: float = 0.8) -> NodeRow:
     return NodeRow(PhysicsVector(10.0, 0.0, scar, 0.0), evidence, decay_rate)
-
-
-Breaker = Callable[[Atrion, str], None]
 
 
 def scarred(engine: Atrion, ohms: float) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from atrion import Atrion, Decision, FlowRejected, InMemoryProvider, PhysicsVector, RouteSnapshot, Transition
+from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import Breaker
 
 
 class Watch:
@@ -146,3 +148,36 @@ def test_a_decorated_function_keeps_its_engine() -> None:
     gc.collect()
     call()
     assert [decision.route for decision in heard] == ["r"]
+
+
+class Payload:
+    pass
+
+
+def test_rejected_coroutines_leave_nothing(engine: Atrion, clock: VirtualClock, broken: Breaker) -> None:
+    broken(engine, "r")
+    clock.advance(0.4)
+    while not engine.decide("r"):
+        pass  # the probe of this instant has gone: all that follow are shed
+
+    @engine.protect("r")
+    async def call(payload: Payload) -> None:
+        raise AssertionError("never called")
+
+    async def main() -> list[weakref.ref[Payload]]:
+        payloads = [Payload() for _ in range(50)]
+        refs = [weakref.ref(payload) for payload in payloads]
+        results = await asyncio.gather(*(call(payload) for payload in payloads), return_exceptions=True)
+        assert all(isinstance(result, FlowRejected) for result in results)
+        del results
+        return refs
+
+    refs = asyncio.run(main())
+    gc.collect()
+    assert [ref for ref in refs if ref() is not None] == []
+    assert [
+        thing
+        for thing in gc.get_objects()
+        if type(thing) is FlowRejected and thing.args[0] is not None and thing.decision.route == "r"
+    ] == []
+    assert engine.snapshot()["r"].in_flight == 0

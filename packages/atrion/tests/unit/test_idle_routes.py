@@ -13,13 +13,13 @@ from atrion import (
     Decision,
     InMemoryProvider,
     Mode,
-    PhysicsVector,
     RouteSnapshot,
     Telemetry,
     Transition,
 )
 from atrion.state import ClusterScar, NodeRow
 from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import scarred
 
 DECAY = 0.8
 
@@ -63,10 +63,6 @@ def pulses(engine: Atrion, clock: VirtualClock, count: int = 1, dt: float = 0.1)
             await engine.pulse_once()
 
     asyncio.run(main())
-
-
-def scarred(engine: Atrion, route: str, ohms: float) -> None:
-    engine.restore(route, PhysicsVector(0.0, 0.0, ohms, 0.0))
 
 
 def test_a_pulse_passes_over_a_route_that_rests_and_looks_again_when_it_is_called(

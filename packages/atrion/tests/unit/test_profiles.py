@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from atrion import SLO, Atrion, ConfigurationError, Profile, Reason, Telemetry
 from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import Ticker
 
 
 def serve(engine: Atrion, clock: VirtualClock, route: str, seconds: float, calls: int) -> None:
@@ -58,7 +58,7 @@ def test_what_the_slo_promises_counts_more_than_the_profile(engine: Atrion, cloc
 
 
 def test_unanswered_calls_are_failures_only_after_the_profile_s_time(
-    engine: Atrion, clock: VirtualClock, tick: Callable[..., None]
+    engine: Atrion, clock: VirtualClock, tick: Ticker
 ) -> None:
     for name in ("standard", "heavy"):
         engine.configure(name, profile=name, pool=name)  # type: ignore[arg-type]

@@ -142,3 +142,28 @@ def test_what_cannot_be_guarded_is_refused_in_words(thing: Any, words: str, engi
 def test_a_name_that_cannot_be_a_route_is_refused(thing: Any, engine: Atrion) -> None:
     with pytest.raises(ConfigurationError, match="route_id"):
         engine.protect(thing)
+
+
+def test_protect_counts_and_keeps_the_function(engine: Atrion) -> None:
+    @engine.protect("r", tier="high")
+    def add(a: int, b: int = 2) -> int:
+        """Add."""
+        return a + b
+
+    assert add(1) == 3
+    assert add(1, b=4) == 5
+    assert (add.__name__, add.__doc__) == ("add", "Add.")
+    seen = engine.snapshot()["r"]
+    assert (seen.admitted, seen.in_flight, seen.shed) == (2, 0, 0)
+
+
+def test_protect_async_counts_and_keeps_the_function(engine: Atrion) -> None:
+    @engine.protect("r")
+    async def add(a: int, b: int = 2) -> int:
+        """Add."""
+        assert engine.snapshot()["r"].in_flight == 1
+        return a + b
+
+    assert asyncio.run(add(1)) == 3
+    assert add.__name__ == "add"
+    assert (engine.snapshot()["r"].admitted, engine.snapshot()["r"].in_flight) == (1, 0)

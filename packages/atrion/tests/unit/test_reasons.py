@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -21,8 +20,7 @@ from atrion import (
 )
 from atrion.control.process import Process
 from atrion.testing import VirtualClock
-
-Ticker = Callable[..., None]
+from packages.atrion.tests.unit.calling import Ticker
 
 
 def reason(engine: Atrion, tier: str = "bulk") -> Reason:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from atrion import Atrion, FlowRejected, PhysicsVector, Telemetry, Tier
 from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import Breaker
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_the_end_is_told_by_the_pulse_where_nobody_calls_any_more(
 
 
 def test_a_breaker_that_opens_and_closes(
-    engine: Atrion, clock: VirtualClock, broken: Callable[[Atrion, str], None], log: pytest.LogCaptureFixture
+    engine: Atrion, clock: VirtualClock, broken: Breaker, log: pytest.LogCaptureFixture
 ) -> None:
     broken(engine, "r")
     assert events(log) == ["breaks"]

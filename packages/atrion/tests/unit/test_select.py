@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
 from atrion import Atrion, Mode, Telemetry
 from atrion.errors import FlowRejected
 from atrion.testing import VirtualClock
+from packages.atrion.tests.unit.calling import Breaker, scarred
 
 ROUTES = ["a", "b", "c"]
 
@@ -38,7 +39,7 @@ def test_equal_routes_share_evenly_although_their_requests_draw_voltage_too(
 
 
 def test_a_probe_that_select_sends_is_let_through_by_the_route(
-    engine: Atrion, clock: VirtualClock, broken: Callable[[Atrion, str], None]
+    engine: Atrion, clock: VirtualClock, broken: Breaker
 ) -> None:
     broken(engine, "a")
     traffic(engine, clock, 1.0, {"a"})
@@ -75,7 +76,7 @@ def test_a_route_that_chance_would_never_try_again_is_tried(engine: Atrion, cloc
 
 
 def test_a_router_that_measures_by_itself_spends_few_calls_on_probes(
-    engine: Atrion, clock: VirtualClock, broken: Callable[[Atrion, str], None]
+    engine: Atrion, clock: VirtualClock, broken: Breaker
 ) -> None:
     broken(engine, "a")
     chosen: Counter[str] = Counter()
@@ -85,3 +86,28 @@ def test_a_router_that_measures_by_itself_spends_few_calls_on_probes(
         if i % 10 == 0:
             engine.update_physics("a", Telemetry(error_rate=1.0))
     assert 0 < chosen["a"] <= 0.03 * 3000
+
+
+def test_select_prefers_the_lesser_resistance(engine: Atrion) -> None:
+    scarred(engine, "b", 30.0)
+    chosen = [engine.select(["a", "b"]) for _ in range(1000)]
+    assert 0.93 < chosen.count("a") / 1000 < 0.97  # 1 / (1 + e^-3)
+    assert engine.select(["a", "b"], u=0.0) == "a"
+    assert engine.select(["a", "b"], u=0.999) == "b"
+    assert engine.select(["a", "b"], u=1.5) == "b"
+    assert engine.select(["a"]) == "a"
+    assert engine.select(["b", "a"], beta=0.0, u=0.4) == "b"
+
+
+def test_select_leaves_broken_routes_out(engine: Atrion, broken: Breaker) -> None:
+    broken(engine, "b")
+    chosen = [engine.select(["a", "b"], beta=0.0) for _ in range(50)]
+    assert chosen.count("b") <= 1  # at most a probe
+    broken(engine, "c")
+    for _ in range(60):  # past the probes of this instant
+        with contextlib.suppress(FlowRejected):
+            engine.select(["b", "c"])
+    with pytest.raises(FlowRejected) as caught:
+        engine.select(["b", "c"])
+    assert caught.value.decision.mode is Mode.CIRCUIT_BREAKER
+    assert 0.05 <= caught.value.decision.retry_after <= 60.0

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 
 import pytest
 
 from atrion import Atrion, ConfigurationError, Decision, FlowRejected, Mode, PhysicsVector, Reason, Telemetry
 from atrion.testing import VirtualClock
-
-Breaker = Callable[[Atrion, str], None]
+from packages.atrion.tests.unit.calling import Breaker
 
 
 def scar(engine: Atrion, route: str = "r") -> None:
