@@ -22,10 +22,16 @@ CORES, TURN = Path(__file__), Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trace no long test: tracing makes simulations several times slower, and the short tests show what is covered."""
+    """Begin with the files of long tests, so that no process is left with one at the end.
+
+    Long tests are not traced: tracing makes simulations several times slower, and the short tests show what is covered.
+    """
+    slow = {item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("alone")}
     for item in items:
-        if item.get_closest_marker("slow") or "atrion-lab" in item.path.parts:
+        if item in slow or "atrion-lab" in item.path.parts:
             item.add_marker("no_cover")
+    files = {item.path for item in slow}
+    items.sort(key=lambda item: item.path not in files)
 
 
 @contextmanager

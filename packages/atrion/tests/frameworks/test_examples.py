@@ -100,7 +100,8 @@ def test_the_example_of_a_gateway_answers_or_says_when_to_retry() -> None:
     port = free_port()
     command = [sys.executable, FOLDER.parent / "llm/gateway.py", str(port)]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    limits = httpx.Limits(max_connections=100)
+    # The server closes an idle connection after five seconds, and the client must have given it up before.
+    limits = httpx.Limits(max_connections=100, keepalive_expiry=1.0)
     with httpx.Client(
         base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60.0, limits=limits
     ) as client:
