@@ -232,3 +232,8 @@ def test_a_place_is_in_the_band_and_stable(key: str, phase: float) -> None:
     assert unit == unit_hash(key, phase)
     for tier in Tier:
         assert voltage(tier, 0.0) <= voltage(tier, unit) <= voltage(tier, 1.0)  # the last place may round up
+
+
+def test_laws_survive_a_step_that_is_no_number() -> None:
+    assert momentum((0.0, 0.0, 0.0), (0.0, 0.0, 1.0), math.nan) >= 0.0
+    assert staleness(math.inf, 0.0, 50.0) == 0.0

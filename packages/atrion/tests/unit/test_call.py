@@ -260,3 +260,11 @@ def test_a_rejection_of_an_inner_route_does_not_blame_the_outer(engine: Atrion, 
         assert caught.value.decision.route == "inner"
     assert engine.routes["outer"].window.failures_total == 0
     assert engine.snapshot()["outer"].admitted == 20
+
+
+def test_a_flow_entered_twice_is_refused_and_leaks_nothing() -> None:
+    engine = Atrion()
+    flow = engine.flow("r")
+    with flow, pytest.raises(AtrionError, match="begin only once"):
+        flow.__enter__()
+    assert engine.snapshot()["r"].in_flight == 0

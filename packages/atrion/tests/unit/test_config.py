@@ -81,6 +81,7 @@ def test_a_bad_value_is_refused_by_name(kind: Any, field: str, value: Any) -> No
     [
         ({"gamma": -0.1}, "gamma"),
         ({"gamma": 1.1}, "gamma"),
+        ({"gamma": 10**400}, "gamma"),
         ({"max_routes": 0}, "max_routes"),
         ({"interval": 0.0}, "interval"),
         ({"interval": math.inf}, "interval"),
@@ -90,6 +91,7 @@ def test_a_bad_value_is_refused_by_name(kind: Any, field: str, value: Any) -> No
         ({"slo": 3}, "slo"),
         ({"provider": "nosuch://host"}, "provider"),
         ({"provider": 42}, "provider"),
+        ({"provider": "redis://[bad"}, "provider"),
     ],
 )
 def test_a_bad_engine_is_refused_by_name(options: dict[str, Any], field: str) -> None:

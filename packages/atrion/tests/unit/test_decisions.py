@@ -99,7 +99,7 @@ def test_ids_and_keys_may_be_more_than_text(engine: Atrion) -> None:
     assert engine.decide("search", key=7).voltage == engine.decide("search", key="7").voltage
 
 
-@pytest.mark.parametrize("bad", [None, 42, "", "x" * 257])
+@pytest.mark.parametrize("bad", [None, 42, [], {}, "", "x" * 257])
 def test_what_is_no_route_is_refused_in_words(engine: Atrion, bad: Any) -> None:
     for call in (engine.decide, engine.flow):
         with pytest.raises(ConfigurationError, match="route_id"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from atrion import Atrion, Decision, Tier, compiled
+from atrion.state import Clock, SystemClock
 from atrion.testing import VirtualClock
 from packages.atrion.tests.unit.calling import Breaker, enter
 
@@ -76,3 +77,10 @@ def test_what_a_subclass_overrides_counts(clock: VirtualClock) -> None:
     with engine.flow("other"):
         assert engine.snapshot()["shop/other"].in_flight == 1
     assert engine.asked == 1
+
+
+def test_clocks() -> None:
+    assert isinstance(SystemClock(), Clock)
+    assert isinstance(VirtualClock(), Clock)
+    assert SystemClock().monotonic() <= SystemClock().monotonic()
+    assert SystemClock().wall() > 1.6e9

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from atrion import Atrion
+from atrion import Atrion, InMemoryProvider
+from atrion.state import ClusterScar
 from packages.atrion.tests.unit.pulsing import Counting, others, pulse_of, soon, works
 
 
@@ -237,3 +238,24 @@ def test_under_gevent_it_works_or_says_what_to_do() -> None:
     assert said.returncode == 0, said.stderr
     assert said.stderr.count("\n") == 1
     assert "share one Atrion" in said.stderr
+
+
+def test_the_pulse_starts_again_in_a_second_loop() -> None:
+    beats: list[asyncio.Event] = []
+
+    class Heard(InMemoryProvider):
+        async def exchange(self, *args: object) -> dict[str, ClusterScar]:  # type: ignore[override]  # only listens
+            beats[-1].set()
+            return {}
+
+    engine = Atrion(provider=Heard(), interval=0.001)
+
+    async def run() -> None:
+        beats.append(asyncio.Event())
+        await engine.connect()
+        await beats[-1].wait()
+        await engine.disconnect()
+
+    asyncio.run(run())
+    asyncio.run(run())
+    assert len(beats) == 2

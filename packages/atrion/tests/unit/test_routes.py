@@ -62,6 +62,17 @@ def test_when_all_are_busy_none_goes(clock: VirtualClock) -> None:
         assert set(engine.snapshot()) == {"a", "b"}
 
 
+def test_routes_stay_bounded_behind_pinned_ones() -> None:
+    engine = Atrion(max_routes=50)
+    for number in range(32):
+        engine.protect(f"pinned-{number}")(len)
+    for number in range(500):
+        engine.decide(f"r{number}")
+    kept = engine.snapshot()
+    assert len(kept) <= 50 + 32
+    assert all(f"pinned-{number}" in kept for number in range(32))
+
+
 def test_a_race_while_looking_for_the_idlest_is_survived(clock: VirtualClock) -> None:
     engine = Atrion(clock=clock, max_routes=1)
 

@@ -111,3 +111,17 @@ def test_select_leaves_broken_routes_out(engine: Atrion, broken: Breaker) -> Non
         engine.select(["b", "c"])
     assert caught.value.decision.mode is Mode.CIRCUIT_BREAKER
     assert 0.05 <= caught.value.decision.retry_after <= 60.0
+
+
+def test_a_broken_route_comes_back_through_select() -> None:
+    clock = VirtualClock()
+    engine = Atrion(clock=clock)
+    for _ in range(40):
+        clock.advance(0.1)
+        engine.update_physics("r", Telemetry(error_rate=1.0))
+    picked = []
+    for _ in range(20):
+        clock.advance(1.0)
+        with contextlib.suppress(FlowRejected):
+            picked.append(engine.select(["r"]))
+    assert "r" in picked

@@ -65,3 +65,10 @@ def test_route_joins_update_and_decision(engine: Atrion, clock: VirtualClock) ->
         clock.advance(0.1)
         decision = engine.route("r", Telemetry(error_rate=1.0), 99.0)
     assert decision.mode is Mode.CIRCUIT_BREAKER
+
+
+def test_telemetry_that_is_no_number_is_dropped_and_counted() -> None:
+    engine = Atrion()
+    engine.update_physics("r", Telemetry(latency="fast", error_rate=[], saturation=10**400))  # type: ignore[arg-type]  # wrong on purpose
+    assert engine.snapshot()["r"].rejected_samples == 3
+    assert engine.decide("r").allowed
