@@ -8,17 +8,7 @@ import pytest
 
 from atrion import SLO, Atrion, ConfigurationError, Profile, Reason, Telemetry
 from atrion.testing import VirtualClock
-from packages.atrion.tests.unit.calling import Ticker
-
-
-def serve(engine: Atrion, clock: VirtualClock, route: str, seconds: float, calls: int) -> None:
-    """Calls of ``seconds`` each, one after the other; calls that are shed are left out."""
-    for _ in range(calls):
-        call = engine.flow(route)
-        begun = call.try_begin()
-        clock.advance(seconds)
-        if begun:
-            call.finish()
+from packages.atrion.tests.unit.calling import Ticker, serve
 
 
 def test_a_thirty_minute_job_leaves_no_scar(engine: Atrion, clock: VirtualClock) -> None:
