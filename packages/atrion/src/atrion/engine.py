@@ -452,6 +452,10 @@ class Atrion(EngineBase):
     def select(self, routes: Sequence[str], *, beta: float = 0.1, u: float | None = None) -> str:
         """Choose one of ``routes`` by softmax over their resistances; broken routes are only probed.
 
+        A route whose dependency asked to be left alone, as by ``Retry-After``, is not chosen before that time is over,
+        unless all others are broken. The routes are taken for alternatives: they share no bottleneck unless a ``pool``
+        is configured for them.
+
         Args:
             routes: Route ids, at least one.
             beta: β per ohm, ≥ 0; the higher, the more the least resistance is preferred.

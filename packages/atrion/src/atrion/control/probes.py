@@ -12,6 +12,10 @@ INTERVAL: Final = 0.35
 """Seconds between two probes: three a second cost next to nothing."""
 ASKS: Final = 5
 """Requests of which one may be a probe, so that few requests fail on a quiet route, too."""
+WAITING_INTERVAL: Final = 5.0
+"""The same for a router while a call of the route is unanswered: it has other routes, and that call will soon tell."""
+WAITING_ASKS: Final = 20
+"""Requests of which one may be a probe then: a twentieth of a router's traffic may be lost to it."""
 IDLE: Final = 300.0
 """Seconds without any measurement after which the next request is a probe."""
 MOST: Final = 64
@@ -55,8 +59,11 @@ class Probes:
         self.offered = False
         return offered
 
-    def passes(self, now: float, measured: bool) -> bool:
-        """Whether a request that would be shed is a probe; never if ``measured`` by enough calls in flight."""
+    def passes(self, now: float, measured: bool, waiting: bool = False) -> bool:
+        """Whether a request that would be shed is a probe; never if ``measured`` by enough calls in flight.
+
+        ``waiting`` says that a router asks, and that a call of the route is unanswered.
+        """
         self._asks += 1
         if measured:
             return False
@@ -65,7 +72,8 @@ class Probes:
             self._last = now
             return True
         since = now - self._last
-        if since < INTERVAL or (self._asks < ASKS and since < IDLE):
+        asks = WAITING_ASKS if waiting else ASKS
+        if since < (WAITING_INTERVAL if waiting else INTERVAL) or (self._asks < asks and since < IDLE):
             return False
         self._asks = 0
         self._last = now

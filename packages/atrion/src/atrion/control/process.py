@@ -50,14 +50,18 @@ NOT_CRITICAL: Final = 60.0
 @mypyc_attr(acyclic=True)
 @final
 class Process:
-    """Controller of an overloaded process: ``ohms`` is a resistance of every route that it serves, 0 in calm."""
+    """Controller of an overloaded process: ``ohms`` is a resistance of every route that it serves, 0 in calm.
 
-    __slots__ = ("_integral", "_last", "ohms")
+    ``until`` is when a remote one wants to be asked again, −∞ if it did not say.
+    """
+
+    __slots__ = ("_integral", "_last", "ohms", "until")
 
     def __init__(self, now: float = 0.0) -> None:
         self._last: float = now
         self._integral: float = 0.0
         self.ohms: float = 0.0
+        self.until: float = -math.inf
 
     def observe(self, now: float, error: float) -> None:
         """Integrate the relative ``error`` of the queue until ``now``: 0 at the target, −1 or less without a queue.

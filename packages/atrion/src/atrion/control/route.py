@@ -74,6 +74,7 @@ class Route:
         epoch: How many pools the route has been in.
         pinned: Whether a decorated function refers to it, so that it is never evicted.
         nested: Whether its calls are made during another route's.
+        apart: Whether it shares no unnamed pool: it is nested, or an alternative to other routes.
         costs: What its calls cost; None until one has a cost.
         at_rest: Whether the pulse passes over the route until :meth:`RouteListener.on_active`.
     """
@@ -87,6 +88,7 @@ class Route:
         "_shed",
         "_shedding",
         "admitted",
+        "apart",
         "at_rest",
         "broken",
         "clock_faults",
@@ -126,6 +128,7 @@ class Route:
         self.broken: bool = False
         self.pinned: bool = False  # beside the other flags, which share a word
         self.nested: bool = False
+        self.apart: bool = False
         self.at_rest: bool = False
         self.counters: Counters | None = None
         self.used: float = now
@@ -162,7 +165,7 @@ class Route:
         if settings.pool is not None:
             self._join(self.pools.named(settings.pool, now))
         else:
-            self._move(ALONE if self.nested else 0, now)
+            self._move(ALONE if self.apart else 0, now)
         self.model.reset(settings, now)
         self._probes = None
         self._set_last_tick(now)
@@ -220,7 +223,7 @@ class Route:
 
     def _review(self, now: float, dt: float) -> None:
         """Move to the pool where the evidence says that the route belongs, unless its pool is configured."""
-        if self.settings.pool is not None or self.nested:
+        if self.settings.pool is not None or self.apart:
             return
         membership = self.membership
         failing = self.model.pressure.error > 0.0
@@ -246,6 +249,12 @@ class Route:
         """
         if outer is not self and not self.nested:
             self.nested = True
+            self.set_apart()
+
+    def set_apart(self) -> None:
+        """Share no unnamed pool with other routes from now on."""
+        if not self.apart:
+            self.apart = True
             if self.settings.pool is None:
                 self._move(ALONE, self._last_tick)
 
@@ -474,11 +483,18 @@ class Route:
 
     def offer_probe(self, now: float) -> bool:
         """Whether a router should send a probe now; the next request that would be shed then passes."""
+        self.used = now
         probes = self._get_probes()
-        pending = probes.take_offer()  # this question must not use it up
-        offered = self.judge(0.0, now) != SHED
-        probes.offered = offered or pending
-        return offered
+        waiting = self.window.in_flight > 0
+        if self.settings.floor > 0.0 or not probes.passes(now, self._overloaded(), waiting):
+            return False
+        probes.offered = True
+        return True
+
+    def _overloaded(self) -> bool:
+        """Whether so many calls are in flight that they measure the route well enough."""
+        pool = self.pool
+        return pool.load() >= pool.capacity.limit + PROBES_IN_FLIGHT
 
     def _get_probes(self) -> Probes:
         """The route's probes, created when first needed."""
@@ -494,8 +510,7 @@ class Route:
             return True
         # A route that is only overloaded needs no probe: the calls in flight measure it.
         failing = volts <= self.tick_resistance or self.broken
-        overloaded = self.pool.load() >= self.pool.capacity.limit + PROBES_IN_FLIGHT
-        if failing and not forced and probes.passes(now, overloaded):
+        if failing and not forced and probes.passes(now, self._overloaded()):
             return True
         if self.settings.enforce:
             self._shed += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -29,18 +30,23 @@ class Selector:
         """One of ``routes``; β per ohm; ``place`` in [0, 1) replaces the dither.
 
         A broken route, or one that would hardly ever be chosen, is chosen when it should be probed, so that its
-        recovery is noticed.
+        recovery is noticed. A route that asked to be left alone is only chosen if all others are broken.
 
         Raises:
             FlowRejected: every route is broken.
         """
         for route in routes:
+            route.set_apart()  # routes that waited in one queue would be no alternatives
             route.advance(now)
-        for route in routes:
+        free = [route for route in routes if _left_alone_until(route) <= now]
+        for route in free:
             if route.broken and route.offer_probe(now):
                 return route
-        usable = [route for route in routes if not route.broken]
+        usable = [route for route in free if not route.broken]
         if not usable:
+            held = [route for route in routes if not route.broken]
+            if held:
+                return min(held, key=_left_alone_until)
             usable = [route for route in routes if not route.settings.enforce]
         if not usable:
             rejections = [rejection(route, 0.0) for route in routes]
@@ -56,3 +62,9 @@ class Selector:
             if place < 0.0:
                 return route
         return usable[-1]
+
+
+def _left_alone_until(route: Route) -> float:
+    """Until when the dependency asked to be left alone; −∞ if it did not."""
+    process = route.process
+    return -math.inf if process is None else process.until

@@ -121,7 +121,9 @@ def _tiers(counters: Counters | None) -> dict[str, dict[str, int]]:
 def _pool_reason(route: Route) -> str:
     if route.pool.name is not None:
         return "configured"
-    return "its calls are made within those of another route" if route.nested else route.membership.reason()
+    if route.nested:
+        return "its calls are made within those of another route"
+    return "it is an alternative to other routes" if route.apart else route.membership.reason()
 
 
 def _pool_name(route: Route) -> str:

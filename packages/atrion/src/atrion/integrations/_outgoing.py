@@ -59,13 +59,17 @@ class Hold:
 
     def __init__(self) -> None:
         self.process = Process()
-        self.until = 0.0
         self._ohms = 0.0
+
+    @property
+    def until(self) -> float:
+        """When it ends."""
+        return self.process.until
 
     def extend(self, seconds: float, now: float, ohms: float = NOT_CRITICAL) -> None:
         """Leave it alone for so many seconds from now on; by default, all but critical calls do."""
         self._ohms = ohms if now >= self.until else max(ohms, self._ohms)
-        self.until = max(self.until, now + seconds)
+        self.process.until = max(self.until, now + seconds)
         self.press(now)
 
     def press(self, now: float) -> None:
@@ -243,7 +247,9 @@ class Sent:
         if self._peer:  # it decides by the same voltage: what is above that of this call may pass it
             base = self._atrion.find(self._name).settings.constants.base
             ohms = min(max(self._call.voltage - base, 0.0), ohms)
-        holds(self._atrion).setdefault(self._name, Hold()).extend(seconds, self._call.now(), ohms)
+        hold = holds(self._atrion).setdefault(self._name, Hold())
+        hold.extend(seconds, self._call.now(), ohms)
+        self._call.behind(hold.process)  # a router may ask before the next call begins
         self._call.ignore()
 
     def fail(self) -> None:
