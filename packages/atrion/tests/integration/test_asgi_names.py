@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,60 +13,24 @@ from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Host, Match, Mount, Route, Router
-from starlette.staticfiles import StaticFiles
 
 from atrion import Atrion, PhysicsVector
-from atrion.integrations._names import Shapes
 from atrion.integrations.asgi import AtrionMiddleware
-from atrion.testing import VirtualClock
-
-
-@pytest.fixture
-def engine() -> Atrion:
-    return Atrion(clock=VirtualClock())
-
-
-def ask(app: Any, *paths: str, method: str = "GET", root_path: str = "") -> list[int]:
-    """Statuses of requests, with ``root_path`` as a server under a prefix gives it."""
-
-    async def main() -> list[int]:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False, root_path=root_path)
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-            return [(await client.request(method, path)).status_code for path in paths]
-
-    return asyncio.run(main())
-
-
-def names(engine: Atrion) -> set[str]:
-    return {route for route, state in engine.snapshot().items() if state.admitted}
-
-
-def page(request: Request) -> Response:
-    return PlainTextResponse("ok")
-
-
-def shop() -> FastAPI:
-    app = FastAPI()
-
-    @app.get("/items/{i}")
-    async def item(i: str) -> str:
-        return i
-
-    return app
-
-
-class InAnotherTask(BaseHTTPMiddleware):
-    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
-        return await call_next(request)
-
-
-# --- one name ------------------------------------------------------------------------------------------------
+from packages.atrion.tests.integration.asgi_services import (
+    InAnotherTask,
+    ask,
+    fastapi,
+    names,
+    page,
+    serve,
+    shop,
+    starlette,
+)
 
 
 def outermost(engine: Atrion) -> Any:
@@ -207,154 +170,6 @@ def test_one_outage_behind_a_mount_sheds_nobody_else(engine: Atrion) -> None:
     assert ask(app, "/v1/items/a", "/v2/items/a") == [503, 200]
 
 
-# --- what is no ordinary route -------------------------------------------------------------------------------
-
-
-def test_a_redirect_of_a_slash_belongs_to_the_route_that_it_leads_to(engine: Atrion) -> None:
-    app = FastAPI()
-    users = APIRouter(prefix="/users")
-
-    @users.get("/{name}/")
-    async def user(name: str) -> str:
-        return name
-
-    app.include_router(users)
-    app.mount("/v1", shop())
-    app.add_middleware(AtrionMiddleware, atrion=engine)
-    assert ask(app, "/v1/items/a/", "/users/eve", "/users/eve/") == [307, 307, 200]
-    assert names(engine) == {"GET /v1/items/{i}", "GET /users/{name}/"}
-
-
-def test_files_of_one_directory_are_one_route(engine: Atrion, tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("ok")
-    (tmp_path / "style.css").write_text("ok")
-    app = shop()
-    app.mount("/static", StaticFiles(directory=tmp_path))
-    app.add_middleware(AtrionMiddleware, atrion=engine)
-    assert ask(app, "/static/index.html", "/static/style.css", "/static/none") == [200, 200, 404]
-    assert names(engine) == {"GET /static/{path}"}
-
-
-def test_a_frontend_is_a_route_and_no_path_that_matches_nothing(engine: Atrion, tmp_path: Path) -> None:
-    for folder in ("site", "admin"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "index.html").write_text(folder)
-    app, admin = shop(), APIRouter(prefix="/staff")
-    app.frontend("/", directory=tmp_path / "site", fallback="index.html")
-    admin.frontend("/admin", directory=tmp_path / "admin", fallback="index.html")
-    app.include_router(admin)
-    app.add_middleware(AtrionMiddleware, atrion=engine)
-    assert ask(app, "/", "/index.html", "/items/1", "/staff/admin/index.html") == [200] * 4
-    assert names(engine) == {"GET /{path}", "GET /items/{i}", "GET /staff/admin/{path}"}
-
-
-def test_a_routers_own_default_is_no_path_that_matches_nothing(engine: Atrion) -> None:
-    async def fallback(scope: Any, receive: Any, send: Any) -> None:
-        await PlainTextResponse("fallback")(scope, receive, send)
-
-    app = Starlette(routes=[Mount("/v1", Router([Route("/a", page)], default=fallback)), Route("/b", page)])
-    assert ask(AtrionMiddleware(app, engine), "/v1/a", "/v1/else", "/else") == [200, 200, 404]
-    assert names(engine) == {"GET /v1/a", "GET /v1{default}", "GET {unmatched}"}
-
-
-def test_what_a_handler_of_404_answers_after_all_gets_a_name_of_its_own(engine: Atrion) -> None:
-    app = shop()
-
-    @app.exception_handler(404)
-    async def single_page(request: Request, error: Exception) -> Response:
-        found = not request.url.path.startswith("/wp-")
-        return PlainTextResponse("page", 200 if found else 404)
-
-    app.add_middleware(AtrionMiddleware, atrion=engine)
-    assert ask(app, "/about", "/wp-login", "/about", "/wp-admin") == [200, 404, 200, 404]
-    assert engine.snapshot()["GET /about"].admitted == 1
-    assert engine.snapshot()["GET {unmatched}"].admitted == 3
-    engine.restore("GET {unmatched}", PhysicsVector(0.0, 0.0, 150.0, 0.0))
-    assert ask(app, "/wp-login", "/about") == [503, 200]
-
-
-def test_what_matches_nothing_makes_one_route_for_each_method(engine: Atrion) -> None:
-    app = AtrionMiddleware(shop(), engine)
-    assert set(ask(app, *(f"/wp-{n}/x{n}.php" for n in range(60)))) == {404}
-    assert names(engine) == {"GET {unmatched}"}
-    ask(app, "/nowhere", method="POST")
-    ask(app, "/items/1", method="DELETE")
-    assert names(engine) == {"GET {unmatched}", "POST {unmatched}", "DELETE /items/{i}"}
-
-
-# --- without a router ----------------------------------------------------------------------------------------
-
-
-async def plain(scope: Any, receive: Any, send: Any) -> None:
-    await PlainTextResponse("ok")(scope, receive, send)
-
-
-def slugs(count: int) -> list[str]:
-    return ["".join(chr(97 + n // 26**k % 26) for k in range(3)) + "son" for n in range(count)]
-
-
-def test_slugs_do_not_make_a_route_each(engine: Atrion) -> None:
-    app = AtrionMiddleware(plain, engine)
-    ask(app, "/health", "/users/list", *(f"/users/{slug}/posts" for slug in slugs(60)))
-    assert len(names(engine)) < 30
-    assert {"GET /health", "GET /users/list", "GET /users/{…}/posts"} <= names(engine)
-
-
-def test_shapes_are_bounded_at_every_depth() -> None:
-    shapes = Shapes()
-    seen = {shapes.shape(f"/{a}/{b}/{a}/{b}") for a in slugs(80) for b in slugs(80)}
-    assert "/{…}/{…}/{…}/{…}" in seen
-    assert len(seen) < 1000
-    assert len({shapes.shape(f"/{slug}x/{slug}") for slug in slugs(200)}) == 1
-
-
-def test_a_name_once_given_stays(engine: Atrion) -> None:
-    app = AtrionMiddleware(plain, engine)
-    ask(app, "/orders/list", *(f"/orders/{slug}" for slug in slugs(40)), "/orders/list")
-    assert engine.snapshot()["GET /orders/list"].admitted == 2
-
-
-# --- exclusion -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("root_path, prefix", [("", ""), ("/api", ""), ("/api", "/api")])
-@pytest.mark.parametrize(
-    "exclude, free",
-    [
-        (("/health",), ["/health", "/health/live"]),
-        (("/health/",), ["/health", "/health/live"]),
-        (("/",), ["/"]),
-        (("/items",), ["/items/a"]),
-        (("/item",), []),
-        ((), []),
-    ],
-)
-def test_exclusion_means_the_path_that_a_client_sends(
-    exclude: tuple[str, ...], free: list[str], root_path: str, prefix: str, engine: Atrion
-) -> None:
-    everything = ["/", "/health", "/health/live", "/healthy", "/items/a"]
-    app = Starlette(routes=[Route(path, page) for path in everything])
-    guarded = AtrionMiddleware(app, engine, exclude=exclude)
-    ask(guarded, *(prefix + path for path in everything), root_path=root_path)
-    measured = sum(state.admitted for state in engine.snapshot().values())
-    assert measured == len(everything) - len(free)
-    engine.reset()
-    for route in engine.snapshot():
-        engine.restore(route, PhysicsVector(0.0, 0.0, 150.0, 0.0))
-    assert ask(guarded, *(prefix + path for path in free), root_path=root_path) == [200] * len(free)
-
-
-def test_exclusion_below_a_mount_means_the_whole_path(engine: Atrion) -> None:
-    app, inner = FastAPI(), shop()
-    inner.add_middleware(AtrionMiddleware, atrion=engine, exclude=("/v1/items/free",))
-    app.mount("/v1", inner)
-    assert ask(app, "/v1/items/free", "/v1/items/a") == [200, 200]
-    assert engine.snapshot()["GET /v1/items/{i}"].admitted == 1
-
-
-# --- which of many routes ------------------------------------------------------------------------------------
-
-
 def answer(name: str) -> Any:
     """An endpoint that says its name."""
 
@@ -431,3 +246,41 @@ def test_routes_that_are_added_later_are_found(engine: Atrion) -> None:
     app.add_api_route("/direct", answer("direct"))
     assert ask(guarded, "/late/early", "/late/x", "/direct") == [200, 200, 200]
     assert names(engine) == {"GET /late/early", "GET /late/{x}", "GET /direct", "GET {unmatched}"}
+
+
+def test_a_template_is_asked_of_the_router(engine: Atrion) -> None:
+    with serve(starlette(engine)) as client:
+        for path in ("/items/1", "/items/2", "/api/v2/users/eve", "/nowhere/1", "/elsewhere", "/api/v2/none"):
+            client.get(path)
+        client.post("/items/3")
+        client.request("PROPFIND", "/items/3")
+    routes = {route: state.admitted for route, state in engine.snapshot().items()}
+    assert routes == {
+        "GET /items/{item}": 2,
+        "GET /api/{version}/users/{name}": 1,
+        "GET {unmatched}": 3,
+        "POST /items/{item}": 1,
+        "OTHER /items/{item}": 1,
+    }
+
+
+def test_fastapi_templates_with_included_routers(engine: Atrion) -> None:
+    with serve(fastapi(engine)) as client:
+        assert client.get("/v1/shop/orders/a").json() == {"order": "a"}
+        assert client.get("/v1/shop/orders/b").status_code == 200
+        assert client.get("/v1/shop/none/b/c").status_code == 404
+    assert set(engine.snapshot()) == {"GET /v1/shop/orders/{order}", "GET {unmatched}"}
+
+
+def test_wrapped_around_and_mounted_below_a_router(engine: Atrion) -> None:
+    inner = Starlette(routes=[Mount("/in/{a}", routes=[Route("/x/{b}", page)])])
+    below = Mount(
+        "/m", routes=[Route("/y/{c}", page)], middleware=[Middleware(AtrionMiddleware, atrion=engine)]
+    )
+    with serve(AtrionMiddleware(inner, engine)) as client:
+        assert client.get("/in/1/x/2").status_code == 200
+    with serve(Starlette(routes=[below])) as client:
+        assert client.get("/m/y/2").status_code == 200
+    assert engine.snapshot()["GET /in/{a}/x/{b}"].admitted == 1
+    assert len(engine.snapshot()) == 2
+    assert any(route.endswith("/y/{c}") for route in engine.snapshot())

@@ -8,16 +8,22 @@ import pytest
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from atrion import Atrion, ConfigurationError, Decision, PhysicsVector
 from atrion.integrations.asgi import AtrionMiddleware
 from atrion.testing import VirtualClock
-from packages.atrion.tests.integration.test_asgi import plain, press, serve
-
-
-@pytest.fixture
-def engine() -> Atrion:
-    return Atrion(clock=VirtualClock())
+from packages.atrion.tests.integration.asgi_services import (
+    ask,
+    guarded,
+    page,
+    plain,
+    press,
+    serve,
+    shop,
+    sicken,
+)
 
 
 def service(**options: Any) -> FastAPI:
@@ -148,3 +154,96 @@ def test_a_disabled_engine_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None
     with serve(service(atrion=engine, pool="db")) as client:
         assert client.get("/search").json() == "ok"
     assert engine.snapshot() == {}
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_the_tier_header_counts_only_when_trusted(trusted: bool, engine: Atrion, clock: VirtualClock) -> None:
+    options: dict[str, Any] = {"key": lambda scope: "x", "trust_tier_header": trusted}
+    with serve(guarded(engine, **options)) as client:
+        press(engine, "GET /a")
+        assert client.get("/a").status_code == 503
+        assert client.get("/a", headers={"X-Atrion-Tier": "emperor"}).status_code == 503
+        response = client.get("/a", headers={"X-Atrion-Tier": "Critical"})
+        assert response.status_code == (200 if trusted else 503)
+
+
+def test_tier_and_key_come_from_the_scope(engine: Atrion, clock: VirtualClock) -> None:
+    def tier(scope: Any) -> str:
+        return dict(scope["headers"])[b"x-plan"].decode()  # type: ignore[no-any-return]  # KeyError without one
+
+    with serve(guarded(engine, tier=tier, key=lambda scope: "x")) as client:
+        press(engine, "GET /a")
+        assert client.get("/a", headers={"x-plan": "critical"}).status_code == 200
+        assert client.get("/a", headers={"x-plan": "bulk"}).status_code == 503
+        assert client.get("/a").status_code == 503  # tier() raised: NORMAL
+        assert client.get("/b").status_code == 200
+
+
+def test_excluded_paths_are_neither_shed_nor_measured(engine: Atrion, clock: VirtualClock) -> None:
+    with serve(guarded(engine, exclude=("/health/",), route=lambda scope: "r")) as client:
+        sicken(engine, clock, "r")
+        assert client.get("/health").status_code == 200
+        assert client.get("/health/deep").status_code == 200
+        assert client.get("/healthy").status_code == 503
+    assert engine.snapshot()["r"].admitted == 0
+
+
+async def an_async_tier(scope: Any) -> str:
+    return "high"
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [
+        ("app", None),
+        ("atrion", None),
+        ("tier", "high"),
+        ("tier", an_async_tier),
+        ("key", 1),
+        ("route", "/a"),
+        ("exclude", "/health"),
+        ("exclude", 3),
+        ("exclude", ["health"]),
+        ("trust_tier_header", "yes"),
+    ],
+)
+def test_wrong_configuration_names_the_field(field: str, value: Any, engine: Atrion) -> None:
+    options: dict[str, Any] = {"app": plain, "atrion": engine, field: value}
+    with pytest.raises(ConfigurationError, match=rf"^{field} must be .*, got ") as caught:
+        AtrionMiddleware(**options)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("root_path, prefix", [("", ""), ("/api", ""), ("/api", "/api")])
+@pytest.mark.parametrize(
+    "exclude, free",
+    [
+        (("/health",), ["/health", "/health/live"]),
+        (("/health/",), ["/health", "/health/live"]),
+        (("/",), ["/"]),
+        (("/items",), ["/items/a"]),
+        (("/item",), []),
+        ((), []),
+    ],
+)
+def test_exclusion_means_the_path_that_a_client_sends(
+    exclude: tuple[str, ...], free: list[str], root_path: str, prefix: str, engine: Atrion
+) -> None:
+    everything = ["/", "/health", "/health/live", "/healthy", "/items/a"]
+    app = Starlette(routes=[Route(path, page) for path in everything])
+    guarded = AtrionMiddleware(app, engine, exclude=exclude)
+    ask(guarded, *(prefix + path for path in everything), root_path=root_path)
+    measured = sum(state.admitted for state in engine.snapshot().values())
+    assert measured == len(everything) - len(free)
+    engine.reset()
+    for route in engine.snapshot():
+        engine.restore(route, PhysicsVector(0.0, 0.0, 150.0, 0.0))
+    assert ask(guarded, *(prefix + path for path in free), root_path=root_path) == [200] * len(free)
+
+
+def test_exclusion_below_a_mount_means_the_whole_path(engine: Atrion) -> None:
+    app, inner = FastAPI(), shop()
+    inner.add_middleware(AtrionMiddleware, atrion=engine, exclude=("/v1/items/free",))
+    app.mount("/v1", inner)
+    assert ask(app, "/v1/items/free", "/v1/items/a") == [200, 200]
+    assert engine.snapshot()["GET /v1/items/{i}"].admitted == 1

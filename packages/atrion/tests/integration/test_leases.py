@@ -8,23 +8,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
 from atrion import Atrion, AtrionError, LeaseCancelled, Profile, Tier
+from packages.atrion.tests.waiting import eventually
 
 LONG = 30.0
 """Seconds that nobody waits for: what waits for so long is cancelled."""
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_seconds_that_are_used_up_cancel_the_block() -> None:

@@ -10,8 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from atrion.metrics import names
 from atrion.metrics.exposition import written
 from atrion.metrics.reading import Reading
 from atrion.testing import VirtualClock, force_shed
+from packages.atrion.tests.waiting import eventually
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 WORKER = Path(__file__).with_name("metrics_process.py")
@@ -202,15 +202,6 @@ def worker(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}", process
         finally:
             process.kill()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.mark.slow

@@ -8,16 +8,6 @@ from packages.atrion.tests.unit.calling import Breaker, Ticker
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(clock: VirtualClock) -> Atrion:
-    return Atrion(clock=clock)
-
-
-@pytest.fixture
 def tick(clock: VirtualClock) -> Ticker:
     """Feed a route a sample a tick."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from atrion import InMemoryProvider
 from atrion.state import ClusterScar, NodeRow, Pulse
+from packages.atrion.tests.waiting import eventually
 
 
 class Counting(InMemoryProvider):
@@ -37,14 +37,6 @@ class Counting(InMemoryProvider):
         """Whether it is asked, for at least one turn more, within some seconds."""
         before = self.log.count("exchange")
         return eventually(lambda: self.log.count("exchange") > before)
-
-
-def eventually(what: Callable[[], bool]) -> bool:
-    for _ in range(1000):
-        if what():
-            return True
-        time.sleep(0.005)
-    return False
 
 
 async def soon(what: Callable[[], bool]) -> bool:

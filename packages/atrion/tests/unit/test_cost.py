@@ -15,16 +15,6 @@ from atrion.testing import VirtualClock
 from atrion.vitals import route_vitals
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(clock: VirtualClock) -> Atrion:
-    return Atrion(clock=clock)
-
-
 def begun(engine: Atrion, cost: float | None, route: str = "gpt", tier: str = "normal") -> Call:
     call = engine.flow(route, tier, cost=cost)
     assert call.try_begin()

@@ -12,7 +12,8 @@ import pytest
 
 from atrion import Atrion, InMemoryProvider, PhysicsVector
 from atrion.testing import VirtualClock
-from packages.atrion.tests.unit.pulsing import Counting, eventually, others, pulse_of, soon, works
+from packages.atrion.tests.unit.pulsing import Counting, others, pulse_of, soon, works
+from packages.atrion.tests.waiting import eventually
 
 
 class Hung(InMemoryProvider):
