@@ -12,8 +12,9 @@ from atrion_lab.measures import MEASURES
 from atrion_lab.metrics import interval, jain, percentile
 from atrion_lab.policies.catalog import CONTROLLERS
 from atrion_lab.scenarios import SCENARIOS, scenario
+from small_scenario import PLAIN
 
-ISSUE = (
+PROMISED = (
     "steady-0.5x steady-10x cold-start-in-overload flash-crowd slow-ramp diurnal retry-storm capacity-loss "
     "dead-dependency gray-failure-20% gray-failure-50% hung-dependency flapping-dependency low-flood critical-only "
     "black-friday microservice-domino ddos-tarpit llm-router iot-sampling game-lod cluster-outage cluster-partition "
@@ -24,7 +25,7 @@ ISSUE = (
 def test_every_promised_scenario_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "list", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert set(ISSUE.split()) <= set(printed["scenarios"])
+    assert set(PROMISED.split()) <= set(printed["scenarios"])
     assert set(printed["controllers"]) == set(CONTROLLERS)
     assert main(["lab", "list"]) == 0
     assert "flash-crowd" in capsys.readouterr().out
@@ -186,3 +187,63 @@ def test_what_is_misspelt_is_told_what_was_meant(
         status = end.code
     assert status == 2
     assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_only_files_are_scaled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "run", "steady-2x", "--scale", "2"]) == 2
+    assert "--scale" in capsys.readouterr().err
+    path = tmp_path / "mine.toml"
+    path.write_text(PLAIN, encoding="utf-8")
+    assert main(["lab", "run", str(path), "--scale", "2", "--json"]) == 0
+    twice = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert main(["lab", "run", str(path), "--json"]) == 0
+    once = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert twice["goodput_ratio"] == pytest.approx(2.0 * once["goodput_ratio"], rel=0.3)
+
+
+def test_rows_for_programs_and_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "mine.toml"
+    target.write_text("expect = { critical_success = 0.9 }\n" + PLAIN, encoding="utf-8")
+    command = ["lab", "run", str(target), "--controller", "none,possible", "--seeds", "2"]
+    assert main([*command, "--json"]) == 0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["controller"], row["seed"]) for row in printed] == [
+        ("none", 1),
+        ("possible", 1),
+        ("none", 2),
+        ("possible", 2),
+        ("none", "mean"),
+        ("possible", "mean"),
+    ]
+    assert printed[-1]["met"] is True
+    assert printed[-1]["worst"]["good_over_possible"] == 1.0
+    assert "met" not in printed[0]
+    target.write_text("expect = { late_share = 0.1 }\n" + PLAIN.replace("20", "200"), encoding="utf-8")
+    assert main(command) == 1
+    shown = capsys.readouterr().out
+    assert "✗ none" in shown
+    assert "✓ possible" in shown
+    assert "worst" in shown
+
+
+def test_a_file_that_comes_along_is_played_and_drawn_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "run.svg"
+    assert main(["lab", "run", "cold-wide-128", "--controller", "none", "--plot", str(target)]) == 0
+    assert target.stat().st_size > 5000
+    assert "✓ none" in capsys.readouterr().out
+
+
+def test_a_built_in_scenario_is_measured_over_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["lab", "run", "cold-start-in-overload", "--seeds", "2", "--controller", "none", "--json"]) == 0
+    )
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["seed"] == "mean"
+    assert "met" not in last
+
+
+def test_a_recording_has_no_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "run", "calls.csv", "--seeds", "2"]) == 2
+    assert "--seeds = 2: leave it out" in capsys.readouterr().err
