@@ -43,16 +43,24 @@ class RetryBudget:
         with self._lock:
             self._left = min(self._left + SHARE, MOST)
 
+    def allows(self) -> bool:
+        """Whether a request may be tried again now."""
+        with self._lock:
+            return self._allows()
+
     def withdraw(self) -> bool:
         """Whether a request may be tried again now; it is then counted as a retry."""
         with self._lock:
-            now = self._clock()
-            self._left = min(self._left + LEAST * max(now - self._last, 0.0), MOST)
-            self._last = now
-            if self._left < 1.0 - ROUNDING:
-                return False
-            self._left -= 1.0
-            return True
+            allowed = self._allows()
+            if allowed:
+                self._left -= 1.0
+            return allowed
+
+    def _allows(self) -> bool:
+        now = self._clock()
+        self._left = min(self._left + LEAST * max(now - self._last, 0.0), MOST)
+        self._last = now
+        return self._left >= 1.0 - ROUNDING
 
 
 _budgets: dict[str, RetryBudget] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -14,11 +15,33 @@ from atrion.propagation import MAX_ATTEMPT, current, use
 
 with needs("atrion.integrations.stamina", "stamina"):
     import stamina
+    from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 __all__ = ["RetryBudget", "budget", "on", "retry"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _Asked(threading.local):
+    """The last error of this thread that may be tried again, by ``id``, and its budget."""
+
+    error: int = 0
+    budget: RetryBudget | None = None
+
+
+_asked = _Asked()
+
+
+def _count(details: RetryDetails) -> None:
+    """A hook of stamina: a call is tried again, which is decided in the thread that has just asked whether it may be.
+
+    stamina asks after the last attempt, too, so asking must not count.
+    """
+    shared = _asked.budget
+    if shared is not None and id(details.caused_by) == _asked.error:
+        shared.withdraw()
+    _asked.budget = None
 
 
 def on(destination: str) -> Callable[[Exception], bool | float]:
@@ -28,6 +51,9 @@ def on(destination: str) -> Callable[[Exception], bool | float]:
     being served, nor anything within a request that is a retry itself, nor anything beyond the destination's budget,
     which all its retries share. A rejection and a 429 wait for as long as they ask.
 
+    A hook among those of ``stamina.instrumentation`` counts the retries; where it was removed, the last failure counts
+    as one, too.
+
     Args:
         destination: The ``dependency`` of a guard, or the host that it goes by.
 
@@ -35,10 +61,14 @@ def on(destination: str) -> Callable[[Exception], bool | float]:
         ConfigurationError: it has no name.
     """
     shared = budget(destination)
+    if _count not in get_on_retry_hooks():
+        set_on_retry_hooks((*get_on_retry_hooks(), _count))
 
     def again(error: Exception) -> bool | float:
-        if not may_pass(error) or not shared.withdraw():
+        counts = _count in get_on_retry_hooks()
+        if not may_pass(error) or not (shared.allows() if counts else shared.withdraw()):
             return False
+        _asked.error, _asked.budget = id(error), shared
         return asked_to_wait(error) or True
 
     return again
