@@ -239,6 +239,8 @@ class Route:
             self.pool.surplus -= self.costs.surplus
         self.pool.members -= 1
         self.membership.leave(self.pool)
+        if self._shedding is not None and self._shedding.reported:
+            self._listener.on_shedding(self, self._shedding, True)
         if self.counters is not None:
             self._listener.on_evicted(self)
 

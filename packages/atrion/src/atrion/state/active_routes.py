@@ -96,21 +96,22 @@ class ActiveRoutes:
         return self._names
 
     def advance(self, now: float, is_published: Callable[[RouteView], bool]) -> dict[str, RouteView]:
-        """Advance the shared routes that are not at rest, and return them.
+        """Advance the routes that are not at rest, and return those of them that are shared.
 
-        A route comes to rest when only decay is due and its state ``is_published``.
+        A route comes to rest when only decay is due and its state, if it is shared, ``is_published``.
         """
         active = {}
         for _ in range(len(self._active)):
             view = self._active.popleft()
             if self._routes.get(view.id) is not view:
                 continue  # evicted
-            if not view.shared or (view.rests(now) and is_published(view)):
+            if view.rests(now) and (not view.shared or is_published(view)):
                 view.at_rest = True
-                if not view.shared or view.rests(now):
+                if view.rests(now):
                     continue
                 view.at_rest = False  # another thread called it meanwhile
             self._active.append(view)
             view.advance(now)
-            active[view.id] = view
+            if view.shared:
+                active[view.id] = view
         return active
