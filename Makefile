@@ -29,7 +29,7 @@ ON_SOURCE := packages/atrion/tests packages/atrion-cluster/tests packages/atrion
 	packages/atrion-lab/tests/test_simulator.py packages/atrion-lab/tests/test_sensitivity.py \
 	$(addprefix --ignore=packages/atrion/tests/frameworks/,test_gunicorn.py test_grpc_threads.py)
 ON_WHEEL := packages/atrion/tests packages/atrion-lab/tests packages/atrion-studio/tests \
-	$(wildcard packages/atrion-cluster/tests/*/test_contract.py packages/atrion-cluster/tests/*/test_provider.py) \
+	$(wildcard packages/atrion-cluster/tests/*/test_contract.py packages/atrion-cluster/tests/*/test_provider*.py) \
 	$(addprefix --ignore=packages/,atrion/tests/migrate atrion/tests/integration/test_packaging.py \
 	atrion/tests/docs/test_tutorial.py atrion/tests/frameworks/test_init.py \
 	atrion-studio/tests/test_browser.py)

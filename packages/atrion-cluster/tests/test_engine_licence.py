@@ -5,7 +5,6 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -16,14 +15,7 @@ from atrion_cluster.licence.watch import LicenseClock, Notices
 from atrion_cluster.redis import RedisClusterProvider
 from benchmarks.stores.redis_server import RedisServer
 from licence_vendor import Vendor
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for what another thread is about to do."""
-    end = time.monotonic() + 20.0
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+from packages.atrion.tests.waiting import eventually
 
 
 def test_an_engine_hands_its_key_to_the_provider(vendor: Vendor) -> None:
@@ -127,11 +119,11 @@ def test_a_licence_that_ends_under_load_refuses_and_fails_no_call(
             threads = [threading.Thread(target=load) for _ in range(3)]
             for thread in threads:
                 thread.start()
-            until(lambda: (provider.license_status().clusters or 0) == 1)
+            assert eventually(lambda: (provider.license_status().clusters or 0) == 1)
             provider.use_license(vendor.ended(days, id=f"load-{days}"))
             assert provider.license_status().state is state
             before = served
-            until(lambda: served > before + 300)
+            assert eventually(lambda: served > before + 300)
             # A restart with the ended key serves and shares as well.
             again = RedisClusterProvider(
                 {"url": server.url}, namespace="load", license=vendor.ended(days, id="restart")
@@ -140,7 +132,7 @@ def test_a_licence_that_ends_under_load_refuses_and_fails_no_call(
                 second = restarted.protect("work")(lambda: None)
                 for _ in range(200):
                     second()
-                until(lambda: len(asyncio.run(nodes_of(url))) == 2)
+                assert eventually(lambda: len(asyncio.run(nodes_of(url))) == 2)
             over.set()
             for thread in threads:
                 thread.join()

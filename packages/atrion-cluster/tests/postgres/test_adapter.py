@@ -1,3 +1,5 @@
+"""What the adapter keeps of routes and their past, and what it makes of rows that make no sense."""
+
 from __future__ import annotations
 
 import asyncio
@@ -8,82 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrion import (
-    Atrion,
-    AtrionError,
-    ConfigurationError,
-    InMemoryProvider,
-    PhysicsVector,
-    ProviderError,
-    Telemetry,
-)
+from atrion import Atrion, InMemoryProvider, PhysicsVector, Telemetry
 from atrion_cluster import PostgresPersistenceAdapter
 from atrion_cluster.postgres.names import LONGEST, from_text, to_text
-
-SECRET = "s3cret-of-the-tests"
-
-
-def vector(scar: float) -> PhysicsVector:
-    return PhysicsVector(10.0, 0.5, scar, 1.0)
-
-
-# --- tables --------------------------------------------------------------------------------------------------
-
-
-def test_many_processes_at_once_make_the_tables_once(server: Any) -> None:
-    server.execute("CREATE DATABASE virgin")
-    url = server.url(database="virgin")
-
-    async def main() -> None:
-        adapters = [PostgresPersistenceAdapter(url, deadline=5.0) for _ in range(8)]
-        await asyncio.gather(*(adapter.connect() for adapter in adapters))
-        await adapters[0].update_vector("r", vector(1.0))
-        assert await adapters[-1].get_vector("r") == vector(1.0)
-        for adapter in adapters:
-            await adapter.disconnect()
-
-    asyncio.run(main())
-    assert server.execute("SELECT version FROM atrion_migration ORDER BY version", database="virgin") == [
-        (1,),
-        (2,),
-    ]
-
-
-def test_older_tables_are_brought_up_to_date_and_newer_ones_are_used(server: Any) -> None:
-    server.execute("CREATE DATABASE older")
-    url = server.url(database="older")
-
-    async def connect() -> None:
-        adapter = PostgresPersistenceAdapter(url, history=60.0)
-        await adapter.connect()
-        await adapter.update_vector("r", vector(1.0))
-        assert len(await adapter.history("r")) >= 1
-        await adapter.disconnect()
-
-    asyncio.run(connect())
-    server.execute("DROP TABLE atrion_history", database="older")
-    server.execute("DELETE FROM atrion_migration WHERE version = 2", database="older")
-    asyncio.run(connect())
-    server.execute("INSERT INTO atrion_migration (version) VALUES (9999)", database="older")
-    asyncio.run(connect())
-
-
-def test_a_role_that_may_not_make_tables_is_told_what_to_do(server: Any) -> None:
-    server.execute("CREATE DATABASE strict")
-    server.execute("CREATE ROLE guest LOGIN PASSWORD 'guests-secret'")
-    url = server.url(user="guest", password="guests-secret", database="strict")
-
-    async def main() -> None:
-        adapter = PostgresPersistenceAdapter(url)
-        with pytest.raises(ProviderError, match="GRANT CREATE ON SCHEMA public"):
-            await adapter.connect()
-        await adapter.disconnect()
-
-    server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", database="strict")
-    asyncio.run(main())
-
-
-# --- keeping -------------------------------------------------------------------------------------------------
+from store_rows import vector
 
 
 def test_batches_that_cross_each_other_do_not_lock_up(server: Any) -> None:
@@ -225,9 +155,6 @@ def test_subscribers_of_many_routes_hear_each_of_their_own(server: Any) -> None:
     asyncio.run(main())
 
 
-# --- what is not to be trusted -------------------------------------------------------------------------------
-
-
 def test_rows_that_make_no_sense_are_dropped_and_counted(server: Any) -> None:
     async def main() -> None:
         adapter = PostgresPersistenceAdapter(server.url(), namespace="rubbish")
@@ -283,56 +210,3 @@ def test_any_route_id_has_a_text_of_its_own(route: str) -> None:
     assert "\0" not in text
     assert len(text.encode()) <= LONGEST
     assert from_text(text) == route
-
-
-# --- configuration and secrets -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "url, word",
-    [
-        ("postgresql://u:topsecret@h/d?nonsense=1", "cannot be read"),
-        ("postgresql://u:topsecret@[h/d", "must be postgresql://"),
-        ("postgresql://u:topsecret@h/d?namespace=a/b", "namespace"),
-        ("postgresql://u:topsecret@h/d?history=-1", "history"),
-        ("postgresql://u:topsecret@h/d?history=long", "history"),
-        ("postgresql://u:topsecret@h/d?forget_after=1", "forget_after"),
-        ("postgresql://u:topsecret@h/d?deadline=0", "deadline"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_in_words_without_the_password(url: str, word: str) -> None:
-    with pytest.raises(ConfigurationError, match=word) as caught:
-        Atrion(persistence=url)
-    assert "topsecret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", [None, 5, "mysql://h/d", ""])
-def test_what_is_no_postgresql_url_is_refused(url: Any) -> None:
-    with pytest.raises(ConfigurationError, match="postgresql://user"):
-        PostgresPersistenceAdapter(url)
-
-
-def test_both_schemes_are_registered(server: Any) -> None:
-    for scheme in ("postgresql", "postgres"):
-        engine = Atrion(provider=server.url(namespace="n").replace("postgresql", scheme))
-        assert isinstance(engine.state.provider, PostgresPersistenceAdapter)
-
-
-def test_no_text_holds_the_password(server: Any) -> None:
-    async def main() -> None:
-        adapter = PostgresPersistenceAdapter(server.url())
-        assert SECRET not in repr(adapter) + str(vars(adapter))
-        assert "127.0.0.1" in repr(adapter)
-        await adapter.connect()
-        await adapter.disconnect()
-        wrong = PostgresPersistenceAdapter(server.url(password="wrong-one"))
-        nowhere = PostgresPersistenceAdapter(server.url(port=1))
-        for broken in (wrong, nowhere):
-            with pytest.raises(ProviderError, match=r"PostgreSQL at 127\.0\.0\.1") as caught:
-                await broken.connect()
-            assert "wrong-one" not in str(caught.value)
-            assert SECRET not in str(caught.value)
-        with pytest.raises(AtrionError, match="not connected"):
-            await wrong.get_vector("r")
-
-    asyncio.run(main())

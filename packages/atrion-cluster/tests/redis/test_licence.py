@@ -8,17 +8,11 @@ from typing import Any
 import pytest
 
 from atrion.errors import ConfigurationError, ProviderError
-from atrion.state import NodeRow, PhysicsVector
 from atrion_cluster.licence import LicenseState
 from atrion_cluster.redis import RedisClusterProvider
 from benchmarks.stores.redis_server import RedisCluster, RedisServer
 from licence_vendor import Vendor
-
-Provide = Callable[..., RedisClusterProvider]
-
-
-def row(scar: float) -> NodeRow:
-    return NodeRow(PhysicsVector(50.0, 1.0, scar, 7.0), 20.0, 0.0)
+from store_rows import Provide, row
 
 
 async def counted(provider: RedisClusterProvider, clusters: int) -> None:

@@ -1,5 +1,8 @@
+"""Settings of the provider, from its constructor and from URLs, and what is refused."""
+
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -156,3 +159,23 @@ def test_no_error_shows_a_password(url: str, caplog: pytest.LogCaptureFixture) -
 def test_a_dictionary_wins_over_the_url() -> None:
     found: RedisSettings = settings_from({"url": "redis://a:b@h/1", "password": "c", "db": 2}, None, 0.3, "n")
     assert (found.username, found.password, found.db, found.channel) == ("a", "c", 2, "n:sync")
+
+
+def test_an_engine_starts_without_its_server(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Atrion(provider="redis://127.0.0.1:1/0", interval=0.01)
+
+    async def main() -> None:
+        async with engine:
+            for _ in range(20):
+                async with engine.flow("r"):
+                    await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.WARNING, "atrion"):
+        asyncio.run(main())
+    assert len(caplog.records) == 1
+    assert "127.0.0.1:1" in caplog.text
+
+
+def test_an_unreadable_url_of_an_engine_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="gamma"):
+        Atrion(provider="redis://localhost?gamma=3")

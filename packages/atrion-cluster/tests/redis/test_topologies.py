@@ -1,47 +1,20 @@
+"""A Redis Cluster: routes are spread over its masters, and followed when slots move or a master is away."""
+
 from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from redis.crc import key_slot
 
-from atrion import Atrion, ConfigurationError
 from atrion.errors import ProviderError
-from atrion.state import ClusterScar, NodeRow, PhysicsVector
-from atrion_cluster.redis import RedisClusterProvider
+from atrion.state import ClusterScar
 from atrion_cluster.redis.topology import tags_of
-from benchmarks.stores.redis_server import (
-    RedisCluster,
-    RedisServer,
-    Sentinels,
-    free_port,
-    redis_binary,
-    tls_server,
-)
-
-Provide = Callable[..., RedisClusterProvider]
-ACL = [
-    "reset", "on", ">s3cret", "~{NAMESPACE:*", "&NAMESPACE:*", "-@all", "+fcall", "+function|load", "+ping",
-    "+subscribe", "+unsubscribe", "+publish", "+time", "+select", "+del", "+exists", "+expire", "+pexpire",
-    "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+hscan", "+hrandfield", "+zadd", "+zrem", "+zrange", "+zscore",
-    "+zrangebyscore", "+zremrangebyscore",
-]  # fmt: skip
-
-
-def row(scar: float, evidence: float = 20.0) -> NodeRow:
-    return NodeRow(PhysicsVector(50.0, 1.0, scar, 7.0), evidence, 0.0)
-
-
-async def heard_by(reader: RedisClusterProvider, routes: list[str]) -> dict[str, ClusterScar]:
-    """What a node that has just connected hears."""
-    await reader.connect()
-    return dict(await reader.exchange("reader", {}, routes))
+from benchmarks.stores.redis_server import RedisCluster, RedisServer
+from store_rows import Provide, heard_by, row
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 6, 12, 100])
@@ -50,9 +23,6 @@ def test_tags_lie_evenly_over_the_slots(shards: int) -> None:
     slots = [key_slot(tag.encode()) for tag in tags_of("shop", shards)]
     assert len(set(slots)) == shards
     assert shards == 1 or [int(slot / width) for slot in slots] == list(range(shards))
-
-
-# --- a cluster -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -157,179 +127,9 @@ def test_slots_that_move_to_another_master_are_followed(
     asyncio.run(main())
 
 
-# --- sentinels -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_sentinels_lead_to_the_new_master_when_the_old_one_dies(
-    provide: Provide, caplog: pytest.LogCaptureFixture
-) -> None:
-    with Sentinels() as sentinels, caplog.at_level(logging.WARNING, "atrion"):
-
-        async def main() -> None:
-            provider, other = provide(sentinels.url), provide(sentinels.url)
-            await provider.exchange("a", {"r": row(30.0)}, ["r"])
-            assert (await other.exchange("b", {}, ["r"]))["r"].scar == pytest.approx(30.0)
-            sentinels.master.kill()
-            with pytest.raises(ProviderError):
-                await provider.exchange("a", {}, ["r"])
-            async with asyncio.timeout(30.0):
-                while True:
-                    try:
-                        await provider.connect()
-                        await provider.exchange("a", {"r": row(40.0)}, ["r"])
-                        break
-                    except ProviderError:
-                        await asyncio.sleep(0.1)
-            heard = await heard_by(other, ["r"])
-            assert heard["r"].scar == pytest.approx(40.0, abs=0.1)
-            assert int(sentinels.replica.do("DBSIZE")) > 0
-            await asyncio.gather(provider.disconnect(), other.disconnect())
-
-        asyncio.run(main())
-
-
-@contextmanager
-def sentinel_of(config: Path) -> Iterator[None]:
-    """A master and its only sentinel, on the ports that ``config`` names."""
-    words = config.read_text().split()
-    with RedisServer(port=int(words[words.index("monitor") + 3])):
-        process = subprocess.Popen(
-            [redis_binary(), str(config), "--sentinel"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        try:
-            yield
-        finally:
-            process.kill()
-            process.wait()
-
-
-def test_a_subscriber_is_told_once_the_sentinels_have_come(provide: Provide, tmp_path: Path) -> None:
-    port, config = free_port(), tmp_path / "sentinel.conf"
-    config.write_text(
-        f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor main 127.0.0.1 {free_port()} 1\n"
-    )
-    heard: list[PhysicsVector] = []
-
-    async def main() -> None:
-        url = f"redis+sentinel://127.0.0.1:{port}/main"
-        reader, writer = provide(url), provide(url)
-        with pytest.raises(ProviderError):
-            await reader.connect()
-        reader.subscribe("r", heard.append)
-        await asyncio.sleep(0.3)  # it has tried to listen meanwhile
-        with sentinel_of(config):
-            for number in range(200):
-                with suppress(ProviderError):
-                    await writer.update_vector("r", PhysicsVector(float(number), 0.0, 3.0, 1.0))
-                if heard:
-                    break
-                await asyncio.sleep(0.1)
-            await asyncio.gather(reader.disconnect(), writer.disconnect())
-
-    asyncio.run(main())
-    assert heard
-
-
-def test_a_service_that_no_sentinel_knows_is_said_so(provide: Provide, redis_server: RedisServer) -> None:
-    provider = provide(f"redis+sentinel://127.0.0.1:{redis_server.port}/main")
-    with pytest.raises(ProviderError, match="no sentinel knows a master of 'main'"):
-        asyncio.run(provider.connect())
-
-
 def test_a_server_that_is_no_cluster_is_said_so(provide: Provide, redis_server: RedisServer) -> None:
     provider = provide(f"redis+cluster://127.0.0.1:{redis_server.port}")
     with pytest.raises(
         ProviderError, match=r"no node of the cluster serves all slots.*cluster support disabled"
     ):
         asyncio.run(provider.connect())
-
-
-# --- logins and TLS ------------------------------------------------------------------------------------------
-
-
-def test_the_least_that_an_acl_user_needs(own_server: RedisServer, provide: Provide, namespace: str) -> None:
-    own_server.do("ACL", "SETUSER", "app", *(rule.replace("NAMESPACE", namespace) for rule in ACL))
-    url = own_server.url.replace("//", "//app:s3cret@")
-
-    async def main() -> None:
-        a, b = provide(url), provide(url)
-        await asyncio.gather(a.connect(), b.connect())
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        b.listen("b", lambda route, _: heard.put_nowait(route))
-        b.subscribe("v", lambda vector: heard.put_nowait("v"))
-        await a.exchange("a", {f"r{number}": row(50.0) for number in range(300)}, ["r0"])
-        await b.exchange("b", {}, ["r0"])
-        await a.exchange("a", {"r0": row(200.0)}, ["r0"])
-        assert await asyncio.wait_for(heard.get(), 5.0) == "r0"
-        await a.update_vector("v", row(5.0).vector)
-        assert await asyncio.wait_for(heard.get(), 5.0) == "v"
-        assert await b.get_vector("v") == row(5.0).vector
-        assert len(await b.recall("a", 1000)) == 301
-        assert sorted(await b.list_nodes()) == ["a", "b"]
-        await asyncio.gather(a.disconnect(), b.disconnect())
-
-    asyncio.run(main())
-    denied = own_server.do("ACL", "LOG")
-    assert [entry for entry in denied if b"client" not in str(entry).encode()] == []
-
-
-@pytest.mark.parametrize(
-    "login, said", [("app:wrong@", "invalid username-password"), ("", "[Aa]uthentication required|NOAUTH")]
-)
-def test_a_wrong_login_is_said_without_the_password(
-    own_server: RedisServer, provide: Provide, login: str, said: str
-) -> None:
-    own_server.do("ACL", "SETUSER", "app", "on", ">s3cret", "~*", "&*", "+@all")
-    own_server.do("ACL", "SETUSER", "default", "off")
-    provider = provide(own_server.url.replace("//", f"//{login}"))
-
-    async def main() -> None:
-        await provider.connect()
-        await provider.exchange("a", {}, ["r"])
-
-    with pytest.raises(ProviderError, match=said) as caught:
-        asyncio.run(main())
-    assert "wrong@" not in str(caught.value)
-    asyncio.run(provider.disconnect())
-
-
-def test_tls(provide: Provide) -> None:
-    with tls_server() as (port, authority):
-        url = f"rediss://localhost:{port}/0"
-
-        async def main() -> None:
-            provider = provide(f"{url}?ssl_ca_certs={authority}")
-            await provider.connect()
-            assert await provider.exchange("a", {"r": row(5.0)}, ["r"]) == {"r": ClusterScar(0.0, 0.0)}
-            await provider.disconnect()
-            stranger = provide(url)
-            with pytest.raises(ProviderError, match="certificate verify failed"):
-                await stranger.connect()
-            await stranger.disconnect()
-            other_name = provide(f"rediss://127.0.0.2:{port}?ssl_ca_certs={authority}")
-            with pytest.raises(ProviderError):
-                await other_name.connect()
-            await other_name.disconnect()
-
-        asyncio.run(main())
-
-
-def test_an_engine_starts_without_its_server(caplog: pytest.LogCaptureFixture) -> None:
-    engine = Atrion(provider="redis://127.0.0.1:1/0", interval=0.01)
-
-    async def main() -> None:
-        async with engine:
-            for _ in range(20):
-                async with engine.flow("r"):
-                    await asyncio.sleep(0.01)
-
-    with caplog.at_level(logging.WARNING, "atrion"):
-        asyncio.run(main())
-    assert len(caplog.records) == 1
-    assert "127.0.0.1:1" in caplog.text
-
-
-def test_an_unreadable_url_of_an_engine_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match="gamma"):
-        Atrion(provider="redis://localhost?gamma=3")
