@@ -161,6 +161,13 @@ class Prompt:
             self._learn(status, headers)
         except Exception:
             self._models.complain("atrion: the headers of an answer could not be read")
+        self._judge(status, seconds)
+
+    def broke(self, status: int) -> None:
+        """The answer, which began as a success, has an error that stands for ``status``."""
+        self._judge(status, None)
+
+    def _judge(self, status: int, seconds: float | None) -> None:
         if status == REFUSED:
             self.sent.held(UNTOLD if seconds is None else seconds)
         elif status in BUSY and seconds is not None:

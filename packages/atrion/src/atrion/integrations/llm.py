@@ -11,6 +11,7 @@ from atrion.engine import Atrion
 from atrion.errors import ConfigurationError
 from atrion.integrations._httpx import AsyncBody, Body
 from atrion.integrations._llm_costs import TAIL, estimate
+from atrion.integrations._llm_events import Errors
 from atrion.integrations._missing import needs
 from atrion.integrations._outgoing import ClientOptions, until_answered
 from atrion.integrations._prompts import CostOf, Models, Prompt
@@ -46,7 +47,8 @@ def guard(
     tiers are then shed first.
 
     Timeouts, connections that fail and 5xx are failures, 4xx are not; 429, 503 and 529 raise the resistance for the
-    time that they ask for. A request is in flight until its response, or stream, has been read or closed.
+    time that they ask for. An error within a stream counts as the answer with its status would. A request is in flight
+    until its response, or stream, has been read or closed.
 
     Args:
         client: An ``OpenAI``, ``AzureOpenAI``, ``Anthropic``, or the asynchronous form of one.
@@ -129,7 +131,7 @@ class _Guarding(_Building):
             response = super().send(request, stream=True, **options)  # type: ignore[misc]
             prompt.answered(response.status_code, response.headers)
             if stream:
-                response.stream = self.body(response.stream, prompt)
+                response.stream = self.body(response, prompt)
                 return response
             try:
                 prompt.read(response.read()[-TAIL:])
@@ -149,7 +151,7 @@ class _AsyncGuarding(_Building):
             response = await super().send(request, stream=True, **options)  # type: ignore[misc]
             prompt.answered(response.status_code, response.headers)
             if stream:
-                response.stream = self.body(response.stream, prompt)
+                response.stream = self.body(response, prompt)
                 return response
             try:
                 prompt.read((await response.aread())[-TAIL:])
@@ -160,44 +162,56 @@ class _AsyncGuarding(_Building):
         return response
 
 
-class _Tail:
-    """The last bytes of a stream, which tell at its end what it used."""
+class _Seen:
+    """What is seen of a stream as it passes: its errors, and its last bytes, which tell at its end what it used."""
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: Prompt, response: Any) -> None:
         self._prompt = prompt
         self._bytes = b""
+        kind = response.headers.get("content-type", "")
+        events = response.status_code < 300 and "text/event-stream" in kind.lower()
+        self._errors = Errors() if events else None
 
     def add(self, chunk: bytes) -> bytes:
         self._bytes = (self._bytes + chunk)[-TAIL:]
+        if self._errors is not None:
+            self._note(self._errors.add(chunk))
         return chunk
 
     def close(self) -> None:
+        if self._errors is not None:
+            self._note(self._errors.close())
         if any(end in self._bytes for end in ENDS):
             self._prompt.read(self._bytes)
 
+    def _note(self, status: int | None) -> None:
+        if status is not None:
+            self._errors = None
+            self._prompt.broke(status)
+
 
 class _Streamed(Body):
-    def __init__(self, stream: Any, prompt: Prompt) -> None:
-        super().__init__(stream, prompt.sent)
-        self._tail = _Tail(prompt)
+    def __init__(self, response: Any, prompt: Prompt) -> None:
+        super().__init__(response.stream, prompt.sent)
+        self._seen = _Seen(prompt, response)
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(self._tail.add, super().__iter__())
+        return map(self._seen.add, super().__iter__())
 
     def close(self) -> None:
-        self._tail.close()
+        self._seen.close()
         super().close()
 
 
 class _AsyncStreamed(AsyncBody):
-    def __init__(self, stream: Any, prompt: Prompt) -> None:
-        super().__init__(stream, prompt.sent)
-        self._tail = _Tail(prompt)
+    def __init__(self, response: Any, prompt: Prompt) -> None:
+        super().__init__(response.stream, prompt.sent)
+        self._seen = _Seen(prompt, response)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in super().__aiter__():
-            yield self._tail.add(chunk)
+            yield self._seen.add(chunk)
 
     async def aclose(self) -> None:
-        self._tail.close()
+        self._seen.close()
         await super().aclose()
