@@ -16,7 +16,8 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.test.utils import override_settings
 from django.urls import clear_url_caches, path
 
-from packages.atrion.tests.conformance.http_services import (
+from packages.atrion.tests.conformance.incoming import HttpClient, Incoming
+from packages.atrion.tests.conformance.serving import (
     async_until,
     served_by_threads,
     served_by_uvicorn,
@@ -24,7 +25,6 @@ from packages.atrion.tests.conformance.http_services import (
     until,
     wait_for,
 )
-from packages.atrion.tests.conformance.incoming import HttpClient, Incoming
 from packages.atrion.tests.conformance.subject import Recorder
 
 __all__ = ["DJANGO"]

@@ -15,8 +15,8 @@ from google.rpc.status_pb2 import Status
 
 from atrion.integrations.grpc import AioServerInterceptor, ServerInterceptor
 from atrion.testing import force_open
-from packages.atrion.tests.conformance.http_services import async_until, shed_within, until, wait_for
 from packages.atrion.tests.conformance.incoming import Answer, Incoming
+from packages.atrion.tests.conformance.serving import async_until, shed_within, until, wait_for
 from packages.atrion.tests.conformance.subject import Recorder, eventually, in_background
 
 __all__ = ["GRPC", "GrpcClient"]

@@ -18,8 +18,8 @@ from atrion.integrations.aiohttp_client import guard
 from atrion.integrations.httpx import AsyncAtrionTransport, AtrionTransport
 from atrion.integrations.requests import install
 from atrion.integrations.urllib3 import AtrionPoolManager
-from packages.atrion.tests.conformance.http_services import served_by_threads, until
 from packages.atrion.tests.conformance.outgoing import Caller, Outgoing, Upstream
+from packages.atrion.tests.conformance.serving import served_by_threads, until
 from packages.atrion.tests.conformance.subject import Recorder, eventually, in_background
 
 __all__ = ["HTTP_CLIENTS", "Loop", "http_upstream"]

@@ -13,8 +13,8 @@ from functools import partial
 from threading import Event
 
 from packages.atrion.tests.conformance.grpc_services import METHODS, GrpcClient
-from packages.atrion.tests.conformance.http_services import CANCEL_AFTER
 from packages.atrion.tests.conformance.incoming import HttpClient, Incoming
+from packages.atrion.tests.conformance.serving import CANCEL_AFTER
 from packages.atrion.tests.conformance.subject import eventually
 
 __all__ = ["killed", "table"]

@@ -13,8 +13,8 @@ import openai
 
 from atrion.integrations.llm import guard
 from packages.atrion.tests.conformance.http_clients import AsyncCalls, Cancelled, HttpClients, Loop, Urls
-from packages.atrion.tests.conformance.http_services import served_by_threads
 from packages.atrion.tests.conformance.outgoing import Caller, Upstream
+from packages.atrion.tests.conformance.serving import served_by_threads
 from packages.atrion.tests.conformance.subject import Recorder
 
 __all__ = ["LLM_CLIENTS", "MESSAGES", "model_upstream"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from packages.atrion.tests.conformance.http_services import served_by_threads, served_by_uvicorn
 from packages.atrion.tests.conformance.incoming import HttpClient, unkept
+from packages.atrion.tests.conformance.serving import served_by_threads, served_by_uvicorn
 
 
 @contextmanager

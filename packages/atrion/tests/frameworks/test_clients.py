@@ -31,7 +31,7 @@ from atrion.integrations.urllib3 import AtrionPoolManager
 from atrion.integrations.wsgi import AtrionMiddleware as WsgiMiddleware
 from atrion.propagation import Peers, use
 from atrion.testing import force_open, force_shed
-from packages.atrion.tests.conformance.http_services import served_by_threads
+from packages.atrion.tests.conformance.serving import served_by_threads
 from packages.atrion.tests.conformance.subject import Recorder, eventually
 
 Get = Callable[[str], None]

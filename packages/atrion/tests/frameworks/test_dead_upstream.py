@@ -14,7 +14,7 @@ import pytest
 
 from atrion import SLO, Atrion, FlowRejected
 from atrion.integrations.httpx import AtrionTransport
-from packages.atrion.tests.conformance.http_services import served_by_threads
+from packages.atrion.tests.conformance.serving import served_by_threads
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from atrion import Atrion, ConfigurationError, FlowRejected, MissingExtraError, 
 from atrion.integrations.llm import Cost, estimate, guard
 from atrion.propagation import use
 from atrion.testing import VirtualClock, force_shed
-from packages.atrion.tests.conformance.http_services import served_by_threads
 from packages.atrion.tests.conformance.llm_clients import CHAT, MESSAGE, MESSAGES, model_upstream
+from packages.atrion.tests.conformance.serving import served_by_threads
 from packages.atrion.tests.conformance.subject import Recorder, eventually
 
 Answer = tuple[str, dict[str, str]]

@@ -13,8 +13,9 @@ from atrion.integrations.wsgi import AtrionMiddleware as WsgiMiddleware
 from atrion.sensing.capacity import INITIAL
 from atrion.testing import VirtualClock, force_shed
 from packages.atrion.tests.conformance.django_services import DJANGO
-from packages.atrion.tests.conformance.http_services import HTTP, served_by_threads, served_by_uvicorn
+from packages.atrion.tests.conformance.http_services import HTTP
 from packages.atrion.tests.conformance.incoming import Incoming, unkept
+from packages.atrion.tests.conformance.serving import served_by_threads, served_by_uvicorn
 from packages.atrion.tests.frameworks.load_reporting import ASKING, REPORT, loaded, parsed
 
 

@@ -28,8 +28,9 @@ from atrion.propagation import Peers, current
 from atrion.testing import force_shed
 from packages.atrion.tests.conformance.django_services import DJANGO, AsyncDjango, Django
 from packages.atrion.tests.conformance.grpc_services import GRPC, METHODS, Grpc, GrpcClient
-from packages.atrion.tests.conformance.http_services import HTTP, served_by_threads, served_by_uvicorn
+from packages.atrion.tests.conformance.http_services import HTTP
 from packages.atrion.tests.conformance.incoming import HttpClient, Incoming, unkept
+from packages.atrion.tests.conformance.serving import served_by_threads, served_by_uvicorn
 from packages.atrion.tests.conformance.subject import Heard, Recorder
 
 LOCAL = Peers(networks=["127.0.0.0/8"], hosts=["127.0.0.1"])

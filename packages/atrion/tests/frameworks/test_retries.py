@@ -19,7 +19,7 @@ from atrion.integrations.wsgi import AtrionMiddleware
 from atrion.propagation import Peers, current, use
 from atrion.testing import VirtualClock, force_shed
 from packages.atrion.tests.conformance.http_clients import http_upstream
-from packages.atrion.tests.conformance.http_services import served_by_threads
+from packages.atrion.tests.conformance.serving import served_by_threads
 from packages.atrion.tests.conformance.subject import Recorder
 
 _names = count()

@@ -29,7 +29,7 @@ from atrion import Atrion
 from atrion._migrate.project import migrate
 from atrion.testing import VirtualClock
 
-__all__ = ["PROGRAMS", "Phase", "World", "load", "play", "recorded"]
+__all__ = ["PROGRAMS", "Phase", "World", "fails", "load", "play", "recorded"]
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
@@ -194,3 +194,7 @@ def _play_telemetry(program: Mapping[str, Any], phases: list[Phase], world: Worl
             seconds, before = world.clock.now - before, world.clock.now
             resistance, _ = program["hear"](call.seconds, float(call.outcome == "failed"), seconds)
             phase.resistances.append(resistance)
+
+
+def fails() -> str:
+    raise OSError("down")
