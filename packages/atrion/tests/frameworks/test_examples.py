@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import grpc
 import httpx
 import pytest
 
-from benchmarks.stores.redis_server import RedisServer, valkey_binary
+from benchmarks.stores.redis_server import RedisServer, free_port, valkey_binary
 from packages.atrion.tests.conformance.http_clients import http_upstream
 from packages.atrion.tests.conformance.subject import eventually
 
@@ -31,13 +30,6 @@ def answers(path: Path, port: int) -> bool:
         return answer.json() == {"item": 7}
     except (httpx.TransportError, grpc.RpcError):  # it is about to begin
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @pytest.mark.slow

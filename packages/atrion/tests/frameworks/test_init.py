@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pytest
 
 from atrion.cli import main
 from atrion.cli.starters import STARTERS
-from benchmarks.stores.redis_server import RedisServer, valkey_binary
+from benchmarks.stores.redis_server import RedisServer, free_port, valkey_binary
 from packages.atrion.tests.conformance.subject import eventually
 
 pytestmark = pytest.mark.slow
@@ -83,13 +82,6 @@ class Running:
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
         eventually(lambda: "everything is shed" in self.log.read_text())
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def answer(name: str, port: int, path: str = "/items/7") -> str:
