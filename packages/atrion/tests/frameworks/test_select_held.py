@@ -23,16 +23,6 @@ Send = Callable[[str, str], int]
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(clock: VirtualClock) -> Atrion:
-    return Atrion(clock=clock)
-
-
-@pytest.fixture
 def send(engine: Atrion) -> Iterator[Send]:
     """Requests a path of a model; returns the status."""
     with ExitStack() as stack:

@@ -1,10 +1,10 @@
-"""What many tests do with a route: call it, leave a scar on it, tick it and break it."""
+"""What many tests do with a route: call it, leave a scar on it, and look whether an outage is noticed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from atrion import Atrion, PhysicsVector, Tier
+from atrion import Atrion, FlowRejected, PhysicsVector, Tier
 from atrion.testing import VirtualClock
 
 Ticker = Callable[..., None]
@@ -14,7 +14,8 @@ Breaker = Callable[[Atrion, str], None]
 """The fixture ``broken``."""
 
 
-def scarred(engine: Atrion, route: str, ohms: float) -> None:
+def scarred(engine: Atrion, route: str = "r", ohms: float = 60.0) -> None:
+    """Leave a scar on a route; with the usual one, only critical requests pass."""
     engine.restore(route, PhysicsVector(0.0, 0.0, ohms, 0.0))
 
 
@@ -31,3 +32,20 @@ def serve(engine: Atrion, clock: VirtualClock, route: str, seconds: float, calls
         clock.advance(seconds)
         if begun:
             call.finish()
+
+
+def in_flight(engine: Atrion, route: str = "r") -> int:
+    return engine.snapshot()[route].in_flight
+
+
+def is_noticed(engine: Atrion, clock: VirtualClock, call: Callable[[], object], route: str = "r") -> bool:
+    """Whether an outage, in which every ``call`` raises, is noticed and shed."""
+    for _ in range(60):
+        clock.advance(0.05)
+        try:
+            call()
+        except FlowRejected:
+            return True
+        except ConnectionError:
+            pass
+    return False

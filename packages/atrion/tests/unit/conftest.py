@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
 from atrion import Atrion, Mode, Telemetry
@@ -28,3 +31,10 @@ def broken(tick: Ticker) -> Breaker:
         assert engine.snapshot()[route].mode is Mode.CIRCUIT_BREAKER
 
     return run
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What is logged of routes."""
+    with caplog.at_level(logging.WARNING, "atrion.routes"):
+        yield caplog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atrion import Atrion, Decision, FlowRejected, PhysicsVector, Reason, Tier
+from atrion import Atrion, Decision, FlowRejected, Reason, Tier
 from atrion.control.counters import BOUNDS, SHED_REASONS, Counters
 from atrion.control.totals import (
     ADMITTED,
@@ -18,11 +18,7 @@ from atrion.control.totals import (
 )
 from atrion.sensing.window import Window
 from atrion.testing import VirtualClock
-
-
-def scar(engine: Atrion, route: str = "r") -> None:
-    """Only critical requests pass."""
-    engine.restore(route, PhysicsVector(0.0, 0.0, 60.0, 0.0))
+from packages.atrion.tests.unit.calling import scarred
 
 
 def call(
@@ -46,7 +42,7 @@ def test_admitted_and_shed_are_counted_by_tier(engine: Atrion, clock: VirtualClo
     engine.count()
     for _ in range(3):
         assert call(engine, clock)
-    scar(engine)
+    scarred(engine)
     for _ in range(4):
         assert not call(engine, clock, Tier.BULK)
     assert call(engine, clock, Tier.CRITICAL)
@@ -73,7 +69,7 @@ def test_routes_that_are_there_already_are_counted_from_then_on(engine: Atrion, 
 def test_shadow_mode_counts_what_would_be_shed(clock: VirtualClock) -> None:
     engine = Atrion(clock=clock, enforce=False)
     engine.count()
-    scar(engine)
+    scarred(engine)
     for _ in range(4):
         assert call(engine, clock, Tier.LOW)
     assert engine.snapshot()["r"].tiers["low"] == {"admitted": 4, "shed": 0, "would_shed": 4}
@@ -145,7 +141,7 @@ def test_an_observer_of_sheds_hears_of_nothing_else(engine: Atrion, clock: Virtu
     end = engine.observe(Sheds())
     call(engine, clock)
     assert heard == []
-    scar(engine)
+    scarred(engine)
     call(engine, clock, Tier.LOW)
     assert [(decision.route, decision.allowed, decision.reason) for decision in heard] == [
         ("r", False, Reason.RESISTANCE)

@@ -13,25 +13,9 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from atrion import Atrion, FlowRejected
+from atrion import Atrion
 from atrion.testing import VirtualClock
-
-
-def in_flight(engine: Atrion, route: str = "r") -> int:
-    return engine.snapshot()[route].in_flight
-
-
-def is_noticed(engine: Atrion, clock: VirtualClock, call: Callable[[], object], route: str = "r") -> bool:
-    """Whether an outage, in which every ``call`` raises, is noticed and shed."""
-    for _ in range(60):
-        clock.advance(0.05)
-        try:
-            call()
-        except FlowRejected:
-            return True
-        except ConnectionError:
-            pass
-    return False
+from packages.atrion.tests.unit.calling import in_flight, is_noticed
 
 
 def timed(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 
-from atrion import Atrion, FlowRejected
+from atrion import Atrion
 from atrion.testing import VirtualClock
-
-
-def in_flight(engine: Atrion, route: str = "r") -> int:
-    return engine.snapshot()[route].in_flight
-
-
-def is_noticed(engine: Atrion, clock: VirtualClock, call: Callable[[], object], route: str = "r") -> bool:
-    """Whether an outage, in which every ``call`` raises, is noticed and shed."""
-    for _ in range(60):
-        clock.advance(0.05)
-        try:
-            call()
-        except FlowRejected:
-            return True
-        except ConnectionError:
-            pass
-    return False
+from packages.atrion.tests.unit.calling import in_flight, is_noticed
 
 
 def test_a_generator_is_in_flight_until_it_is_exhausted(engine: Atrion) -> None:

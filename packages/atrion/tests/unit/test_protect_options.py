@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from atrion import Atrion, ConfigurationError, Decision, FlowRejected, PhysicsVector, RouteSnapshot
-
-
-@pytest.fixture
-def shut(engine: Atrion) -> Callable[[str], None]:
-    """Let a route shed everything of an ordinary tier."""
-
-    def run(route: str) -> None:
-        engine.restore(route, PhysicsVector(0.0, 0.0, 60.0, 0.0))
-
-    return run
+from atrion import Atrion, ConfigurationError, Decision, FlowRejected, RouteSnapshot
+from packages.atrion.tests.unit.calling import scarred
 
 
 class Voltages:
@@ -83,7 +74,7 @@ def test_a_function_that_fails_while_it_is_asked_harms_no_call(
     assert engine.snapshot()["r"].in_flight == 0
 
 
-def test_a_fallback_answers_in_place_of_a_shed_call(engine: Atrion, shut: Callable[[str], None]) -> None:
+def test_a_fallback_answers_in_place_of_a_shed_call(engine: Atrion) -> None:
     @engine.protect("r", fallback=lambda user, n=1: f"cached {user} {n}")
     def sync(user: str, n: int = 1) -> str:
         return f"fresh {user} {n}"
@@ -100,7 +91,7 @@ def test_a_fallback_answers_in_place_of_a_shed_call(engine: Atrion, shut: Callab
         return f"fresh {user}"
 
     assert sync("a", n=2) == "fresh a 2"
-    shut("r")
+    scarred(engine, "r")
     assert sync("a", n=2) == "cached a 2"
     assert asyncio.run(awaited("a")) == "cached a"
     assert asyncio.run(plain_fallback("a")) == "kept a"
@@ -108,7 +99,7 @@ def test_a_fallback_answers_in_place_of_a_shed_call(engine: Atrion, shut: Callab
     assert engine.snapshot()["r"].in_flight == 0
 
 
-def test_generators_fall_back_too(engine: Atrion, shut: Callable[[str], None]) -> None:
+def test_generators_fall_back_too(engine: Atrion) -> None:
     @engine.protect("r", fallback=lambda count: [0] * count)
     def rows(count: int) -> Iterator[int]:
         yield from range(count)
@@ -129,15 +120,13 @@ def test_generators_fall_back_too(engine: Atrion, shut: Callable[[str], None]) -
     async def collect(items: AsyncIterator[int]) -> list[int]:
         return [item async for item in items]
 
-    shut("r")
+    scarred(engine, "r")
     assert list(rows(2)) == [0, 0]
     assert asyncio.run(collect(stream(2))) == [7, 7]
     assert asyncio.run(collect(stream_of_a_list(2))) == [8, 8]
 
 
-def test_what_a_call_within_sheds_is_not_answered_by_the_outer_fallback(
-    engine: Atrion, shut: Callable[[str], None]
-) -> None:
+def test_what_a_call_within_sheds_is_not_answered_by_the_outer_fallback(engine: Atrion) -> None:
     @engine.protect("inner")
     def inner() -> str:
         return "fresh"
@@ -146,13 +135,13 @@ def test_what_a_call_within_sheds_is_not_answered_by_the_outer_fallback(
     def outer() -> str:
         return inner()
 
-    shut("inner")
+    scarred(engine, "inner")
     with pytest.raises(FlowRejected) as rejection:
         outer()
     assert rejection.value.decision.route == "inner"
 
 
-def test_options_go_with_methods_of_every_kind(engine: Atrion, shut: Callable[[str], None]) -> None:
+def test_options_go_with_methods_of_every_kind(engine: Atrion) -> None:
     class Shop:
         @engine.protect("r", key=lambda cls, user: user, fallback=lambda cls, user: cls)
         @classmethod
@@ -165,7 +154,7 @@ def test_options_go_with_methods_of_every_kind(engine: Atrion, shut: Callable[[s
             return user
 
     assert Shop.buy("a") + Shop.open("a") == "aa"
-    shut("r")
+    scarred(engine, "r")
     assert (Shop.open("a"), Shop.buy("a")) == (Shop, "cached")
 
 

@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from atrion import Atrion, FlowRejected, PhysicsVector, Telemetry, Tier
 from atrion.testing import VirtualClock
 from packages.atrion.tests.unit.calling import Breaker
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.WARNING, "atrion.routes"):
-        yield caplog
 
 
 def events(log: pytest.LogCaptureFixture) -> list[str]:

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from atrion import Atrion, FlowRejected, PhysicsVector, Tier
 from atrion.testing import VirtualClock
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.WARNING, "atrion.routes"):
-        yield caplog
 
 
 def events(log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

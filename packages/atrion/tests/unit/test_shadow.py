@@ -7,13 +7,9 @@ import json
 
 import pytest
 
-from atrion import Atrion, ConfigurationError, Decision, FlowRejected, Mode, PhysicsVector, Reason, Telemetry
+from atrion import Atrion, ConfigurationError, Decision, FlowRejected, Mode, Reason, Telemetry
 from atrion.testing import VirtualClock
-from packages.atrion.tests.unit.calling import Breaker
-
-
-def scar(engine: Atrion, route: str = "r") -> None:
-    engine.restore(route, PhysicsVector(0.0, 0.0, 60.0, 0.0))
+from packages.atrion.tests.unit.calling import Breaker, scarred
 
 
 def shed(engine: Atrion, route: str = "r") -> int:
@@ -40,7 +36,7 @@ def test_nothing_is_shed_and_everything_is_told(clock: VirtualClock) -> None:
         def on_transition(self, transition: object) -> None: ...
 
     engine.observe(Watch())
-    scar(engine)
+    scarred(engine)
     decision = engine.decide("r")
     assert decision.allowed
     assert decision.would_shed
@@ -60,7 +56,7 @@ def test_nothing_is_shed_and_everything_is_told(clock: VirtualClock) -> None:
 
 def test_enforced_decisions_would_not_have_been_shed(engine: Atrion) -> None:
     assert not engine.decide("r").would_shed
-    scar(engine)
+    scarred(engine)
     refused = engine.decide("r")
     assert not refused.allowed
     assert not refused.would_shed
@@ -74,18 +70,18 @@ def test_protect_falls_back_only_where_it_sheds(clock: VirtualClock) -> None:
     def call() -> str:
         return "fresh"
 
-    scar(engine)
+    scarred(engine)
     assert [call() for _ in range(4)] == ["fresh"] * 4
     engine.configure("r", enforce=True)
     assert "cached" in [call() for _ in range(4)]
 
 
 def test_enforcing_is_a_matter_of_each_route_and_forgets_nothing(engine: Atrion) -> None:
-    scar(engine)
+    scarred(engine)
     assert shed(engine) >= 3
     engine.configure("r", enforce=False)
     assert shed(engine) == 0
-    scar(engine, "other")
+    scarred(engine, "other")
     assert shed(engine, "other") >= 3
     engine.configure("r", enforce=True)
     assert shed(engine) >= 3
@@ -103,7 +99,7 @@ def test_an_open_breaker_lets_pass_in_shadow_mode(clock: VirtualClock, broken: B
 
 def test_shadow_mode_serves_at_full_quality(clock: VirtualClock) -> None:
     engine = Atrion(clock=clock, enforce=False)
-    scar(engine)
+    scarred(engine)
     with engine.flow("r") as flow:
         assert flow.degrade() == 1.0
 
@@ -114,13 +110,13 @@ def test_the_environment_turns_enforcement_off_everywhere(
     monkeypatch.setenv("ATRION_ENFORCE", "0")
     engine = Atrion(clock=clock, enforce=True)
     engine.configure("r", enforce=True)
-    scar(engine)
+    scarred(engine)
     assert shed(engine) == 0
     monkeypatch.setenv("ATRION_ENFORCE", "1")
     engine = Atrion(clock=clock, enforce=False)
     engine.configure("trial", enforce=False)
     for route in ("r", "trial"):
-        scar(engine, route)
+        scarred(engine, route)
     assert shed(engine) >= 3
     assert shed(engine, "trial") == 0
 
@@ -162,7 +158,7 @@ def test_a_disabled_engine_leaves_functions_as_they_are(disabled: Atrion) -> Non
 
 def test_a_disabled_engine_admits_and_learns_nothing(disabled: Atrion, clock: VirtualClock) -> None:
     assert disabled.disabled
-    scar(disabled)
+    scarred(disabled)
     assert shed(disabled) == 0
     decision = disabled.decide("r", "bulk", key="alice")
     assert (decision.allowed, decision.would_shed, decision.reason) == (True, False, Reason.FLOWS)
