@@ -51,9 +51,10 @@ def test_a_held_route_is_not_offered_before_the_hold_ends_and_is_back_afterwards
     assert set(routed(engine, clock, send, 2.0)) == set(MODELS)
     assert send("a", "busy") == 429
     assert set(routed(engine, clock, send, HELD - 1.0)) == {"b", "c"}
+    assert engine.snapshot()["a"].resistance > 60.0
     clock.advance(1.0)
-    routed(engine, clock, send, 3.0)
-    back = routed(engine, clock, send, 10.0)
+    assert engine.snapshot()["a"].resistance < 20.0
+    back = routed(engine, clock, send, 6.0)
     assert back["a"] / back.total() == pytest.approx(1 / 3, abs=0.07)
 
 

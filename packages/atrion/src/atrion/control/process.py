@@ -81,6 +81,12 @@ class Process:
         else:
             self.ohms = min(max(self._integral - EVIDENCE + QUICK * max(error, 0.0), 0.0), CEILING)
 
+    def expire(self, now: float) -> None:
+        """Forget the resistance of the time for which a remote process wanted to be left alone, if that is over."""
+        if -math.inf < self.until <= now:
+            self.until = -math.inf
+            self.ohms = 0.0
+
     def refuse_at_once(self) -> None:
         """Let only critical requests pass until the next observation."""
         self.ohms = max(self.ohms, NOT_CRITICAL)

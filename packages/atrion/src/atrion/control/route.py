@@ -289,6 +289,8 @@ class Route:
             model.last_sample = now
             if self._probes is not None:
                 self._probes.restart(now)
+        if self.process is not None:
+            self.process.expire(now)
         settings = self.settings
         samples = self._read(now, dt)
         before = model.state.mode_index
