@@ -116,10 +116,10 @@ class Incoming(Subject):
     def name(self) -> str:
         with self.session() as it:
             it.client.ask("item")
-            assert list(it.engine.routes) == [self.route("item")]
+            assert list(it.engine.snapshot()) == [self.route("item")]
         with self.session(route=lambda request: "mine") as it:
             it.client.ask("item")
-            assert list(it.engine.routes) == ["mine"]
+            assert list(it.engine.snapshot()) == ["mine"]
         return f"`{self.route('item')}`"
 
     def tier_and_key(self) -> str:
@@ -180,7 +180,7 @@ class Incoming(Subject):
         with self.session() as it, force_open(engine=it.engine):
             assert it.client.ask("health").status == self.ok
             assert it.client.ask("item").status != self.ok
-            assert self.route("health") not in it.engine.routes
+            assert self.route("health") not in it.engine.snapshot()
         return "by prefix"
 
     def shadow(self) -> str:

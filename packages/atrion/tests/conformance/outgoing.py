@@ -131,10 +131,10 @@ class Outgoing(Subject):
     def name(self) -> str:
         with self.session() as (engine, upstream, caller):
             caller.ask("item")
-            assert list(engine.routes) == [self.route(upstream)]
+            assert list(engine.snapshot()) == [self.route(upstream)]
         with self.session(dependency="shop") as (engine, _, caller):
             caller.ask("item")
-            assert list(engine.routes) == ["shop"]
+            assert list(engine.snapshot()) == ["shop"]
         return self.names_text
 
     def tier_and_key(self) -> str:
@@ -184,7 +184,7 @@ class Outgoing(Subject):
     def excluded(self) -> str:
         with self.session(exclude=[self.host]) as (engine, _, caller), force_open(engine=engine):
             caller.ask("item")
-            assert engine.routes == {}
+            assert engine.snapshot() == {}
         return "by host"
 
     def shadow(self) -> str:

@@ -207,7 +207,7 @@ class Queue(Subject):
         with self.session() as (engine, done, send):
             send("work", 1)
             eventually(lambda: done.numbers == [1])
-            assert list(engine.routes) == [self.route("work")]
+            assert list(engine.snapshot()) == [self.route("work")]
         return "task"
 
     def tier_and_key(self) -> str:
@@ -237,7 +237,7 @@ class Queue(Subject):
             send("broken")
             send("work", 1)
             eventually(lambda: done.numbers == [1])
-            assert list(engine.routes) == [self.route("work")]
+            assert list(engine.snapshot()) == [self.route("work")]
         return "by task"
 
     def shadow(self) -> str:

@@ -69,7 +69,7 @@ def test_django_views_have_their_tier_by_a_decorator_and_names_without_converter
             assert http.get("/year/2026/").status_code == 200
             assert http.get("/items/7").status_code == 503
             assert http.get("/nothing").status_code == 503
-    assert set(it.engine.routes) == {
+    assert set(it.engine.snapshot()) == {
         "GET /shop/pay/{what}/",
         "GET /year/{year}/",
         "GET /items/{id}",

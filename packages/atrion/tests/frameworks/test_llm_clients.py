@@ -147,7 +147,7 @@ def test_models_and_hosts_are_routes_of_their_own() -> None:
         asks_claude(engine, url, dependency="claude")(model="other")
         client = guard(openai.OpenAI(api_key="k", base_url=f"{url}/v1"), engine, http=DIRECT)
         client.files.create(file=("a.jsonl", b"{}"), purpose="batch")
-    assert list(engine.routes) == [f"{host}/large", f"{host}/small", "claude", host]
+    assert list(engine.snapshot()) == [f"{host}/large", f"{host}/small", "claude", host]
 
 
 def test_clients_derived_from_a_guarded_one_are_guarded() -> None:

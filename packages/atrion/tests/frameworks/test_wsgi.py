@@ -54,7 +54,7 @@ def test_flask_names_what_has_a_rule_by_it_whatever_is_answered() -> None:
         assert http.get("/files/a/b/c").text == "a/b/c"
         assert http.get("/wp-login.php").status_code == 404
         assert http.request("BREW", "/items/7/").status_code == 405
-    assert set(engine.routes) == {
+    assert set(engine.snapshot()) == {
         "GET /items/{item}/",
         "POST /items/{item}/",
         "GET /files/{name}",
