@@ -16,8 +16,8 @@ import pytest
 from atrion import FlowRejected, Outcome
 from atrion.integrations.llm import guard
 from atrion.testing import VirtualClock
-from packages.atrion.tests.conformance.http_services import served_by_threads
 from packages.atrion.tests.conformance.llm_clients import CHAT, MESSAGE, MESSAGES, event
+from packages.atrion.tests.conformance.serving import served_by_threads
 from packages.atrion.tests.conformance.subject import Recorder
 
 DIRECT = {"trust_env": False, "verify": False}  # nor are certificates loaded
