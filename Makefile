@@ -19,10 +19,10 @@ PROJECTS := $(wildcard packages/*/pyproject.toml packages/*/setup.py)
 SOURCES := $(sort $(shell find packages/*/src -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' -o -name py.typed \) 2>/dev/null))
 LINTED := packages $(wildcard benchmarks docs examples)
 TYPED := $(wildcard packages/*/src packages/*/tests/typing benchmarks)
-# Many tests wait for servers, so there are twice as many processes as cores; what measures an overload runs alone
+# Many tests wait for servers, so there are more processes than cores; what measures an overload runs alone
 # (packages/conftest.py). ARGS=-n0 runs all in one. Tests on the real clock depend on a machine that others may load: a
 # test that fails is tried once more, and the summary names it.
-PYTEST := -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --reruns 1 -raR
+PYTEST := -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --reruns 1 -raR
 # Both builds are tested where they may differ. The rest runs once: the lab's long histories on the wheel, which plays
 # them ten times as fast, and what neither is compiled nor rests on what is on the source.
 ON_SOURCE := packages/atrion/tests packages/atrion-cluster/tests packages/atrion-studio/tests packages/atrion-vendor/tests \

@@ -29,3 +29,9 @@ def test_routes_of_a_database_that_is_well_leave_those_of_one_that_is_not() -> N
     seen = played("two-databases-4x").engine.snapshot()
     assert seen["a"].pool == seen["b"].pool == "shared"
     assert "shared" not in {seen["c"].pool, seen["d"].pool}
+
+
+def test_routes_of_fast_workers_stay_together_in_a_crowd() -> None:
+    seen = played("crowd-on-three-routes").engine.snapshot()
+    assert {state.pool for state in seen.values()} == {"shared"}
+    assert {state.pool_reason for state in seen.values()} == {"its calls wait when the pool is full"}

@@ -138,6 +138,21 @@ def test_a_crowd_that_comes_after_a_calm_overloads_few_workers_for_a_moment_only
     assert min(goodput) >= 0.9
 
 
+@pytest.mark.parametrize(
+    "workers, calm, crowd", [(64, 0.17, 1.6), (64, 0.17, 5.0), (32, 0.17, 1.6), (128, 0.1, 1.6)]
+)
+def test_departures_that_grew_with_the_demand_are_no_sign_of_free_workers(
+    workers: int, calm: float, crowd: float
+) -> None:
+    for seed in range(1, 5):
+        service = Service(workers, 0.05, seed)
+        service.run(10.0, calm * workers / 0.05)
+        service.run(0.5, crowd * workers / 0.05)
+        for _ in range(30):
+            service.run(0.1, crowd * workers / 0.05)
+            assert service.window.in_flight < 2.0 * workers
+
+
 def test_calls_that_only_wait_for_each_other_have_a_trend_and_those_with_workers_none() -> None:
     waiting, free = Trend(), Trend()
     dice = random.Random(5)

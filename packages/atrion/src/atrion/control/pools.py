@@ -28,6 +28,8 @@ RESTED: Final = 5.0
 """Seconds of calm, or of its absence, after which the state of a pool is certain."""
 SCALE: Final = 30.0
 """Largest ratio of latencies in one queue: calls that are slower by nature do not show its wait."""
+SLOWER: Final = 3.0
+"""Multiple of the pool's mean latency from which on a route is slower than the others."""
 
 UNKNOWN: Final = 0
 SHARES: Final = 1
@@ -157,12 +159,26 @@ class Membership:
         return self._usual + SLACK * math.sqrt(self._usual)
 
     def _verdict(self, capacity: Capacity) -> int:
-        usual = capacity.usual_latency()
-        if usual > 0.0 and self.latency > 0.0 and not 1.0 / SCALE < self.latency / usual < SCALE:
+        if self._differs(capacity):
             return APART
         if self.contrast is None or capacity.wait <= 0.0:
             return UNKNOWN
         return capacity.verdict(self.contrast)
+
+    def _differs(self, capacity: Capacity) -> bool:
+        """Whether the calls take so much longer or shorter than the others that the queue cannot be seen in them."""
+        usual = capacity.usual_latency()
+        if usual <= 0.0 or self.latency <= 0.0:
+            return False
+        if self.latency * SCALE < usual:
+            return True
+        contrast = self.contrast
+        queue = capacity.queue
+        own = contrast is not None and queue is not None and contrast is not queue.common
+        if contrast is not None and own and contrast.usual_latency() > SCALE * usual:
+            return True
+        # In a long queue, the calls of all routes take many times their usual latency.
+        return self.latency > max(SCALE * usual, SLOWER * capacity.service_time)
 
     def leave(self, pool: Pool) -> None:
         """Give back the contrast and the claim that the route has in ``pool``."""

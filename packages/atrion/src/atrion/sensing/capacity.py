@@ -27,6 +27,8 @@ HEADROOM: Final = 3.0
 """Capacities allowed while no queue has ever been seen, as the true capacity is unknown."""
 ELASTIC: Final = 0.5
 """Elasticity of departures above which workers are free, whatever latencies say."""
+OVERRULING: Final = 0.75
+"""The same where latencies show a queue for certain: growth from few calls to many is elastic at first."""
 FALL: Final = 0.6
 """Least share of the capacity that one measurement leaves: the next one can correct an error."""
 STEADY: Final = 8.0
@@ -244,6 +246,9 @@ class Capacity:
             if short if measured else not self._confirmed:
                 self._grow(queue, done, seen, measured and not queued, shed > 0 or self._confirmed)
         if queue is not None:
+            if self.calls > before and self._calm_gap > DEMAND * self._gap:
+                # With the demand, departures grew from few calls in flight to more, which says nothing about many.
+                queue.departures.fade((before / self.calls) ** 4)
             queue.dips.since += done
             self._dip(queue, in_flight, done, shed, shed > 0 or (pressed and self._confirmed), seen)
         self._give_credit(in_flight, dt, done, shed, promise, seen)

@@ -92,10 +92,13 @@ class Departures:
         # The capacity may be far less than what is in flight.
         most = ELASTIC_MEMORY * max(capacity, mean) + 64.0
         if self._done > most:
-            less = most / self._done
-            self._time *= less
-            self._done *= less
-            self._met *= less
-            self._met_square *= less
-            self._done_met *= less
+            self.fade(most / self._done)
         return kept
+
+    def fade(self, kept: float) -> None:
+        """Keep a share of the long memory."""
+        self._time *= kept
+        self._done *= kept
+        self._met *= kept
+        self._met_square *= kept
+        self._done_met *= kept
