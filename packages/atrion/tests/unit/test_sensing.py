@@ -10,6 +10,7 @@ from atrion import Outcome, Telemetry
 from atrion.sensing import Capacity, Window
 from atrion.sensing.contrast import Contrast
 from atrion.sensing.evidence import Lateness, Share, lower_bound
+from atrion.sensing.queue import Queue
 from atrion.sensing.trend import Trend
 
 
@@ -151,6 +152,23 @@ def test_departures_that_grew_with_the_demand_are_no_sign_of_free_workers(
         for _ in range(30):
             service.run(0.1, crowd * workers / 0.05)
             assert service.window.in_flight < 2.0 * workers
+
+
+def test_loaded_calls_that_are_certainly_faster_than_unloaded_ones_measure_no_queue() -> None:
+    queue = Queue(16.0, 0.0)
+    contrast = queue.claim()
+    for _ in range(12):
+        queue.departures.pass_time(20.0, 0.05, 1.0)
+        queue.add(contrast, 0.1, 20.0, 4.0, 2, 1.0)
+        queue.add(contrast, 0.1, 20.0, 20.0, 2, 1.0)
+    queue.measure(16.0, 24.0)
+    assert queue.known
+    for _ in range(48):
+        queue.departures.pass_time(20.0, 0.05, 1.0)
+        queue.add(contrast, 0.01, 20.0, 20.0, 2, 1.0)
+    queue.measure(16.0, 48.0)
+    assert queue.calls < 0.0
+    assert not queue.measured()
 
 
 def test_calls_that_only_wait_for_each_other_have_a_trend_and_those_with_workers_none() -> None:

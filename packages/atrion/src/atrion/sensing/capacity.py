@@ -43,6 +43,8 @@ STRETCH: Final = 8.0
 """Usual latencies that calls may take, by Little's law, where nothing else bounds the calls in flight."""
 SETTLED: Final = 20.0
 """Completions, in capacities, without pressure or growth, after which a slower service has to be told from a queue."""
+CALM: Final = 10.0
+"""Least seconds over which the throughput in calm is averaged."""
 PAUSE: Final = 4.0
 """Most seconds that count between two completions, in usual ones: a pause is not a low throughput."""
 DEMAND: Final = 1.3
@@ -270,7 +272,10 @@ class Capacity:
             self._gap = _mean_gap(self._gap, self._busy, done, min(self._done, 2.0 * self.calls + 8.0))
             self._busy = 0.0
         if not self.pressed:
-            self._calm_gap = _mean_gap(self._calm_gap, dt, done, min(self._done, SETTLED * self.calls))
+            memory = SETTLED * self.calls
+            if self._calm_gap > 0.0:  # fast calls, too, are of a calm that lasts
+                memory = max(memory, CALM / self._calm_gap)
+            self._calm_gap = _mean_gap(self._calm_gap, dt, done, min(self._done, memory))
 
     def _judge(self, queue: Queue, done: float, pressed: bool) -> tuple[bool, bool]:
         """Move the capacity by the measured queue.
