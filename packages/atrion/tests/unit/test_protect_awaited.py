@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import time
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -75,6 +76,7 @@ def future(error: bool = False) -> asyncio.Future[str]:
 
 
 def blocking(error: bool = False) -> str:
+    time.sleep(0.02)  # Python 3.14 does not wait for a thread that is done at once
     if error:
         raise ConnectionError
     return "ok"
