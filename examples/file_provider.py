@@ -1,4 +1,4 @@
-"""A state provider in thirty lines: one JSON file per route, replaced whole, shared by whoever shares the folder."""
+"""A state provider in thirty lines: one JSON file per route, replaced whole, in a folder that all processes share."""
 
 import hashlib
 import json

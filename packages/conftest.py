@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Long tests are not traced: tracing makes simulations several times slower, and the short tests show what is covered.
     """
-    slow = {item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("alone")}
+    slow = {item for item in items if item.get_closest_marker("slow")}
     for item in items:
         if item in slow or "atrion-lab" in item.path.parts:
             item.add_marker("no_cover")

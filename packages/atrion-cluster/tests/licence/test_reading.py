@@ -193,24 +193,24 @@ def test_every_truncation_is_refused() -> None:
 
 @pytest.mark.slow
 def test_a_hundred_thousand_mutated_keys_are_refused() -> None:
-    dice = random.Random(0)
+    rng = random.Random(0)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \0é"
     for number in range(100_000):
-        at = dice.randrange(len(TEXT))
+        at = rng.randrange(len(TEXT))
         match number % 5:
             case 0:  # one character becomes another
-                text = TEXT[:at] + dice.choice(alphabet) + TEXT[at + 1 :]
+                text = TEXT[:at] + rng.choice(alphabet) + TEXT[at + 1 :]
             case 1:  # one goes
                 text = TEXT[:at] + TEXT[at + 1 :]
             case 2:  # one comes
-                text = TEXT[:at] + dice.choice(alphabet) + TEXT[at:]
+                text = TEXT[:at] + rng.choice(alphabet) + TEXT[at:]
             case 3:  # two change places
-                other = dice.randrange(len(TEXT))
+                other = rng.randrange(len(TEXT))
                 characters = list(TEXT)
                 characters[at], characters[other] = characters[other], characters[at]
                 text = "".join(characters)
             case _:  # a bit flips
-                text = TEXT[:at] + chr(ord(TEXT[at]) ^ 1 << dice.randrange(7)) + TEXT[at + 1 :]
+                text = TEXT[:at] + chr(ord(TEXT[at]) ^ 1 << rng.randrange(7)) + TEXT[at + 1 :]
         if text.strip() == TEXT:
             continue
         try:

@@ -173,9 +173,11 @@ class Membership:
         if self.latency * SCALE < usual:
             return True
         contrast = self.contrast
-        queue = capacity.queue
-        own = contrast is not None and queue is not None and contrast is not queue.common
-        if contrast is not None and own and contrast.usual_latency() > SCALE * usual:
+        if (
+            contrast is not None
+            and not capacity.is_common(contrast)
+            and contrast.usual_latency() > SCALE * usual
+        ):
             return True
         # In a long queue, the calls of all routes take many times their usual latency.
         return self.latency > max(SCALE * usual, SLOWER * capacity.service_time)

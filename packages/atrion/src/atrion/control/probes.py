@@ -72,8 +72,8 @@ class Probes:
             self._last = now
             return True
         since = now - self._last
-        asks = WAITING_ASKS if waiting else ASKS
-        if since < (WAITING_INTERVAL if waiting else INTERVAL) or (self._asks < asks and since < IDLE):
+        interval, asks = (WAITING_INTERVAL, WAITING_ASKS) if waiting else (INTERVAL, ASKS)
+        if since < interval or (self._asks < asks and since < IDLE):
             return False
         self._asks = 0
         self._last = now

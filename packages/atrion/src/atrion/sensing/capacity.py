@@ -27,8 +27,6 @@ HEADROOM: Final = 3.0
 """Capacities allowed while no queue has ever been seen, as the true capacity is unknown."""
 ELASTIC: Final = 0.5
 """Elasticity of departures above which workers are free, whatever latencies say."""
-OVERRULING: Final = 0.75
-"""The same where latencies show a queue for certain: growth from few calls to many is elastic at first."""
 FALL: Final = 0.6
 """Least share of the capacity that one measurement leaves: the next one can correct an error."""
 STEADY: Final = 8.0
@@ -248,7 +246,7 @@ class Capacity:
             if short if measured else not self._confirmed:
                 self._grow(queue, done, seen, measured and not queued, shed > 0 or self._confirmed)
         if queue is not None:
-            if self.calls > before and self._calm_gap > DEMAND * self._gap:
+            if self.calls > before and self._demand_has_grown():
                 # With the demand, departures grew from few calls in flight to more, which says nothing about many.
                 queue.departures.fade((before / self.calls) ** 4)
             queue.dips.since += done
@@ -277,6 +275,10 @@ class Capacity:
                 memory = max(memory, CALM / self._calm_gap)
             self._calm_gap = _mean_gap(self._calm_gap, dt, done, min(self._done, memory))
 
+    def _demand_has_grown(self) -> bool:
+        """Whether more calls complete than in the last calm, so that it is not only the service that has changed."""
+        return self._calm_gap >= DEMAND * self._gap
+
     def _judge(self, queue: Queue, done: float, pressed: bool) -> tuple[bool, bool]:
         """Move the capacity by the measured queue.
 
@@ -290,7 +292,7 @@ class Capacity:
         slope, deviation = queue.departures.elasticity(self.calls)
         free = slope - CERTAIN * deviation > ELASTIC
         # A service that has become slower is busier at the same rate; with more demand there are more departures too.
-        slower = self._settled > SETTLED * self.calls and self._calm_gap < DEMAND * self._gap
+        slower = self._settled > SETTLED * self.calls and not self._demand_has_grown()
         if full and not self._confirmed and slower and not queue.crowded():
             queue.renew()  # the unloaded calls may be of a time when the service was faster
             self._settled = 0.0
@@ -359,6 +361,10 @@ class Capacity:
         """Take back the contrast of a route that has left."""
         if self.queue is not None:
             self.queue.release(contrast)
+
+    def is_common(self, contrast: Contrast) -> bool:
+        """Whether ``contrast`` measures several rare routes together."""
+        return self.queue is not None and contrast is self.queue.common
 
     def verdict(self, contrast: Contrast) -> int:
         """Whether the route of ``contrast`` waits in the same queue as the others: 1 if so, −1 if not, else 0."""

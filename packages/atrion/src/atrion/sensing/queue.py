@@ -227,9 +227,10 @@ class Queue:
         self.loaded_met = loaded_met / high if high > 0.0 else 0.0
         self.usual = usual / recent if recent > 0.0 else 0.0
         enough = low >= LEAST_CALLS and high >= LEAST_CALLS and self.loaded_met >= UNLOADED * self.loaded_from
-        self.known = self._weigh(succeeded) >= MIN_KNOWN_SHARE and enough
-        if self.calls < -CERTAIN * self.error:
-            self.known = False  # unloaded calls took longer than loaded ones: something else has changed
+        share = self._weigh(succeeded)
+        # Where unloaded calls took longer than loaded ones, something else has changed.
+        sane = self.calls >= -CERTAIN * self.error
+        self.known = share >= MIN_KNOWN_SHARE and enough and sane
 
     def _weigh(self, succeeded: float) -> float:
         """Sum up the waits of all routes; returns the share of calls whose route is known.
