@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from atrion.integrations._routers import (
     MAX_NESTING,
@@ -17,19 +18,21 @@ from atrion.integrations._routers import (
 
 __all__ = ["UNMATCHED", "RouteNames", "Scope", "Shapes"]
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
+)
 """Methods with ids of their own; all others, which clients can invent, share ``OTHER``."""
-MAX_SEGMENTS = 6
-MAX_SEGMENT = 24
+MAX_SEGMENTS: Final = 6
+MAX_SEGMENT: Final = 24
 """Length above which a segment is treated as an id."""
-SIBLINGS = 24
+SIBLINGS: Final = 24
 """Segments distinguished below one path; later ones are treated as slugs and share a name."""
-PER_DEPTH = 240
+PER_DEPTH: Final = 240
 """Paths distinguished at one depth."""
-MAX_APPS = 1000
+MAX_APPS: Final = 1000
 """Applications whose routers are cached; an application may mount a new one for each request."""
 
-_ID = re.compile(
+_ID: Final = re.compile(
     r"[+-]?\d+"  # a number
     r"|\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?"  # a UUID
     r"|(0x)?[0-9a-f]{8,}"  # hexadecimal
@@ -83,11 +86,14 @@ class RouteNames:
 
     def _router(self, scope: Scope) -> Router | None:
         """The outermost router; below a router, the one that the request passed first."""
-        for owner in (scope.get("router"), self._app, scope.get("app")):
-            router = None if owner is None else self._router_in(owner)
-            if router is not None:
-                return router
-        return None
+        inner = scope.get("router")
+        router = None if inner is None else self._router_in(inner)
+        if router is None:
+            router = self._router_in(self._app)
+        if router is None:
+            outer = scope.get("app")
+            router = None if outer is None else self._router_in(outer)
+        return router
 
     def _router_in(self, app: object) -> Router | None:
         """The router in ``app``, or None; cached."""

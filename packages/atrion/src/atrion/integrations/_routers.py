@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "MAX_NESTING",
@@ -24,18 +25,20 @@ __all__ = [
 
 Scope = MutableMapping[str, Any]
 
-MAX_NESTING = 16
-GLANCE = 1.0
+MAX_NESTING: Final = 16
+GLANCE: Final = 1.0
 """Seconds between looks at whether a router's routes have changed."""
-FULL = 2
+FULL: Final = 2
 """Starlette's ``Match`` of path and method; 1 is of the path alone, 0 is none."""
-UNMATCHED = "{unmatched}"
-DEFAULT = "{default}"
-TAIL = "/{path}"
-FRAMEWORKS = frozenset({"starlette.routing", "fastapi.routing"})
+UNMATCHED: Final = "{unmatched}"
+DEFAULT: Final = "{default}"
+TAIL: Final = "/{path}"
+TEXT: Final = "[^/]+"
+"""Starlette's pattern of a parameter without a type."""
+FRAMEWORKS: Final = frozenset({"starlette.routing", "fastapi.routing"})
 """Modules whose routes match a path by ``path_regex``, which ``path_format`` and ``param_convertors`` have made."""
 
-_PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)\}")
+_PARAMETER: Final = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)\}")
 
 
 def within(path: str, root: str) -> str:
@@ -95,9 +98,11 @@ class Router:
 class Entry:
     """A route in its place in the router's order."""
 
-    __slots__ = ("_candidate", "_regex", "mount", "place", "route", "template")
+    __slots__ = ("_candidate", "_plain", "_regex", "mount", "place", "route", "template")
 
-    def __init__(self, place: int, candidate: Any, route: Any, regex: re.Pattern[str] | None) -> None:
+    def __init__(
+        self, place: int, candidate: Any, route: Any, regex: re.Pattern[str] | None, plain: bool
+    ) -> None:
         self.place = place
         self.route = route
         self.template = path_of(route)
@@ -105,17 +110,23 @@ class Entry:
         self._candidate = candidate
         self._regex = regex
         """What decides, with the methods, whether it matches; None where it has to be asked."""
+        self._plain = plain
+        """Whether the pattern asks no more of a path than its segments, none of them empty."""
 
-    def matches(self, path: str, scope: Scope) -> tuple[int, Scope]:
-        """Starlette's rank of the match, and what the route adds to the scope where it has to be asked."""
+    def matches(self, path: str, scope: Scope, whole: bool) -> tuple[int, Scope]:
+        """Starlette's rank of the match, and what the route adds to the scope where it has to be asked.
+
+        The path has the fixed segments of the template; it is ``whole`` if it has no empty one, nor a line feed at its
+        end.
+        """
         if self._regex is None:
             # It gets a scope of its own, without what FastAPI has noted on its way here: it takes notes when asked.
             match, child = self._candidate.matches({**scope, "fastapi": {}})
             return getattr(match, "value", match), child
-        if self._regex.match(path) is None:
-            return 0, {}
+        if not (whole and self._plain) and self._regex.match(path) is None:
+            return 0, NOTHING
         methods = self.route.methods
-        return FULL if not methods or scope["method"] in methods else FULL - 1, {}
+        return FULL if not methods or scope["method"] in methods else FULL - 1, NOTHING
 
 
 class _Table:
@@ -146,9 +157,9 @@ class _Index:
         self._depth = 0
         for place, candidate in enumerate(candidates):
             route = getattr(candidate, "starlette_route", None) or candidate
-            segments, closed = _segments(candidate, route)
+            segments, closed, plain = _segments(candidate, route)
             known = closed and hasattr(route, "methods")
-            entry = Entry(place, candidate, route, route.path_regex if known else None)
+            entry = Entry(place, candidate, route, route.path_regex if known else None, plain)
             fixed = tuple(number for number, segment in enumerate(segments) if segment is not None)
             if not fixed:
                 self._unread.append(entry)
@@ -159,26 +170,22 @@ class _Index:
 
     def select(self, scope: Scope) -> tuple[Entry, Scope] | None:
         """The first route that matches fully, else the first that matches at all; and what it adds to the scope."""
-        path = scope["path"]
+        path: str = scope["path"]
         if scope["root_path"]:
             path = within(path, scope["root_path"])
+        whole = "//" not in path and not path.endswith(("/", "\n"))
         # A pattern's end, "$", is also before a line feed at the end of the path.
         segments = path.removesuffix("\n").split("/", self._depth)
         count = len(segments)
         found = self._unread
         for table in self._closed.get(count, NONE).values():
-            routes = table.get(segments)
-            if routes is not None:
-                found = found + routes
+            found = _merged(found, table.get(segments))
         for fixed, table in self._open.items():
-            routes = table.get(segments) if count > fixed[-1] else None
-            if routes is not None:
-                found = found + routes
-        if len(found) > 1:
-            found = sorted(found, key=_place)
+            if count > fixed[-1]:
+                found = _merged(found, table.get(segments))
         partial: tuple[Entry, Scope] | None = None
         for entry in found:
-            rank, child = entry.matches(path, scope)
+            rank, child = entry.matches(path, scope, whole)
             if rank == FULL:
                 return entry, child
             if rank and partial is None:
@@ -186,12 +193,23 @@ class _Index:
         return partial
 
 
-NONE: dict[tuple[int, ...], _Table] = {}
-_place = attrgetter("place")
+NONE: Final[dict[tuple[int, ...], _Table]] = {}
+NOTHING: Final[Scope] = {}
+_place: Final = attrgetter("place")
 
 
-def _segments(candidate: Any, route: Any) -> tuple[list[str | None], bool]:
-    """The segments that a path needs to match, None where a parameter is; and whether it has no more than these."""
+def _merged(found: list[Entry], more: list[Entry] | None) -> list[Entry]:
+    """Routes in the router's order, in which both lists are."""
+    if more is None:
+        return found
+    return sorted(found + more, key=_place) if found else more
+
+
+def _segments(candidate: Any, route: Any) -> tuple[list[str | None], bool, bool]:
+    """The segments that a path needs to match, None where a parameter is.
+
+    Also whether it has no more than these, and whether each parameter is any text of a whole segment.
+    """
     segments: list[str | None] = []
     template = getattr(route, "path_format", None)
     convertors: Any = getattr(route, "param_convertors", None)
@@ -203,15 +221,23 @@ def _segments(candidate: Any, route: Any) -> tuple[list[str | None], bool]:
         or regex.flags != re.UNICODE  # somebody lets it ignore case
         or regex.pattern != _pattern(template, convertors)
     ):
-        return segments, False
+        return segments, False, False
+    plain = template.startswith("/")
     for segment in template.split("/"):
         parameters = _PARAMETER.findall(segment)
         if any(type(convertors[name]).__module__ != "starlette.convertors" for name in parameters):
-            return segments, False
+            return segments, False, False
         if any(convertors[name].regex == ".*" for name in parameters):  # a path, which may have any segments
-            return segments, False
-        segments.append(None if parameters else segment)
-    return segments, True
+            return segments, False, False
+        if parameters:
+            plain = (
+                plain
+                and _PARAMETER.fullmatch(segment) is not None
+                and convertors[parameters[0]].regex == TEXT
+            )
+        # Equal segments are one object, so that a look-up reads little memory.
+        segments.append(None if parameters else sys.intern(segment))
+    return segments, True, plain
 
 
 def _pattern(template: str, convertors: Any) -> str:
