@@ -23,7 +23,10 @@ COMPILED = (
     "src/atrion/control/*.py",
     "src/atrion/state/blending.py",
     "src/atrion/state/published_state.py",
+    "src/atrion/integrations/_arrivals.py",
     "src/atrion/integrations/_exchange.py",
+    "src/atrion/integrations/_gate.py",
+    "src/atrion/integrations/_loop_thread.py",
     "src/atrion/integrations/_names.py",
     "src/atrion/integrations/_routers.py",
 )

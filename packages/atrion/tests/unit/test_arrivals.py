@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atrion.control.process import TICK, Process
-from atrion.integrations._process import Arrivals, waited
+from atrion.integrations._arrivals import Arrivals, waited
 
 
 @pytest.mark.parametrize(

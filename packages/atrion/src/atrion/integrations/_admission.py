@@ -19,11 +19,12 @@ from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_f
 from atrion.control.process import Process
 from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
 from atrion.errors import ConfigurationError, FlowRejected
+from atrion.integrations._arrivals import waited
 from atrion.integrations._context import admit, check_peers
 from atrion.integrations._load_reports import ASKING, LoadReports
 from atrion.integrations._names import UNMATCHED
 from atrion.integrations._options import check_flag, check_function, excluded, prefixes
-from atrion.integrations._process import Loops, waited
+from atrion.integrations._process import Loops
 from atrion.integrations._tiers import PathTiers, declared_tier
 from atrion.physics.voltage import Tier, TierLike
 from atrion.propagation import Peers, RequestContext, use

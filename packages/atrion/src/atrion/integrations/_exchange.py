@@ -9,6 +9,7 @@ from typing import Any, Final, final
 from atrion.control.call import Call
 from atrion.control.outcome import Rejections, outcome_of, rejection_in, stems_from_rejection
 from atrion.errors import FlowRejected
+from atrion.propagation import RequestContext
 
 __all__ = ["Exchange", "Message", "Receive", "Send"]
 
@@ -41,15 +42,23 @@ class Exchange:
         "_rejections",
         "_since",
         "_waits",
+        "context",
         "finished",
         "gone",
         "refused",
         "rejected",
         "started",
         "status",
+        "unmatched",
     )
 
-    def __init__(self, call: Call, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        complain: Callable[[str], None],
+        unmatched: bool = False,
+        context: RequestContext | None = None,
+    ) -> None:
         self._call: Call = call
         self._complain: Callable[[str], None] = complain
         self._rejections: Rejections = Rejections()
@@ -59,6 +68,10 @@ class Exchange:
         self._answered: bool = False
         self._heard: bool = False
         """The request's body is complete: a further ``receive`` waits for the client to disconnect."""
+        self.unmatched: bool = unmatched
+        """The request matches no route."""
+        self.context: RequestContext | None = context
+        """What a peer has told of the request."""
         self.status: int = 0
         self.gone: bool = False
         self.started: bool = False

@@ -9,10 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Backlog", "Watch", "since_received"]
-
-GLANCE = 0.01
-"""Seconds between two readings."""
+__all__ = ["Backlog", "since_received"]
 
 LISTENING = 10
 """``tcpi_state`` of a listening socket, the first byte of Linux's ``struct tcp_info``."""
@@ -68,26 +65,6 @@ class Backlog:
             except OSError:  # the server has closed it
                 continue
         return waiting
-
-
-class Watch:
-    """Reads the backlog of the first request's port at most a hundred times a second."""
-
-    __slots__ = ("_backlog", "_due", "_waiting")
-
-    def __init__(self, now: float) -> None:
-        self._backlog: Backlog | None = None
-        self._due = now
-        self._waiting = 0
-
-    def waiting(self, now: float, port: object) -> int:
-        """Connections that waited to be accepted on ``port`` at the last reading."""
-        if now >= self._due:
-            if self._backlog is None:
-                self._backlog = Backlog(port)
-            self._waiting = self._backlog.waiting()
-            self._due = now + GLANCE
-        return self._waiting
 
 
 @contextmanager

@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 
-from atrion.control.call import Call
 from atrion.control.decision import Decision
 from atrion.control.outcome import rejection_in
-from atrion.engine import MAX_ROUTE_ID, Atrion, check_name
+from atrion.engine import Atrion, check_name
 from atrion.errors import ConfigurationError
-from atrion.integrations._context import admit, check_peers
+from atrion.integrations._context import check_peers
 from atrion.integrations._exchange import Exchange, Receive, Send
+from atrion.integrations._gate import Gate, header
 from atrion.integrations._load_reports import ASKING, LoadReports
 from atrion.integrations._messages import receiving, sending
-from atrion.integrations._names import UNMATCHED, RouteNames, Scope
-from atrion.integrations._options import check_flag, check_function, excluded, prefixes
-from atrion.integrations._process import Loops, waited
+from atrion.integrations._names import Scope
+from atrion.integrations._options import check_flag, check_function, prefixes
 from atrion.integrations._refusal import ASGIApp, Respond, problem, with_retry_after
 from atrion.integrations._tiers import PathTiers
 from atrion.physics.voltage import Tier, TierLike
-from atrion.propagation import Peers, RequestContext, use
+from atrion.propagation import Peers, use
 
 __all__ = ["AtrionMiddleware"]
 
 logger: logging.Logger = logging.getLogger("atrion.asgi")
-
-
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    """The first header of that name, in lower case, or None."""
-    for name, value in scope.get("headers") or ():
-        if name.lower() == wanted:
-            text: str = value.decode("latin-1")
-            return text
-    return None
-
-
-def _text_header(scope: Scope, name: str) -> str | None:
-    return _header(scope, name.encode())
-
-
-def _address(scope: Scope) -> str | None:
-    """The address of the peer, or None where it is none or nobody says."""
-    client = scope.get("client")
-    return str(client[0]) if client else None
-
-
-def _port(scope: Scope) -> object:
-    """The port that the server listens on, or None if unknown."""
-    server = scope.get("server")
-    return server[1] if server else None
 
 
 class AtrionMiddleware:
@@ -126,80 +98,51 @@ class AtrionMiddleware:
         check_flag("trust_request_start", trust_request_start)
         check_flag("load_reports", load_reports)
         check_peers(peers)
-        self.app = app
-        self.atrion = atrion
-        self._peers = peers
-        self._tier = tier
-        self._key = key
-        self._route = route
-        self._tiers = None if tiers is None else PathTiers(tiers)
-        self._response = response
-        self._disabled: bool = getattr(atrion, "disabled", False)
         if pool is not None:
             check_name("pool", pool)
-        self._pool = pool
-        self._exclude = prefixes(exclude)
-        self._names = RouteNames(app)
-        self._trusting = trust_tier_header
-        self._stamped = trust_request_start
-        self._tiered = tier is not None or tiers is not None or trust_tier_header
-        self._loops = Loops()
+        self.app = app
+        self.atrion = atrion
+        self._response = response
+        self._disabled: bool = getattr(atrion, "disabled", False)
         self._complained: set[str] = set()
+        self._gate = Gate(
+            app,
+            atrion,
+            self._complain,
+            tier,
+            None if tiers is None else PathTiers(tiers),
+            key,
+            pool,
+            route,
+            prefixes(exclude),
+            trust_tier_header,
+            trust_request_start,
+            peers,
+        )
         wanted = load_reports and not self._disabled
         self._reports = LoadReports(atrion, self._complain) if wanted else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
-        if self._reports is not None and scope["type"] == "http":
-            wanted = _text_header(scope, ASKING)
-            if wanted is not None:
-                send = self._reports.sending(wanted, send)
-        if scope["type"] != "http" or self._disabled or self._passes(scope):
+        found: Exchange | Decision | None = None
+        if scope["type"] == "http" and not self._disabled:
+            if self._reports is not None:
+                wanted = header(scope, ASKING)
+                if wanted is not None:
+                    send = self._reports.sending(wanted, send)
+            found = self._gate.admit(scope)
+        if found is None:
             await self.app(scope, receive, send)
-            return
-        found: Call | Decision | None = None
-        context: RequestContext | None = None
-        route = ""
-        try:
-            route = self._route_id(scope)
-            if self._pool is not None:
-                self.atrion.default_pool(route, self._pool)
-            tier = self._tier_of(scope) if self._tiered else None
-            key = None if self._key is None else self._key_of(scope)
-            if self._peers is None:
-                found = self.atrion.flow(route, tier, key=key)
-            else:
-                address, header = _address(scope), partial(_text_header, scope)
-                found, context = admit(self.atrion, self._peers, route, tier, key, address, header)
-            if isinstance(found, Call):
-                found = self._begin(found, scope)
-        except Exception:
-            self._complain("a decision")
-        if isinstance(found, Decision):
+        elif isinstance(found, Decision):
             await self._refusal(scope, found)(scope, receive, send)
-        elif not isinstance(found, Call) or not found.active:
-            await self.app(scope, receive, send)
-        elif context is None:
-            await self._guard(route, found, scope, receive, send)
+        elif found.context is None:
+            await self._guard(found, scope, receive, send)
         else:
-            with use(context):
-                await self._guard(route, found, scope, receive, send)
+            with use(found.context):
+                await self._guard(found, scope, receive, send)
 
-    def _begin(self, call: Call, scope: Scope) -> Call | Decision:
-        """The call in flight, or the decision that sheds it."""
-        thread = self._loops.mine()
-        wait = self._waited(scope) if self._stamped else None
-        call.behind(thread.arrive(_port(scope), wait))
-        decision = call.decide()
-        if not decision.allowed:
-            return decision
-        thread.admit()
-        call.enclose()
-        return call
-
-    async def _guard(self, route: str, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guard(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an admitted request, which is measured until its last byte."""
-        exchange = Exchange(call, self._complain)
         refusal: ASGIApp | None = None
         error: BaseException | None = None
         try:
@@ -212,8 +155,8 @@ class AtrionMiddleware:
         finally:
             exchange.leave(error)
             error = None  # avoids a reference cycle through the traceback
-            if 0 < exchange.status < 400 and route.endswith(UNMATCHED):
-                self._names.answered(scope)
+            if exchange.unmatched and 0 < exchange.status < 400:
+                self._gate.answered(scope)
         if refusal is None and exchange.refused is not None:
             refusal = self._refusal(scope, exchange.refused.decision)
         if refusal is not None:
@@ -244,63 +187,3 @@ class AtrionMiddleware:
         if what not in self._complained:
             self._complained.add(what)
             logger.warning("atrion: %s failed and the request goes on without it", what, exc_info=True)  # noqa: LOG014
-
-    def _passes(self, scope: Scope) -> bool:
-        """Whether the request is excluded, or a CORS preflight: a browser reports a shed one as a CORS error."""
-        if self._exclude and excluded(self._names.path(scope), self._exclude):
-            return True
-        return (
-            scope.get("method") == "OPTIONS" and _header(scope, b"access-control-request-method") is not None
-        )
-
-    # --- reading the scope --------------------------------------------------------------------------------
-
-    def _tier_of(self, scope: Scope) -> Tier | None:
-        """The request's tier; None means the route's."""
-        try:
-            if self._tier is not None:
-                said = self._tier(scope)
-                if said is not None:
-                    return Tier.parse(said)
-        except Exception:
-            self._complain("tier()")
-        said = _header(scope, b"x-atrion-tier") if self._trusting else None
-        if said is not None:
-            try:
-                return Tier.parse(said.strip())
-            except ConfigurationError:
-                pass
-        return (
-            None
-            if self._tiers is None
-            else self._tiers.of(scope.get("method", "GET"), self._names.path(scope))
-        )
-
-    @staticmethod
-    def _waited(scope: Scope) -> float | None:
-        """Seconds for which the request has waited before it arrived, if the proxy reports it."""
-        stamp = _header(scope, b"x-request-start")
-        return None if stamp is None else waited(stamp, time.time())
-
-    def _key_of(self, scope: Scope) -> str | None:
-        try:
-            said = None if self._key is None else self._key(scope)
-            return None if said is None else str(said)
-        except Exception:
-            self._complain("key()")
-            return None
-
-    def _route_id(self, scope: Scope) -> str:
-        if self._route is not None:
-            try:
-                said = self._route(scope)
-                if isinstance(said, str) and said:
-                    return said[:MAX_ROUTE_ID]
-            except Exception:
-                self._complain("route()")
-        try:
-            name = self._names.name(scope)
-        except Exception:
-            self._complain("finding the template")
-            name = self._names.shape(scope)
-        return name[:MAX_ROUTE_ID]
