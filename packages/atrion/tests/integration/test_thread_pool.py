@@ -41,7 +41,7 @@ atrion, pool = Atrion(), ThreadPool(SIZE)
 
 def guarded(environ, start_response):
     flow = atrion.flow("GET /", environ.get("HTTP_X_ATRION_TIER", "bulk"))
-    flow.behind(pool.enter(int(environ["SERVER_PORT"]), since_received(environ["server.socket"])))
+    flow.behind(pool.enter(int(environ["SERVER_PORT"]), None, since_received(environ["server.socket"])))
     try:
         if not flow.decide().allowed:
             return answer(start_response, "503 Service Unavailable")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -70,6 +72,39 @@ def test_random_arrivals_at_a_pool_that_keeps_up_shed_nobody(size: int) -> None:
         else:
             threads.leave(now)
         assert not sheds(threads.process, Tier.NORMAL)
+
+
+def queued(size: int, held: float, load: float, seconds: float) -> Iterator[Process]:
+    """Before each call: the state of a learned pool whose queue is counted. Calls come and last at random."""
+    rng = random.Random(7)
+    threads = Threads(0, 0.0)
+    ends, waiting = list[float](), 0
+    due = now = 0.0
+    while now < seconds:
+        if ends and ends[0] <= due:
+            now = heapq.heappop(ends)
+            threads.leave(now)
+        else:
+            now = due
+            waiting += 1
+            due += rng.expovariate(load * size / held)
+        while waiting and len(ends) < size:
+            waiting -= 1
+            threads.enter(now, 0.0, waiting)
+            heapq.heappush(ends, now + rng.expovariate(1.0 / held))
+            yield threads.process
+
+
+@pytest.mark.parametrize("size", [1, 4, 24])
+@pytest.mark.parametrize("held", [0.03, 1.0])
+def test_a_counted_queue_of_a_pool_that_keeps_up_sheds_next_to_nobody(size: int, held: float) -> None:
+    shed = [sheds(process, Tier.NORMAL) for process in queued(size, held, 0.7, 300.0)]
+    assert sum(shed) <= 0.01 * len(shed)
+
+
+@pytest.mark.parametrize("size", [1, 4, 24])
+def test_a_counted_queue_that_grows_sheds_within_half_a_second(size: int) -> None:
+    assert any(sheds(process, Tier.NORMAL) for process in queued(size, size / 80.0, 4.0, 0.6))
 
 
 def test_connections_that_are_opened_at_once_are_no_queue_of_requests() -> None:

@@ -215,6 +215,9 @@ class LoopQueue:
 class Threads:
     """The load of a pool of ``size`` threads, at least 1, and the resistance that it causes: ``process``.
 
+    A size of 0 is learned: the largest number of threads busy at once so far. An estimate that is too small does no
+    harm: if threads are idle between calls, no call waits.
+
     The calls of :meth:`enter` and :meth:`leave` come one at a time: hold a lock.
     """
 
@@ -223,9 +226,10 @@ class Threads:
         "_began",
         "_busy",
         "_entered",
-        "_goal",
         "_last",
+        "_learns",
         "_rested",
+        "_soonest",
         "_used",
         "process",
         "size",
@@ -233,24 +237,27 @@ class Threads:
 
     def __init__(self, size: int, now: float) -> None:
         self.process: Process = Process(now)
-        self.size: int = size
-        self._goal: float = 1.0 - SPARE / math.sqrt(size)
+        self.size: int = max(size, 1)
+        self._learns: bool = size == 0
         self._busy: int = 0
         self._used: float = 0.0
         self._entered: int = 0
         self._rested: int = 0
+        self._soonest: float = math.inf
         self._backlog: int = 0
         self._began: float = now
         self._last: float = now
 
-    def enter(self, now: float, between: float = 0.0, backlog: int = 0) -> None:
+    def enter(self, now: float, between: float = 0.0, backlog: int = 0, waited: float = 0.0) -> None:
         """A thread takes up a call, ``between`` seconds after its last one; 0 if it was idle in between.
 
         While most others are busy, a thread that is not idle has found a call that waited for it, so the time between
-        calls counts as busy. ``backlog`` connections wait to be accepted.
+        calls counts as busy. ``backlog`` calls are known to wait still. The call has ``waited`` for the thread for so
+        many seconds, 0 if that is not known.
         """
         self._pass(now)
         self._entered += 1
+        self._soonest = min(self._soonest, waited)
         if between > 0.0 and 2 * self._busy >= self.size - 1:
             self._used += between
         else:
@@ -258,6 +265,8 @@ class Threads:
         if now - self._began >= TICK:
             self._tick(now, backlog)
         self._busy += 1
+        if self._learns and self._busy > self.size:
+            self.size = self._busy
 
     def leave(self, now: float) -> None:
         """A thread has finished a call."""
@@ -272,20 +281,26 @@ class Threads:
     def _tick(self, now: float, backlog: int) -> None:
         passed = now - self._began
         share = min(self._used / (self.size * passed), 1.0)
-        error = (share - self._goal) / (1.0 - self._goal)
+        spare = SPARE / math.sqrt(self.size)
+        error = 1.0 - (1.0 - share) / spare
         if error > 0.0:
             error *= min(self._entered / PROOF, 1.0)
         # Threads that are idle before most calls have no queue, however busy their few clients keep them.
         if 2 * self._rested >= self._entered:
             error = min(error, -1.0)
-        waited = 0.0
+        # A call with one ahead of it for each thread waits about as long as it runs.
+        ahead = max(AHEAD, float(self.size))
+        # All calls of the tick have waited so long, so by Little's law at least so many wait.
+        waited = self._soonest
+        error = max(error, min(waited / WAIT, waited * self._entered / passed / ahead) - 1.0)
         if backlog > 0 and self._backlog > 0:
             waited = backlog * passed / _served(self._entered, self._backlog, backlog)
-            error = max(error, min(waited / WAIT, backlog / AHEAD) - 1.0)
+            error = max(error, min(waited / WAIT, backlog / ahead) - 1.0)
         self._backlog = backlog
         self.process.observe(now, error)
-        if waited >= LATE and backlog >= AHEAD:
+        if waited >= LATE and backlog >= 2.0 * ahead:
             self.process.refuse_at_once()
         self._began = now
         self._used = 0.0
         self._entered = self._rested = 0
+        self._soonest = math.inf

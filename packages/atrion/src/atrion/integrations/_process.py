@@ -20,6 +20,8 @@ else:
 
 __all__ = ["Loops", "ThreadPool"]
 
+QUEUED = 0.01
+"""Seconds of waiting for a thread below which it was idle; kernels count in steps of up to 4 ms."""
 COMPUTING = 0.8
 """Share of a core above which a process computes: its threads then wait for the GIL and are not idle."""
 
@@ -63,7 +65,7 @@ class _Worker(threading.local):
 
 
 class ThreadPool:
-    """A server's pool of ``size`` threads, at least 1, in which synchronous handlers run.
+    """A server's pool of ``size`` threads in which synchronous handlers run; a size of 0 is learned.
 
     A guard calls :meth:`enter` at the start of a request, passes the result to :meth:`Call.behind
     <atrion.control.call.Call.behind>` before it decides, and calls :meth:`leave` when the thread has finished the
@@ -73,7 +75,7 @@ class ThreadPool:
 
     __slots__ = ("_arrivals", "_backlog", "_lock", "_threads", "_worker")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int = 0) -> None:
         now = time.monotonic()
         self._threads = Threads(size, now)
         self._arrivals = Arrivals(now)
@@ -81,20 +83,33 @@ class ThreadPool:
         self._lock = threading.Lock()
         self._worker = _Worker()
 
-    def enter(self, port: object = None, wait: float | None = None) -> Process:
+    def enter(
+        self,
+        port: object = None,
+        told: float | None = None,
+        waited: float | None = None,
+        behind: int | None = None,
+    ) -> Process:
         """A request to the server's ``port`` begins; returns the state of the process.
 
-        ``wait``: seconds for which it has waited, if known.
+        ``told``: seconds for which it has waited by a proxy's clock. ``waited``: seconds for which it has waited for a
+        thread by the clock of this machine. ``behind``: requests that wait for a thread still, all of them. None if
+        not known.
         """
         worker = self._worker
         with self._lock:
             now = time.monotonic()
-            between = 0.0
-            if worker.left is not None and not self._rested(worker, now - worker.left):
-                between = now - worker.left
-            self._threads.enter(now, between, self._backlog.waiting(now, port))
-            if wait is not None:
-                self._arrivals.hear(wait, now)
+            passed = 0.0 if worker.left is None else now - worker.left
+            if behind is not None:
+                between = 0.0  # the queue tells more than how busy the threads are
+            elif waited is not None:
+                between = min(passed, waited) if waited >= QUEUED else 0.0
+            else:
+                between = 0.0 if self._rested(worker, passed) else passed
+            backlog = (behind or 0) + self._backlog.waiting(now, port)
+            self._threads.enter(now, between, backlog, waited or 0.0)
+            if told is not None:
+                self._arrivals.hear(told, now)
             return self._arrivals.or_else(self._threads.process)
 
     def leave(self) -> None:

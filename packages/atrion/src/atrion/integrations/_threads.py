@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -25,8 +24,7 @@ def _nothing() -> None:
 class ServerThreads:
     """The threads in which a server runs handlers; :meth:`begin` and what it returns belong to the same thread.
 
-    Without a ``size`` it is the largest number of threads busy at once so far. An estimate that is too small does no
-    harm: if threads are idle between requests, no request waits.
+    Without a ``size`` it is learned.
 
     Raises:
         ConfigurationError: ``threads`` is below 1.
@@ -35,44 +33,37 @@ class ServerThreads:
     def __init__(self, size: int | None = None) -> None:
         if size is not None:
             check_number("threads", size, 1)
-        self._learns = size is None
-        self._size = size or 1
-        self._pool = ThreadPool(self._size)
-        self._busy = 0
-        self._lock = threading.Lock()
+        self._pool = ThreadPool(size or 0)
+        self._queued = 0
+
+    def queue(self) -> int:
+        """A request waits for a thread from now on; returns its number, for :meth:`begin`."""
+        self._queued += 1
+        return self._queued
 
     def begin(
-        self, admission: Admission[R], request: R, port: object = None, wait: float | None = None
+        self,
+        admission: Admission[R],
+        request: R,
+        port: object = None,
+        waited: float | None = None,
+        number: int | None = None,
     ) -> tuple[Admitted | Decision | None, Callable[[], None]]:
         """The decision of ``admission`` about a request, and a function to call when the thread has finished it.
 
-        ``wait``: seconds for which it has waited, if no proxy reports it.
+        ``waited``: seconds for which it has waited for the thread by the clock of this machine. ``number``: from
+        :meth:`queue`, if the server hands all requests to its threads in order. None if not known.
         """
         leave = _nothing
+        behind = None if number is None else self._queued - number
 
         def arrive(told: float | None) -> Process:
             nonlocal leave
-            process, leave = self._enter(port, wait if told is None else told)
+            process, leave = self._pool.enter(port, told, waited, behind), self._pool.leave
             return process
 
         verdict = admission.begin(request, arrive)
         return verdict, leave
-
-    def _enter(self, port: object, wait: float | None) -> tuple[Process, Callable[[], None]]:
-        with self._lock:
-            self._busy += 1
-            if self._learns and self._busy > self._size:
-                self._size = self._busy
-                self._pool = ThreadPool(self._size)
-            pool = self._pool
-        process = pool.enter(port, wait)
-
-        def leave() -> None:
-            with self._lock:
-                self._busy -= 1
-            pool.leave()
-
-        return process, leave
 
 
 def port_of(environ: Mapping[str, Any]) -> int | None:

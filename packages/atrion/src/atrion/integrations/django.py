@@ -145,8 +145,8 @@ class AtrionMiddleware:
         return self._reported(request, self._serve(request))
 
     def _serve(self, request: HttpRequest) -> Any:
-        port, wait = port_of(request.META), waited_in_kernel(request.META)
-        verdict, leave = self._threads.begin(self._admission, request, port, wait)
+        port, waited = port_of(request.META), waited_in_kernel(request.META)
+        verdict, leave = self._threads.begin(self._admission, request, port, waited)
         response: Any = None
         try:
             if verdict is None:

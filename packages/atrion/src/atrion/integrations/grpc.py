@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NamedTuple, Unpack
 from urllib.parse import unquote
@@ -143,12 +142,11 @@ class _Guard:
     def in_thread(self, details: Any, handler: Any) -> Any:
         """The handler of one call, guarded; the call waits for a thread from now on."""
         behavior = _behavior(handler)
-        came = time.monotonic()
+        number = self._threads.queue()
 
         def begin(context: Any) -> tuple[Admitted | Decision | None, Callable[[], None]]:
-            wait = time.monotonic() - came
             self.report(context)
-            return self._threads.begin(self.admission, _request(details, context), wait=wait)
+            return self._threads.begin(self.admission, _request(details, context), number=number)
 
         def unary(request: Any, context: Any) -> Any:
             verdict, leave = begin(context)

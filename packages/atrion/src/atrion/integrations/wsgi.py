@@ -66,8 +66,8 @@ class AtrionMiddleware:
         """Serve one request."""
         if self._admission.reports is not None:
             start_response = self._reporting(environ, start_response)
-        port, wait = port_of(environ), waited_in_kernel(environ)
-        verdict, leave = self._threads.begin(self._admission, environ, port, wait)
+        port, waited = port_of(environ), waited_in_kernel(environ)
+        verdict, leave = self._threads.begin(self._admission, environ, port, waited)
         body: Iterable[bytes] | None = None
         try:
             if verdict is None:
