@@ -179,18 +179,44 @@ def answer(name: str) -> Any:
     return endpoint
 
 
-@pytest.mark.parametrize(
-    "path", ["/a/b", "/a/c", "/x/b", "/x/c", "/files/a/b", "/files/", "/a", "/a/b/c", "/a%0A"]
-)
+FOUND = [
+    "/a/b",
+    "/a/c",
+    "/x/b",
+    "/x/c",
+    "/files/a/b",
+    "/files/",
+    "/a",
+    "/a/b/c",
+    "/n/1",
+    "/n/x",
+    "/v1/b",
+    "/v/b",
+]
+ODD = ["/a%0A", "/a/%0A", "/a/b%0A", "/x/%0A", "/x%0A/b", "/%0A", "/a/", "/x//", "/a//b", "/n/1%0A", "/n/"]
+
+
+@pytest.mark.parametrize("path", [*FOUND, *ODD])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("backwards", [False, True])
 def test_the_name_is_of_the_route_that_answers(
     backwards: bool, method: str, path: str, engine: Atrion
 ) -> None:
-    templates = ["/{x}/b", "/a/{y}", "/a/b", "/{x}/{y}", "/files/{rest:path}", "/a", "/{x}", "/{x:path}"]
-    routes = [Route(template, answer(template.replace(":path", ""))) for template in templates]
+    templates = [
+        "/v{x}/b",
+        "/{x}/b",
+        "/a/{y}",
+        "/a/b",
+        "/n/{y:int}",
+        "/{x}/{y}",
+        "/files/{rest:path}",
+        "/a",
+        "/{x}",
+    ]
+    templates.append("/{x:path}")
+    routes = [Route(template, answer(re.sub(r":\w+", "", template))) for template in templates]
     routes += [
-        Route(template, answer(template.replace(":path", "")), methods=["POST"]) for template in templates
+        Route(template, answer(re.sub(r":\w+", "", template)), methods=["POST"]) for template in templates
     ]
     app = AtrionMiddleware(Starlette(routes=routes[::-1] if backwards else routes), engine)
 

@@ -90,7 +90,7 @@ class Exchange:
 
     def received(self, message: Message) -> None:
         """The application gets a ``message`` of the request."""
-        kind = message["type"]
+        kind: str = message["type"]
         if kind == "http.disconnect":
             self._heard = True
             if not self.finished:
@@ -106,7 +106,7 @@ class Exchange:
 
     def _note(self, message: Message) -> bool:
         """Evaluate a ``message`` of the response; returns whether it is the last one."""
-        kind = message["type"]
+        kind: str = message["type"]
         if kind == "http.response.start":
             self.started = True
             if not self.gone:  # a response that no client receives is not counted

@@ -98,7 +98,7 @@ class Router:
 class Entry:
     """A route in its place in the router's order."""
 
-    __slots__ = ("_candidate", "_plain", "_regex", "mount", "place", "route", "template")
+    __slots__ = ("_candidate", "_methods", "_plain", "_regex", "mount", "place", "route", "template")
 
     def __init__(
         self, place: int, candidate: Any, route: Any, regex: re.Pattern[str] | None, plain: bool
@@ -108,6 +108,7 @@ class Entry:
         self.template = path_of(route)
         self.mount = hasattr(route, "routes")
         self._candidate = candidate
+        self._methods: Any = getattr(route, "methods", None)
         self._regex = regex
         """What decides, with the methods, whether it matches; None where it has to be asked."""
         self._plain = plain
@@ -125,7 +126,7 @@ class Entry:
             return getattr(match, "value", match), child
         if not (whole and self._plain) and self._regex.match(path) is None:
             return 0, NOTHING
-        methods = self.route.methods
+        methods = self._methods
         return FULL if not methods or scope["method"] in methods else FULL - 1, NOTHING
 
 
