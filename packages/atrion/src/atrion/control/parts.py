@@ -21,7 +21,6 @@ PARTS: Final[list[str]] = [
 """The parts of a resistance, in the order of :func:`resistance_parts`."""
 GAUGES: Final[list[str]] = ["resistance", "in_flight", "limit", "open", *[f"part.{part}" for part in PARTS]]
 """The names of the values of :func:`gauges_of`."""
-CIRCUIT_BREAKER: Final = 2
 
 
 def resistance_parts(route: Route, resistance: float) -> list[float]:
@@ -53,12 +52,11 @@ def gauges_of(route: Route) -> list[float]:
     """
     resistance = route.resistance()
     capacity = route.pool.capacity
-    is_open = route.broken or route.model.state.mode_index == CIRCUIT_BREAKER
     found = [
         round(resistance, 2),
         route.cost_in_flight(),
         round((capacity.limit or capacity.calls) * route.unit(), 1),
-        1.0 if is_open else 0.0,
+        1.0 if route.broken else 0.0,
     ]
     # Most parts are 0 in calm, and rounding takes longer than the comparison.
     found.extend([round(ohms, 2) if ohms else 0.0 for ohms in resistance_parts(route, resistance)])

@@ -30,7 +30,7 @@ def decision_of(route: Route, volts: float, verdict: int, cost: float = 0.0) -> 
     if verdict == SHED:
         return rejection(route, volts, cost)
     reason = FLOWS if verdict == ADMITTED else PROBE
-    return Decision(True, route.id, route.resistance(cost), volts, route.model.state.mode_index, reason, 0.0)
+    return Decision(True, route.id, route.resistance(cost), volts, route.mode, reason, 0.0)
 
 
 def rejection(route: Route, volts: float, cost: float = 0.0) -> Decision:
@@ -42,7 +42,7 @@ def rejection(route: Route, volts: float, cost: float = 0.0) -> Decision:
         route.id,
         resistance,
         volts,
-        CIRCUIT_BREAKER if route.broken else route.model.state.mode_index,
+        CIRCUIT_BREAKER if route.broken else route.mode,
         RESISTANCE if reason is None else reason,
         _retry_after(route, volts, resistance),
     )

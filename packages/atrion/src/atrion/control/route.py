@@ -65,6 +65,7 @@ class Route:
         pool: The pool whose queue the calls share.
         process: The process that serves the route, where an integration has named it.
         tick_resistance: Ohms without live saturation, constant between ticks.
+        mode: The index of the mode it is in.
         broken: Whether the breaker is open.
         used: When a request last came.
         admitted: Calls admitted so far.
@@ -98,6 +99,7 @@ class Route:
         "id",
         "leases",
         "membership",
+        "mode",
         "model",
         "nested",
         "pinned",
@@ -116,15 +118,14 @@ class Route:
     def __init__(
         self, route_id: str, settings: Settings, pools: Pools, now: float, listener: RouteListener
     ) -> None:
-        # The fields that every call touches come first, side by side: with many routes, a call waits for memory.
+        # The fields of a decision come first, then those of every call: with many routes, a call waits for memory.
         self.id: str = route_id
-        self.window: Window = Window()
-        self.membership: Membership = Membership()
         self.pool: Pool = pools.ranked(0, now)
         self.process: Process | None = None
         self.settings: Settings = settings
         self._listener: RouteListener = listener
         self.tick_resistance: float = 0.0
+        self.mode: int = 0
         self.broken: bool = False
         self.pinned: bool = False  # beside the other flags, which share a word
         self.nested: bool = False
@@ -132,12 +133,14 @@ class Route:
         self.at_rest: bool = False
         self.counters: Counters | None = None
         self.used: float = now
-        self.admitted: int = 0
-        self.streaming: int = 0
-        self.epoch: int = 0
         self._last_tick: float = now
         self._due: float = now
         self._dither: float = 0.5
+        self.window: Window = Window()
+        self.membership: Membership = Membership()
+        self.admitted: int = 0
+        self.epoch: int = 0
+        self.streaming: int = 0
         self._shedding: Shedding | None = None  # most routes never shed
         self._probes: Probes | None = None
         self.costs: Costs | None = None
@@ -293,7 +296,7 @@ class Route:
             self.process.expire(now)
         settings = self.settings
         samples = self._read(now, dt)
-        before = model.state.mode_index
+        before = self.mode
         jumped = model.step(self.window, settings, now, dt, samples)
         if self._probes is not None:
             late = model.pressure.late_calls()
@@ -305,7 +308,7 @@ class Route:
             listener.on_jump(self)
         self._shed = 0
         self._notify_active()
-        after = model.state.mode_index
+        after = self.mode
         if self._shedding is not None or before != after:
             self._report(now, before)
         if before != after and self.counters is not None:
@@ -333,7 +336,7 @@ class Route:
 
     def _report(self, now: float, before: int) -> None:
         """Tell the listener what has begun or ended with this tick; ``before`` it, the mode had this index."""
-        mode = self.model.state.mode_index
+        mode = self.mode
         if mode != before and CIRCUIT_BREAKER in {mode, before}:
             self._listener.on_breaker(self, mode == CIRCUIT_BREAKER)
         shedding = self._shedding
@@ -348,11 +351,12 @@ class Route:
 
     def _refresh_cache(self) -> None:
         """Store what decisions read until the next tick."""
-        self.broken = self.model.state.mode_index == CIRCUIT_BREAKER or self.settings.floor >= OPEN
         self.refresh()
+        self.broken = self.mode == CIRCUIT_BREAKER or self.settings.floor >= OPEN
 
     def refresh(self) -> None:
-        """Compute the resistance of the last tick anew."""
+        """Compute the resistance of the last tick anew, and store the mode beside it, where decisions find it."""
+        self.mode = self.model.state.mode_index
         ohms = self.model.tick_resistance(self.settings)
         self.tick_resistance = ohms if self.leases is None else ohms + self.leases.ohms()
 
@@ -371,7 +375,7 @@ class Route:
             and self._shed == 0
             and self._shedding is None
             and not model.has_samples()
-            and model.state.mode_index == OPERATIONAL
+            and self.mode == OPERATIONAL
             and model.state.adaptive is None  # it learns what is normal from every tick
             and model.observations <= EVIDENCE_CAP
             # Observers of ticks see a scar heal to its end.

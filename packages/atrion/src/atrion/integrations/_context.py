@@ -71,5 +71,4 @@ def too_late(atrion: Atrion, name: str, tier: Tier | None, context: RequestConte
         return None
     volts = route.settings.start if tier is None else band(int(tier))
     route.refuse(volts, Reason.DEADLINE)
-    mode = route.model.state.mode_index
-    return Decision(False, route.id, route.resistance(), volts, mode, Reason.DEADLINE, 0.0)
+    return Decision(False, route.id, route.resistance(), volts, route.mode, Reason.DEADLINE, 0.0)

@@ -98,7 +98,7 @@ class Models(Clients):
         volts = band(level)
         route.refuse(volts, Reason.SATURATED)
         note_rejection()
-        mode, wait = route.model.state.mode_index, max(hold.left(volts, now), LEAST_WAIT)
+        mode, wait = route.mode, max(hold.left(volts, now), LEAST_WAIT)
         raise FlowRejected(Decision(False, route.id, ohms, volts, mode, Reason.SATURATED, wait))
 
     def quotas(self, route: str) -> Quotas:

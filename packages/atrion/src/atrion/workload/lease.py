@@ -243,8 +243,7 @@ class Lease:
     def _full(self, ohms: float) -> Decision:
         route = self._route
         route.refuse(self._volts, Reason.SATURATED)
-        mode = route.model.state.mode_index
-        return Decision(False, route.id, ohms, self._volts, mode, Reason.SATURATED, RETRY)
+        return Decision(False, route.id, ohms, self._volts, route.mode, Reason.SATURATED, RETRY)
 
     def _end(self, error: BaseException | None) -> None:
         record = self._record
