@@ -70,7 +70,8 @@ def extensions() -> list[Extension]:
         # The build depends on these files alone: not on settings found in a parent folder, nor on errors
         # in what they import. The group's shared library lands in the package, as atrion/_core__mypyc.
         mypy_options = ["--config-file=", "--follow-imports=silent"]
-        found = mypycify([*mypy_options, *files], opt_level="3", debug_level="0", group_name="atrion._core")
+        # Level 3 makes the library larger and no faster: requests then find less of it in the processor's caches.
+        found = mypycify([*mypy_options, *files], opt_level="2", debug_level="0", group_name="atrion._core")
     except (Exception, SystemExit) as exc:  # mypyc exits on a type error
         if MODE == "1":
             raise
