@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
@@ -74,37 +76,52 @@ def test_random_arrivals_at_a_pool_that_keeps_up_shed_nobody(size: int) -> None:
         assert not sheds(threads.process, Tier.NORMAL)
 
 
-def queued(size: int, held: float, load: float, seconds: float) -> Iterator[Process]:
-    """Before each call: the state of a learned pool whose queue is counted. Calls come and last at random."""
+def queued(size: int, held: float, load: float, seconds: float, told: str) -> Iterator[Process]:
+    """After each call: the state of a learned pool before which calls come, and last, at random.
+
+    Each call tells how long it has waited, or how many wait behind it, or every second one how long.
+    """
     rng = random.Random(7)
     threads = Threads(0, 0.0)
-    ends, waiting = list[float](), 0
+    ends, waiting = list[float](), deque[float]()
     due = now = 0.0
-    while now < seconds:
-        if ends and ends[0] <= due:
-            now = heapq.heappop(ends)
-            threads.leave(now)
+    for number in count():
+        while not waiting or len(ends) == size:
+            if ends and ends[0] <= due:
+                now = heapq.heappop(ends)
+                threads.leave(now)
+            else:
+                now = due
+                waiting.append(due)
+                due += rng.expovariate(load * size / held)
+        if now > seconds:
+            return
+        waited = now - waiting.popleft()
+        if told == "behind":
+            threads.enter(now, behind=len(waiting))
         else:
-            now = due
-            waiting += 1
-            due += rng.expovariate(load * size / held)
-        while waiting and len(ends) < size:
-            waiting -= 1
-            threads.enter(now, 0.0, waiting)
-            heapq.heappush(ends, now + rng.expovariate(1.0 / held))
-            yield threads.process
+            threads.enter(now, waited=None if told == "half" and number % 2 else waited)
+        heapq.heappush(ends, now + rng.expovariate(1.0 / held))
+        yield threads.process
 
 
+TOLD = ("behind", "waited", "half")
+
+
+@pytest.mark.parametrize("told", TOLD)
 @pytest.mark.parametrize("size", [1, 4, 24])
 @pytest.mark.parametrize("held", [0.03, 1.0])
-def test_a_counted_queue_of_a_pool_that_keeps_up_sheds_next_to_nobody(size: int, held: float) -> None:
-    shed = [sheds(process, Tier.NORMAL) for process in queued(size, held, 0.7, 300.0)]
+def test_a_known_queue_of_a_pool_that_keeps_up_sheds_next_to_nobody(
+    size: int, held: float, told: str
+) -> None:
+    shed = [sheds(process, Tier.NORMAL) for process in queued(size, held, 0.6, 300.0, told)]
     assert sum(shed) <= 0.01 * len(shed)
 
 
+@pytest.mark.parametrize("told", TOLD)
 @pytest.mark.parametrize("size", [1, 4, 24])
-def test_a_counted_queue_that_grows_sheds_within_half_a_second(size: int) -> None:
-    assert any(sheds(process, Tier.NORMAL) for process in queued(size, size / 80.0, 4.0, 0.6))
+def test_a_known_queue_that_grows_sheds_within_half_a_second(size: int, told: str) -> None:
+    assert any(sheds(process, Tier.NORMAL) for process in queued(size, size / 80.0, 4.0, 0.6, told))
 
 
 def test_connections_that_are_opened_at_once_are_no_queue_of_requests() -> None:

@@ -33,6 +33,12 @@ SPARE: Final = 0.15
 """Share of time that a single thread should be idle; divided by √n for n threads, which serve one queue."""
 PROOF: Final = 5.0
 """Calls of a tick below which it counts for less: a few slow calls in a row are chance."""
+QUEUED: Final = 0.01
+"""Seconds of waiting for a thread below which there is no queue; kernels count in steps of up to 4 ms."""
+SPACING: Final = 0.1
+"""Weight of a call in the mean time between two calls."""
+RECENT: Final = 1.0
+"""Seconds for which a queue counts as known."""
 RATE: Final = 30.0
 """Ohms per second by which an error of 1 raises resistance: a band in a third of a second."""
 QUICK: Final = 10.0
@@ -218,18 +224,25 @@ class Threads:
     A size of 0 is learned: the largest number of threads busy at once so far. An estimate that is too small does no
     harm: if threads are idle between calls, no call waits.
 
+    Where the queue is known, it alone raises resistance. Elsewhere it is inferred from how busy the threads are.
+
     The calls of :meth:`enter` and :meth:`leave` come one at a time: hold a lock.
     """
 
     __slots__ = (
         "_backlog",
         "_began",
+        "_behind",
         "_busy",
+        "_came",
+        "_counted",
         "_entered",
         "_last",
         "_learns",
+        "_refusing",
         "_rested",
-        "_soonest",
+        "_spacing",
+        "_untold",
         "_used",
         "process",
         "size",
@@ -243,26 +256,48 @@ class Threads:
         self._used: float = 0.0
         self._entered: int = 0
         self._rested: int = 0
-        self._soonest: float = math.inf
+        self._behind: int = 0
+        self._counted: float = -math.inf
+        self._refusing: bool = False
+        self._came: float = now
+        self._untold: int = 0
+        self._spacing: float = 0.0
         self._backlog: int = 0
         self._began: float = now
         self._last: float = now
 
-    def enter(self, now: float, between: float = 0.0, backlog: int = 0, waited: float = 0.0) -> None:
+    def enter(
+        self,
+        now: float,
+        between: float = 0.0,
+        backlog: int = 0,
+        waited: float | None = None,
+        behind: int | None = None,
+    ) -> None:
         """A thread takes up a call, ``between`` seconds after its last one; 0 if it was idle in between.
 
         While most others are busy, a thread that is not idle has found a call that waited for it, so the time between
-        calls counts as busy. ``backlog`` calls are known to wait still. The call has ``waited`` for the thread for so
-        many seconds, 0 if that is not known.
+        calls counts as busy. ``backlog`` connections wait to be accepted. ``waited``: seconds for which the call has
+        waited for the thread, in the order in which calls came; ``behind``: calls that wait behind it. None if not
+        known.
         """
         self._pass(now)
+        self._untold += 1
+        if behind is None and waited is not None:
+            behind = self._came_since(now, waited)
+        if behind is not None:
+            self._behind = behind
+            self._counted = now
+        if now - self._counted <= RECENT:
+            backlog = self._behind
+            between = 0.0
         self._entered += 1
-        self._soonest = min(self._soonest, waited)
         if between > 0.0 and 2 * self._busy >= self.size - 1:
             self._used += between
         else:
             self._rested += 1
-        if now - self._began >= TICK:
+        # A queue that is refused at once is gone before the next tick: what is left of it when it is short is served.
+        if now - self._began >= TICK or (self._refusing and backlog <= self._ahead() and now > self._began):
             self._tick(now, backlog)
         self._busy += 1
         if self._learns and self._busy > self.size:
@@ -272,6 +307,19 @@ class Threads:
         """A thread has finished a call."""
         self._pass(now)
         self._busy = max(self._busy - 1, 0)
+
+    def _came_since(self, now: float, waited: float) -> int:
+        """Calls that have come while one has ``waited``, at the rate of the calls before it."""
+        passed = max(now - waited - self._came, 0.0)
+        self._came += passed
+        spacing = passed / self._untold
+        self._untold = 0
+        self._spacing += SPACING * (spacing - self._spacing) if self._spacing > 0.0 else spacing
+        return int(waited / self._spacing) if waited >= QUEUED and self._spacing > 0.0 else 0
+
+    def _ahead(self) -> float:
+        """Calls that may be ahead of another: with one for each thread, it waits about as long as it runs."""
+        return max(AHEAD, float(self.size))
 
     def _pass(self, now: float) -> None:
         if now > self._last:
@@ -288,19 +336,16 @@ class Threads:
         # Threads that are idle before most calls have no queue, however busy their few clients keep them.
         if 2 * self._rested >= self._entered:
             error = min(error, -1.0)
-        # A call with one ahead of it for each thread waits about as long as it runs.
-        ahead = max(AHEAD, float(self.size))
-        # All calls of the tick have waited so long, so by Little's law at least so many wait.
-        waited = self._soonest
-        error = max(error, min(waited / WAIT, waited * self._entered / passed / ahead) - 1.0)
+        ahead = self._ahead()
+        waited = 0.0
         if backlog > 0 and self._backlog > 0:
             waited = backlog * passed / _served(self._entered, self._backlog, backlog)
             error = max(error, min(waited / WAIT, backlog / ahead) - 1.0)
         self._backlog = backlog
         self.process.observe(now, error)
-        if waited >= LATE and backlog >= 2.0 * ahead:
+        self._refusing = waited >= LATE and backlog >= 2.0 * ahead
+        if self._refusing:
             self.process.refuse_at_once()
         self._began = now
         self._used = 0.0
         self._entered = self._rested = 0
-        self._soonest = math.inf

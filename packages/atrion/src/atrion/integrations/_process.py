@@ -20,8 +20,6 @@ else:
 
 __all__ = ["Loops", "ThreadPool"]
 
-QUEUED = 0.01
-"""Seconds of waiting for a thread below which it was idle; kernels count in steps of up to 4 ms."""
 COMPUTING = 0.8
 """Share of a core above which a process computes: its threads then wait for the GIL and are not idle."""
 
@@ -93,21 +91,15 @@ class ThreadPool:
         """A request to the server's ``port`` begins; returns the state of the process.
 
         ``told``: seconds for which it has waited by a proxy's clock. ``waited``: seconds for which it has waited for a
-        thread by the clock of this machine. ``behind``: requests that wait for a thread still, all of them. None if
-        not known.
+        thread by the clock of this machine. ``behind``: requests that wait for a thread behind it. None if not known.
         """
         worker = self._worker
         with self._lock:
             now = time.monotonic()
-            passed = 0.0 if worker.left is None else now - worker.left
-            if behind is not None:
-                between = 0.0  # the queue tells more than how busy the threads are
-            elif waited is not None:
-                between = min(passed, waited) if waited >= QUEUED else 0.0
-            else:
-                between = 0.0 if self._rested(worker, passed) else passed
-            backlog = (behind or 0) + self._backlog.waiting(now, port)
-            self._threads.enter(now, between, backlog, waited or 0.0)
+            between = 0.0
+            if worker.left is not None and not self._rested(worker, now - worker.left):
+                between = now - worker.left
+            self._threads.enter(now, between, self._backlog.waiting(now, port), waited, behind)
             if told is not None:
                 self._arrivals.hear(told, now)
             return self._arrivals.or_else(self._threads.process)
