@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import struct
@@ -15,7 +16,7 @@ from threading import Event
 from packages.atrion.tests.conformance.grpc_services import METHODS, GrpcClient
 from packages.atrion.tests.conformance.incoming import HttpClient, Incoming
 from packages.atrion.tests.conformance.serving import CANCEL_AFTER
-from packages.atrion.tests.conformance.subject import eventually
+from packages.atrion.tests.conformance.subject import Recorder, eventually
 
 __all__ = ["killed", "table"]
 
@@ -69,6 +70,13 @@ def _grpc(client: GrpcClient, rng: random.Random) -> Iterator[tuple[str, Kill]]:
         yield "exception", partial(client.ask, rng.choice(["raise", "broken", "inner"]))
 
 
+def _nothing_left(engine: Recorder) -> bool:
+    if engine.in_flight() > 0:
+        # Django drops the response to a client that leaves when its stream is about to begin, unclosed and in a cycle.
+        gc.collect()
+    return engine.in_flight() == 0
+
+
 def killed(service: Incoming, calls: int, seed: int = 1) -> Counter[str]:
     """Kill so many calls of a service, and assert after every few that nothing is left; returns what killed them."""
     rng = random.Random(seed)
@@ -85,7 +93,7 @@ def killed(service: Incoming, calls: int, seed: int = 1) -> Counter[str]:
                 running.result(60.0)
             found.update(kind for kind, _ in batch)
             it.gate.set()
-            eventually(lambda: it.engine.in_flight() == 0, 60.0)
+            eventually(partial(_nothing_left, it.engine), 60.0)
             it.gate.clear()
         assert it.client.ask("item").status == service.ok
         found["guarded"] = len(it.engine.calls)

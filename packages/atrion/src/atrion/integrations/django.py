@@ -180,7 +180,8 @@ class AtrionMiddleware:
             verdict.end(error)
             raise
         if _streams(response):
-            _end_with_task(verdict)
+            # A stream that has not been begun by then is closed by nobody.
+            _when_done(lambda task: verdict.end(left=True) if task.cancelled() else None)
         return _watched(response, verdict, None)
 
     def _reported(self, request: HttpRequest, response: Any) -> Any:
@@ -221,12 +222,12 @@ def _watched(response: Any, admitted: Admitted, leave: Callable[[], None] | None
     return response
 
 
-def _end_with_task(admitted: Admitted) -> None:
-    """End a request whose task is cancelled before Django has begun to send its stream, which nobody closes then."""
+def _when_done(callback: Callable[[asyncio.Task[Any]], object]) -> None:
+    """Have ``callback`` called when the current task of asyncio, if any, has ended."""
     with suppress(RuntimeError):  # no loop of asyncio's
         task = asyncio.current_task()
         if task is not None:
-            task.add_done_callback(lambda done: admitted.end(left=True) if done.cancelled() else None)
+            task.add_done_callback(callback)
 
 
 class _Watched:
@@ -267,6 +268,8 @@ class _Body(_Watched):
 
 class _AsyncBody(_Watched):
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        # Django does not close the response if the server cancels the request, and sends it in another task.
+        _when_done(lambda sending: self.close())
         try:
             chunks = aiter(self._chunks)
             while True:
