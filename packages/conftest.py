@@ -17,6 +17,7 @@ settings.register_profile("atrion", deadline=None, database=None, derandomize=Tr
 settings.register_profile("search", deadline=None, database=None, max_examples=1000, print_blob=True)
 settings.load_profile("atrion")
 
+UNTRACED = {"atrion-lab", "atrion-studio"}
 CORES, TURN = Path(__file__), Path(__file__).parent
 """What the processes of pytest-xdist lock: nobody else does, and it is there."""
 
@@ -25,10 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files of long tests, so that no process is left with one at the end.
 
     Long tests are not traced: tracing makes simulations several times slower, and the short tests show what is covered.
+    Nor is the dashboard, which is no part of the core: the lock of coverage's tracers once stopped its server's thread.
     """
     slow = {item for item in items if item.get_closest_marker("slow")}
     for item in items:
-        if item in slow or "atrion-lab" in item.path.parts:
+        if item in slow or not UNTRACED.isdisjoint(item.path.parts):
             item.add_marker("no_cover")
     files = {item.path for item in slow}
     items.sort(key=lambda item: item.path not in files)
