@@ -27,7 +27,8 @@ PYTEST := -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --re
 # them ten times as fast, and what neither is compiled nor rests on what is on the source.
 ON_SOURCE := packages/atrion/tests packages/atrion-cluster/tests packages/atrion-studio/tests packages/atrion-vendor/tests \
 	packages/atrion-lab/tests/test_simulator.py packages/atrion-lab/tests/test_sensitivity.py \
-	$(addprefix --ignore=packages/atrion/tests/frameworks/,test_gunicorn.py test_grpc_threads.py)
+	$(addprefix --ignore=packages/atrion/tests/,frameworks/test_gunicorn.py frameworks/test_grpc_threads.py \
+	integration/test_thread_pool.py integration/test_cpu_bound.py)
 ON_WHEEL := packages/atrion/tests packages/atrion-lab/tests packages/atrion-studio/tests \
 	$(wildcard packages/atrion-cluster/tests/*/test_contract.py packages/atrion-cluster/tests/*/test_provider*.py) \
 	$(addprefix --ignore=packages/,atrion/tests/migrate atrion/tests/integration/test_packaging.py \
