@@ -23,17 +23,20 @@ TYPED := $(wildcard packages/*/src packages/*/tests/typing benchmarks)
 # (packages/conftest.py). ARGS=-n0 runs all in one. Tests on the real clock depend on a machine that others may load: a
 # test that fails is tried once more, and the summary names it.
 PYTEST := -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --reruns 1 -raR
-# Both builds are tested where they may differ. The rest runs once: the lab's long histories on the wheel, which plays
-# them ten times as fast, and what neither is compiled nor rests on what is on the source.
+# Both builds are tested where they may differ. The rest runs once. On the wheel: the lab's long histories, which it plays
+# ten times as fast, overloads on real cores, and frameworks. On the source: what every integration does alike, which is
+# not compiled, and what does not rest on the build.
+ONLY_ON_WHEEL := $(filter-out %/test_init.py,$(wildcard packages/atrion/tests/frameworks/test_*.py)) \
+	$(addprefix packages/atrion/tests/,conformance/test_load.py integration/test_thread_pool.py integration/test_cpu_bound.py)
+ONLY_ON_SOURCE := $(addprefix packages/,atrion/tests/migrate atrion/tests/integration/test_packaging.py \
+	atrion/tests/conformance/test_conformance.py atrion/tests/docs/test_tutorial.py \
+	atrion/tests/frameworks/test_init.py atrion-studio/tests/test_browser.py)
 ON_SOURCE := packages/atrion/tests packages/atrion-cluster/tests packages/atrion-studio/tests packages/atrion-vendor/tests \
 	packages/atrion-lab/tests/test_simulator.py packages/atrion-lab/tests/test_sensitivity.py \
-	$(addprefix --ignore=packages/atrion/tests/,frameworks/test_gunicorn.py frameworks/test_grpc_threads.py \
-	integration/test_thread_pool.py integration/test_cpu_bound.py)
+	$(addprefix --ignore=,$(ONLY_ON_WHEEL))
 ON_WHEEL := packages/atrion/tests packages/atrion-lab/tests packages/atrion-studio/tests \
 	$(wildcard packages/atrion-cluster/tests/*/test_contract.py packages/atrion-cluster/tests/*/test_provider*.py) \
-	$(addprefix --ignore=packages/,atrion/tests/migrate atrion/tests/integration/test_packaging.py \
-	atrion/tests/docs/test_tutorial.py atrion/tests/frameworks/test_init.py \
-	atrion-studio/tests/test_browser.py)
+	$(addprefix --ignore=,$(ONLY_ON_SOURCE))
 # The part of the package whose coverage is held at 95%.
 CORE := */atrion/physics/*,*/atrion/sensing/*,*/atrion/state/*,*/atrion/control/*,*/atrion/providers/*,*/atrion/engine*
 

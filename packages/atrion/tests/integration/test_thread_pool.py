@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from atrion.integrations._process import ThreadPool
 from packages.atrion.tests.integration.open_loop import clients, served, share, traffic
 
 SERVER = """
@@ -101,6 +103,16 @@ def test_a_pool_that_is_always_full_serves_what_is_critical(work: str) -> None:
     assert share(over, b"200", "critical") > 2.0 * share(alone, b"200", "critical")
     assert share(over, b"200") > 1.5 * share(alone, b"200")
     assert share(after, b"200") > 0.8
+
+
+@pytest.mark.slow
+def test_a_wait_for_a_thread_that_a_proxy_reports_as_well_counts_once() -> None:
+    pool = ThreadPool(4)
+    for wait in [0.0] * 3 + [0.6] * 8:  # with two calls behind each of the latter
+        process = pool.enter(told=wait, waited=wait)
+        pool.leave()
+        time.sleep(0.2)
+    assert process.ohms == 0.0
 
 
 @pytest.mark.slow

@@ -100,8 +100,8 @@ class ThreadPool:
             if worker.left is not None and not self._rested(worker, now - worker.left):
                 between = now - worker.left
             self._threads.enter(now, between, self._backlog.waiting(now, port), waited, behind)
-            if told is not None:
-                self._arrivals.hear(told, now)
+            if told is not None and behind is None:
+                self._arrivals.hear(told - (waited or 0.0), now)  # the wait before it reached this machine
             return self._arrivals.or_else(self._threads.process)
 
     def leave(self) -> None:

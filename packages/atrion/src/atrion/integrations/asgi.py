@@ -9,9 +9,9 @@ from atrion.control.decision import Decision
 from atrion.control.outcome import rejection_in
 from atrion.engine import Atrion, check_name
 from atrion.errors import ConfigurationError
+from atrion.integrations._asgi_admission import AsgiAdmission, header
 from atrion.integrations._context import check_peers
 from atrion.integrations._exchange import Exchange, Receive, Send
-from atrion.integrations._gate import Gate, header
 from atrion.integrations._load_reports import ASKING, LoadReports
 from atrion.integrations._messages import receiving, sending
 from atrion.integrations._names import Scope
@@ -105,7 +105,7 @@ class AtrionMiddleware:
         self._response = response
         self._disabled: bool = getattr(atrion, "disabled", False)
         self._complained: set[str] = set()
-        self._gate = Gate(
+        self._admission = AsgiAdmission(
             app,
             atrion,
             self._complain,
@@ -130,7 +130,7 @@ class AtrionMiddleware:
                 wanted = header(scope, ASKING)
                 if wanted is not None:
                     send = self._reports.sending(wanted, send)
-            found = self._gate.admit(scope)
+            found = self._admission.admit(scope)
         if found is None:
             await self.app(scope, receive, send)
         elif isinstance(found, Decision):
@@ -156,7 +156,7 @@ class AtrionMiddleware:
             exchange.leave(error)
             error = None  # avoids a reference cycle through the traceback
             if exchange.unmatched and 0 < exchange.status < 400:
-                self._gate.answered(scope)
+                self._admission.answered(scope)
         if refusal is None and exchange.refused is not None:
             refusal = self._refusal(scope, exchange.refused.decision)
         if refusal is not None:

@@ -21,7 +21,7 @@ from atrion.integrations._tiers import PathTiers
 from atrion.physics.voltage import Tier
 from atrion.propagation import Peers, RequestContext
 
-__all__ = ["Gate", "header"]
+__all__ = ["AsgiAdmission", "header"]
 
 Reader = Callable[[Scope], Any]
 """A function of the application's, which may return anything."""
@@ -44,7 +44,7 @@ def _address(scope: Scope) -> str | None:
 
 
 @final
-class Gate:
+class AsgiAdmission:
     """Admits or sheds the requests of one application; the options are those of the middleware.
 
     Errors in here or in the application's functions go to ``complain``, and the request passes without a guard.
