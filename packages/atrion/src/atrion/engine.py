@@ -667,7 +667,8 @@ class Atrion(EngineBase):
         if self.now != now:
             self.now = now
             for route in list(self.routes.values()):
-                route.window.in_flight = route.pool.window.in_flight = route.streaming = route.pool.places = 0
+                route.window.in_flight = route.window.streaming = 0
+                route.pool.window.in_flight = route.pool.places = 0
                 route.pool.surplus = 0.0
                 if route.costs is not None:
                     route.costs.drop()

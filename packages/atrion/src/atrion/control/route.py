@@ -69,7 +69,6 @@ class Route:
         broken: Whether the breaker is open.
         used: When a request last came.
         admitted: Calls admitted so far.
-        streaming: Calls that have been answered and still send.
         leases: Counts of its leases; None until the first one.
         counters: Counts for metrics; None while nobody counts.
         epoch: How many pools the route has been in.
@@ -107,7 +106,6 @@ class Route:
         "pools",
         "process",
         "settings",
-        "streaming",
         "tick_resistance",
         "total_shed",
         "used",
@@ -140,7 +138,6 @@ class Route:
         self.membership: Membership = Membership()
         self.admitted: int = 0
         self.epoch: int = 0
-        self.streaming: int = 0
         self._shedding: Shedding | None = None  # most routes never shed
         self._probes: Probes | None = None
         self.costs: Costs | None = None
@@ -657,15 +654,16 @@ class Route:
 
     def answer(self, now: float, latency: float, volts: float, met: float, epoch: int) -> None:
         """Count a call as ended because its answer begins; while it streams, it takes no capacity."""
-        self.streaming += 1
+        self.window.streaming += 1
         self.end(now, SUCCESS, latency, 1.0, volts, met, epoch)
 
     def close(self, outcome: int) -> None:
         """Count a stream as ended."""
-        if self.streaming > 0:
-            self.streaming -= 1
+        window = self.window
+        if window.streaming > 0:
+            window.streaming -= 1
         if outcome == FAILURE:
-            self.window.fail()
+            window.fail()
             if self.counters is not None:
                 self.counters.broken_streams += 1
 
@@ -684,7 +682,7 @@ class Route:
 
     def in_flight(self) -> int:
         """Calls in flight, streams and leases included."""
-        calls = self.window.in_flight + self.streaming
+        calls = self.window.in_flight + self.window.streaming
         return calls if self.leases is None else calls + self.leases.held
 
     def lease(self) -> Held:

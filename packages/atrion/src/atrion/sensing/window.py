@@ -21,7 +21,10 @@ DROPPED: Final = 3
 @mypyc_attr(acyclic=True)
 @final
 class Window:
-    """Calls of a route since the last tick, and those still in flight. Latencies in seconds."""
+    """Calls of a route since the last tick, and those still in flight. Latencies in seconds.
+
+    Calls that have been answered and still send are ``streaming``, and no longer ``in_flight``.
+    """
 
     __slots__ = (
         "_answers",
@@ -34,6 +37,7 @@ class Window:
         "ignored_total",
         "in_flight",
         "latency_total",
+        "streaming",
         "successes_total",
         "window_answers",
         "window_drops",
@@ -44,6 +48,7 @@ class Window:
 
     def __init__(self) -> None:
         self.in_flight: int = 0
+        self.streaming: int = 0
         self.successes_total: int = 0
         self.failures_total: int = 0
         self.ignored_total: int = 0
