@@ -24,8 +24,8 @@ TYPED := $(wildcard packages/*/src packages/*/tests/typing benchmarks)
 # test that fails is tried once more, and the summary names it.
 PYTEST := -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --reruns 1 -raR
 # Both builds are tested where they may differ. The rest runs once. On the wheel: the lab's long histories, which it plays
-# ten times as fast, overloads on real cores, and frameworks. On the source: what every integration does alike, which is
-# not compiled, and what does not rest on the build.
+# ten times as fast, overloads on real cores, and frameworks. On the source: what every integration does alike, little of
+# which is compiled, and what does not rest on the build.
 ONLY_ON_WHEEL := $(filter-out %/test_init.py,$(wildcard packages/atrion/tests/frameworks/test_*.py)) \
 	$(addprefix packages/atrion/tests/,conformance/test_load.py integration/test_thread_pool.py integration/test_cpu_bound.py)
 ONLY_ON_SOURCE := $(addprefix packages/,atrion/tests/migrate atrion/tests/integration/test_packaging.py \

@@ -97,7 +97,8 @@ class ThreadPool:
         with self._lock:
             now = time.monotonic()
             between = 0.0
-            if worker.left is not None and not self._rested(worker, now - worker.left):
+            known = waited is not None or behind is not None
+            if not known and worker.left is not None and not self._rested(worker, now - worker.left):
                 between = now - worker.left
             self._threads.enter(now, between, self._backlog.waiting(now, port), waited, behind)
             if told is not None and behind is None:
